@@ -1,0 +1,252 @@
+"""Running a function over named units of work, with Dask or without; markers, locks, resume.
+
+A unit is a short label such as ``r058c185_w00`` (a block) or ``2018-03-01`` (a run of days). What
+a unit needs to know beyond its label is carried by the function, which is pickled once. A unit is
+done when its marker says so: a small JSON file beside the store, written after the data, which
+names the key (a hash of everything that the result depends on) and the objects written. Nothing
+else is proof: an ocean block writes no object, and an object may stem from an earlier run.
+"""
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pandas as pd
+from distributed import Client, as_completed, futures_of
+
+from gssm_cube.grid import Block, Layout, Tile
+
+logger = logging.getLogger(__name__)
+
+Work = Callable[[str], dict[str, Any]]
+Progress = Callable[[str, int, int], None]
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Show nothing: the default progress."""
+
+
+def parse_tile(label: str) -> Tile:
+    """Return the tile of a label such as ``r058c185`` or ``r058c185_w00``."""
+    row, col = label.split("_")[0].removeprefix("r").split("c")
+    return Tile(int(row), int(col))
+
+
+def parse_block(label: str, layout: Layout) -> Block:
+    """Return the block of a label such as ``r058c185_w00``."""
+    number = int(label.split("_w")[1])
+    return Block(parse_tile(label), layout.windows()[number])
+
+
+# ---- keys and markers -------------------------------------------------------------------------
+
+
+def digest(*parts: Any) -> str:
+    """Return a short stable hash of JSON-like parts; the order of keys does not matter."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def checksum(array: np.ndarray) -> str:
+    """Return a hash of an array's values and shape."""
+    payload = np.ascontiguousarray(array)
+    return hashlib.sha256(str(payload.shape).encode() + payload.tobytes()).hexdigest()[:24]
+
+
+def marker_folder(store: str | Path, stage: str) -> Path:
+    """Return the folder of a stage's markers: beside the store, for Zarr warns of strangers."""
+    return Path(f"{store}.markers") / stage
+
+
+def read_marker(store: str | Path, stage: str, unit: str) -> dict[str, Any] | None:
+    """Return what a unit's marker says, or None where there is none."""
+    path = marker_folder(store, stage) / f"{unit}.json"
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+
+
+def write_marker(
+    store: str | Path, stage: str, unit: str, key: str, objects: Iterable[str] = (), **facts: Any
+) -> None:
+    """Say that a unit is done; ``objects`` are paths inside the store, sizes are noted."""
+    root = Path(store)
+    sizes = {name: (root / name).stat().st_size for name in objects if (root / name).exists()}
+    path = marker_folder(store, stage) / f"{unit}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    record = {"unit": unit, "key": key, "objects": sizes, **facts}
+    write_atomically(path, json.dumps(record, indent=1))
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a small text file so that a reader sees all of it or nothing."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    partial.write_text(text)
+    os.replace(partial, path)
+
+
+def is_done(store: str | Path, stage: str, unit: str, key: str) -> bool:
+    """Whether a unit was done under this very key and its objects are all still there."""
+    marker = read_marker(store, stage, unit)
+    if marker is None or marker["key"] != key:
+        return False
+    root = Path(store)
+    return all(_has_size(root / name, size) for name, size in marker["objects"].items())
+
+
+def _has_size(path: Path, size: int) -> bool:
+    """Whether a file is there with its recorded size."""
+    return path.exists() and path.stat().st_size == size
+
+
+def stage_digest(store: str | Path, stage: str, units: Iterable[str]) -> str:
+    """Return a hash over the contents that units' markers record, for what depends on them."""
+    markers = (read_marker(store, stage, unit) for unit in sorted(units))
+    return digest([(m["unit"], m["key"], m.get("checksum")) if m else None for m in markers])
+
+
+def remove_partial_files(store: str | Path) -> int:
+    """Delete what a killed writer left behind; only under the store's lock."""
+    leftovers = [*Path(store).rglob("*.partial"), *Path(f"{store}.markers").rglob("*.tmp")]
+    for path in leftovers:
+        path.unlink(missing_ok=True)
+    return len(leftovers)
+
+
+# ---- one run per store ------------------------------------------------------------------------
+
+
+@contextmanager
+def locked(store: str | Path) -> Iterator[None]:
+    """Hold a store for one run; the lock dies with the process, even by kill -9.
+
+    Raises
+    ------
+    RuntimeError
+        If another live process holds it.
+    """
+    path = Path(f"{store}.lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            handle.seek(0)
+            raise RuntimeError(
+                f"{store} is being written by process {handle.read() or 'unknown'}; "
+                "wait for it or end it, then start again"
+            ) from error
+        handle.truncate(0)
+        handle.write(str(os.getpid()))
+        handle.flush()
+        yield
+
+
+# ---- running ----------------------------------------------------------------------------------
+
+
+class UnitsFailed(RuntimeError):
+    """Some units failed; the others are done and will be skipped by the next run."""
+
+    def __init__(self, stage: str, failed: pd.DataFrame) -> None:
+        lines = "\n".join(f"  {row.unit}: {row.error}" for row in failed.itertuples())
+        super().__init__(
+            f"{stage}: {len(failed)} of its units failed, start again to redo only these:\n{lines}"
+        )
+        self.failed = failed
+
+
+def run_units(
+    work: Work,
+    units: Sequence[str],
+    *,
+    stage: str,
+    client: Client | None = None,
+    progress: Progress = silent,
+) -> pd.DataFrame:
+    """Run ``work(unit)`` for every unit and return one status row for each.
+
+    Parameters
+    ----------
+    work : callable
+        Takes a label, returns a dict of facts. Must write its own output and marker.
+    units : sequence of str
+        Labels; those already done should have been taken out.
+    stage : str
+        For progress and messages.
+    client : distributed.Client, optional
+        Without one, units run one after another in this process.
+    progress : callable
+        Called as ``progress(stage, done, total)``.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``unit``, ``seconds`` and what ``work`` returned.
+
+    Raises
+    ------
+    UnitsFailed
+        After all units were tried, if any failed; names each with its error.
+    """
+    if not units:
+        return pd.DataFrame({"unit": [], "seconds": [], "error": []})
+    rows = []
+    results = _results_here(work, units) if client is None else _results_on(client, work, units)
+    for row in results:
+        rows.append(row)
+        progress(stage, len(rows), len(units))
+    status = pd.DataFrame(rows).sort_values("unit", ignore_index=True)
+    failed = status[status["error"] != ""]
+    if len(failed):
+        raise UnitsFailed(stage, failed)
+    return status
+
+
+def _attempt(work: Work, unit: str) -> dict[str, Any]:
+    """Run one unit; its failure becomes a row, so that the other units go on."""
+    begin = time.perf_counter()
+    try:
+        facts = work(unit)
+    except Exception as error:  # the one place where everything is caught: it is reported by name
+        logger.exception("%s failed", unit)
+        return {"unit": unit, "error": f"{type(error).__name__}: {error}", "seconds": 0.0}
+    return {"unit": unit, "error": "", "seconds": time.perf_counter() - begin, **facts}
+
+
+def _results_here(work: Work, units: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield status rows, one unit after another in this process."""
+    for unit in units:
+        yield _attempt(work, unit)
+
+
+def _attempt_chunk(labels: np.ndarray, work: Work) -> np.ndarray:
+    """Run the one unit that a chunk of labels holds."""
+    row = np.empty(1, dtype=object)
+    row[0] = _attempt(work, str(labels[0]))
+    return row
+
+
+def _results_on(client: Client, work: Work, units: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield status rows as workers finish: ``map_blocks`` over an array of one label a chunk."""
+    labels = da.from_array(np.asarray(units), chunks=1)
+    status = client.persist(
+        labels.map_blocks(_attempt_chunk, work, dtype=object, meta=np.empty(0, dtype=object))
+    )
+    futures = futures_of(status)
+    names = {future.key: units[future.key[1]] for future in futures}
+    for future in as_completed(futures):
+        if future.status == "finished":
+            yield future.result()[0]
+        else:
+            yield {"unit": names[future.key], "error": repr(future.exception()), "seconds": 0.0}

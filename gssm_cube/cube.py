@@ -1,0 +1,279 @@
+"""The feature cube: one Zarr store of five groups; create, write by block, open.
+
+``static`` (lat, lon) and ``daily`` (time, lat, lon) at 1 km; ``composite`` every 16 days at 1 km;
+``meteo`` (feature, time, lat, lon) at 0.1 deg; ``climatology``, the frozen harmonics by which LST
+gaps are filled. ``open_cube`` gives all features on one (time, lat, lon) grid, lazily.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+from xarray.core import indexing
+
+from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Block, Layout
+from gssm_cube.lazy import CellReader, CompositeReader, PackedArray, Reader, StoredReader
+from gssm_cube.stores import (
+    DIMS,
+    LAT_ATTRS,
+    LON_ATTRS,
+    array_of,
+    create_array,
+    create_daily_array,
+    open_group,
+    packed_attrs,
+    read_layout,
+    write_coordinate,
+    write_days,
+    write_position,
+)
+from gssm_cube.variables import FILL, PREDICTORS, Group, names_of
+
+FORMAT = "gssm_cube features 1"
+COMPOSITES_A_YEAR = 23
+CELL_CHUNK = 120
+TERMS = 7  # mean and three annual harmonics
+LST_FLAGS = {"lst_day_filled": 1, "lst_night_filled": 2, "lst_missing": 4}
+METEO = names_of("meteo")
+
+
+def create_cube(
+    store: str | Path, layout: Layout, composites: NDArray[np.datetime64], attrs: Mapping[str, Any]
+) -> None:
+    """Create the empty cube: metadata and coordinates, no values.
+
+    Parameters
+    ----------
+    store : path
+        Must not exist yet, or hold a cube of the same layout, which is kept.
+    layout : Layout
+        Box of tiles and days.
+    composites : (composite,) datetime64[D]
+        Start dates; the first on or before the first day, the last on or after the last day.
+    attrs : mapping
+        More global attributes.
+
+    Raises
+    ------
+    ValueError
+        If the store holds something else.
+    """
+    if (Path(store) / "zarr.json").exists():
+        check_cube(store, layout)
+        return
+    root = zarr.open_group(str(store), mode="w-", zarr_format=3)
+    _create_static(root.create_group("static"), layout)
+    _create_daily(root.create_group("daily"), layout)
+    _create_composite(root.create_group("composite"), layout, composites)
+    _create_meteo(root.create_group("meteo"), layout)
+    _create_climatology(root.create_group("climatology"), layout)
+    # Last, so that a store with attributes is a store with all its arrays.
+    root.attrs.update(
+        {"Conventions": "CF-1.11", "gssm_format": FORMAT, "gssm_layout": layout.to_dict(), **attrs}
+    )
+
+
+def check_cube(store: str | Path, layout: Layout) -> None:
+    """Raise unless a store is a feature cube of this layout."""
+    found = read_layout(store)
+    if open_group(store).attrs.get("gssm_format") != FORMAT:
+        raise ValueError(f"{store} is not a feature cube ({FORMAT}); give another path")
+    if found != layout:
+        raise ValueError(
+            f"{store} spans {found.to_dict()}, the settings ask for {layout.to_dict()}; give "
+            "another folder, or remove the store to build it anew"
+        )
+
+
+def _create_static(group: zarr.Group, layout: Layout) -> None:
+    """Create the static predictors, the land mask, and where holes were filled."""
+    write_position(group, layout)
+    size = layout.tile_size
+    box = (layout.shape, (CHUNK_PIXELS, CHUNK_PIXELS), (size, size))
+    for name in names_of("static"):
+        attrs = PREDICTORS[name].attrs | packed_attrs(PREDICTORS[name].packing)
+        create_array(group, name, DIMS[1:], *box, "int16", FILL, attrs)
+    land = {"long_name": "Land", "units": "1", "flag_values": [0, 1], "flag_meanings": "sea land"}
+    create_array(group, "land", DIMS[1:], *box, "uint8", 0, land)
+    filled = {"long_name": "A static layer was filled from nearby land", "units": "1"}
+    create_array(group, "filled", DIMS[1:], *box, "uint8", 0, filled)
+
+
+def _create_daily(group: zarr.Group, layout: Layout) -> None:
+    """Land surface temperature and how it came about."""
+    write_position(group, layout)
+    write_days(group, "time", layout.time)
+    for name in names_of("daily"):
+        attrs = PREDICTORS[name].attrs | packed_attrs(PREDICTORS[name].packing)
+        create_daily_array(group, name, layout, "int16", FILL, attrs)
+    flags = {
+        "long_name": "What was filled",
+        "flag_masks": list(LST_FLAGS.values()),
+        "flag_meanings": " ".join(LST_FLAGS),
+    }
+    create_daily_array(group, "quality", layout, "uint8", 0, flags)
+
+
+def _create_composite(
+    group: zarr.Group, layout: Layout, composites: NDArray[np.datetime64]
+) -> None:
+    """Vegetation on its own axis of start dates; a shard is a tile and 23 composites."""
+    write_position(group, layout)
+    write_days(group, "time", composites.astype("M8[D]"))
+    size = layout.tile_size
+    shape = (len(composites), *layout.shape)
+    chunks = (COMPOSITES_A_YEAR, CHUNK_PIXELS, CHUNK_PIXELS)
+    for name in names_of("composite"):
+        attrs = PREDICTORS[name].attrs | packed_attrs(PREDICTORS[name].packing)
+        shards = (COMPOSITES_A_YEAR, size, size)
+        create_array(group, name, DIMS, shape, chunks, shards, "int16", FILL, attrs)
+
+
+def _create_meteo(group: zarr.Group, layout: Layout) -> None:
+    """All meteorology stacked, so that a block reads one to four chunks."""
+    write_coordinate(group, "lat", layout.cell_lat, LAT_ATTRS)
+    write_coordinate(group, "lon", layout.cell_lon, LON_ATTRS)
+    write_days(group, "time", layout.time)
+    rows, cols = layout.cells_shape
+    attrs = {
+        "long_name": "Meteorological predictors, packed",
+        "features": list(METEO),
+        "scale_factors": [PREDICTORS[name].packing.scale for name in METEO],
+        "add_offsets": [PREDICTORS[name].packing.offset for name in METEO],
+        "units": [PREDICTORS[name].units for name in METEO],
+    }
+    shape = (len(METEO), layout.days, rows, cols)
+    chunks = (len(METEO), WINDOW_DAYS, min(CELL_CHUNK, rows), min(CELL_CHUNK, cols))
+    create_array(group, "cells", ("feature", *DIMS), shape, chunks, None, "int16", FILL, attrs)
+
+
+def _create_climatology(group: zarr.Group, layout: Layout) -> None:
+    """Harmonics of LST at 1 km and of air temperature at 0.1 deg."""
+    write_position(group, layout)
+    size, nan = layout.tile_size, float("nan")
+    shape, chunks = (TERMS, *layout.shape), (TERMS, CHUNK_PIXELS, CHUNK_PIXELS)
+    for name in ("lst_day", "lst_night"):
+        attrs = {"long_name": f"Harmonics of {name}", "units": "degC"}
+        dims, shards = ("term", "lat", "lon"), (TERMS, size, size)
+        create_array(group, name, dims, shape, chunks, shards, "float32", nan, attrs)
+    rows, cols = layout.cells_shape
+    chunks = (TERMS, min(CELL_CHUNK, rows), min(CELL_CHUNK, cols))
+    attrs = {"long_name": "Harmonics of tair", "units": "degC"}
+    dims = ("term", "cell_lat", "cell_lon")
+    create_array(group, "tair", dims, (TERMS, rows, cols), chunks, None, "float32", nan, attrs)
+
+
+# ---- opening ----------------------------------------------------------------------------------
+
+
+def open_cube(
+    store: str | Path,
+    *,
+    chunks: Mapping[str, int] | None = None,
+    mask_and_scale: bool = True,
+    block: Block | None = None,
+) -> xr.Dataset:
+    """Open all features as one harmonised Dataset, lazily.
+
+    Parameters
+    ----------
+    store : path
+    chunks : mapping, optional
+        Dask chunks, such as ``{"time": 366, "lat": 48, "lon": 48}``; ``{}`` means just these. By
+        default there is no Dask graph: values are read when they are asked for.
+    mask_and_scale : bool
+        False gives int16 codes, -32768 where missing.
+    block : Block, optional
+        Hold the 0.1 deg cells of this block in memory, for reading the block chunk by chunk.
+
+    Returns
+    -------
+    Dataset (time, lat, lon)
+        Float32 features by name; static ones are (lat, lon); ``lat`` and ``lon``, as features,
+        are the coordinates. ``land`` (lat, lon) is 1 on land. NaN where missing.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no store.
+    ValueError
+        If the store is not a feature cube.
+    """
+    layout = read_layout(store)
+    root = open_group(store)
+    if root.attrs.get("gssm_format") != FORMAT:
+        raise ValueError(f"{store} is not a feature cube ({FORMAT})")
+    variables = {
+        name: _variable(name, reader, layout, mask_and_scale)
+        for name, reader in _readers(root, layout, block).items()
+    }
+    variables["land"] = _flags("land", array_of(root, "static/land"), layout)
+    coords = {
+        "time": ("time", layout.time.astype("M8[ns]"), {"standard_name": "time", "axis": "T"}),
+        "lat": ("lat", layout.lat, LAT_ATTRS),
+        "lon": ("lon", layout.lon, LON_ATTRS),
+    }
+    dataset = xr.Dataset(variables, coords, dict(root.attrs))
+    if chunks is None:
+        return dataset
+    return dataset.chunk(chunks or dict(zip(DIMS, (WINDOW_DAYS, 48, 48), strict=True)))
+
+
+def _readers(root: zarr.Group, layout: Layout, block: Block | None) -> dict[str, Reader]:
+    """Return the reader of each feature that the cube holds."""
+    readers: dict[str, Reader] = {}
+    groups: tuple[Group, ...] = ("static", "daily")
+    for group in groups:
+        for name in names_of(group):
+            readers[name] = StoredReader(array_of(root, f"{group}/{name}"))
+    starts = composite_starts_of(root, layout)
+    for name in names_of("composite"):
+        readers[name] = CompositeReader(array_of(root, f"composite/{name}"), starts)
+    cells = array_of(root, "meteo/cells")
+    held: zarr.Array | NDArray[np.int16] = cells
+    origin = (0, 0, 0)
+    if block is not None:
+        window, rows, cols = cell_region(layout, block)
+        held = np.asarray(cells[:, window, rows, cols])
+        origin = (window.start, rows.start, cols.start)
+    names = cast("list[str]", cells.attrs["features"])
+    for number, name in enumerate(names):
+        readers[name] = CellReader(held, number, layout.cell_pixels, origin)
+    return readers
+
+
+def composite_starts_of(root: zarr.Group, layout: Layout) -> NDArray[np.int64]:
+    """Start dates of the composites as days after the layout's first day."""
+    axis = array_of(root, "composite/time")
+    first = np.datetime64(str(axis.attrs["units"]).removeprefix("days since "), "D")
+    return np.asarray(axis[:]) + (first - layout.time[0]).astype("int64")
+
+
+def cell_region(layout: Layout, block: Block) -> tuple[slice, slice, slice]:
+    """Days, cell rows and cell columns that a block needs."""
+    rows, cols = layout.tile_slices(block.tile)
+    n = layout.cell_pixels
+    cell_rows = slice(rows.start // n, (rows.stop - 1) // n + 2)
+    cell_cols = slice(cols.start // n, (cols.stop - 1) // n + 2)
+    return block.window.slice, cell_rows, cell_cols
+
+
+def _variable(name: str, reader: Reader, layout: Layout, decoded: bool) -> xr.Variable:
+    """Wrap a reader as a lazily indexed variable."""
+    variable = PREDICTORS[name]
+    static = variable.group == "static"
+    shape = layout.shape if static else (layout.days, *layout.shape)
+    array = PackedArray(reader, shape, variable.packing if decoded else None)
+    attrs = variable.attrs if decoded else variable.attrs | packed_attrs(variable.packing)
+    return xr.Variable(DIMS[1:] if static else DIMS, indexing.LazilyIndexedArray(array), attrs)
+
+
+def _flags(name: str, array: Any, layout: Layout) -> xr.Variable:
+    """Wrap a layer of small integers as a lazily indexed variable."""
+    lazy = PackedArray(StoredReader(array), layout.shape, None)
+    lazy.dtype = array.dtype
+    return xr.Variable(DIMS[1:], indexing.LazilyIndexedArray(lazy), dict(array.attrs))

@@ -1,0 +1,15 @@
+"""The random forest: presets and fitting, the compiled form, prediction of rows."""
+
+from gssm_cube.forest.compiled import CompiledForest, compile_forest, forest_hash, load_forest
+from gssm_cube.forest.train import PRESETS, Preset, find_preset, train_forest
+
+__all__ = [
+    "PRESETS",
+    "CompiledForest",
+    "Preset",
+    "compile_forest",
+    "find_preset",
+    "forest_hash",
+    "load_forest",
+    "train_forest",
+]

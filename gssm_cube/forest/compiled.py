@@ -1,0 +1,396 @@
+"""The compiled forest: flat arrays, saved without pickle, mapped on load.
+
+Nodes stand tree by tree in preorder, so a left child is the next node. Thresholds are kept as
+scikit-learn has them (float64); what a kernel compares with is derived after loading. Opening a
+forest cannot run code: there are plain arrays and one JSON file, and their indices are checked.
+"""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
+
+from gssm_cube.forest.rows import (
+    Tree,
+    mean_and_spread,
+    mean_of_trees,
+    table_values,
+    walking_tree,
+)
+
+logger = logging.getLogger(__name__)
+
+FORMAT = "gssm_cube forest"
+VERSION = 1
+CARD_FILE = "forest.json"
+ARRAYS = {
+    "feature": "<i2",
+    "threshold": "<f8",
+    "right": "<u4",
+    "leaf": "<f8",
+    "node_offsets": "<i8",
+    "leaf_offsets": "<i8",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class CompiledForest:
+    """A fitted forest as flat arrays.
+
+    Parameters
+    ----------
+    features : tuple of str
+        Names, in the order of the feature indices.
+    feature : ndarray (node), int16
+        Feature of the split; -1 at a leaf.
+    threshold : ndarray (node), float64
+        In the feature's units; a row goes left where its value is not above it.
+    right : ndarray (node), uint32
+        Right child, counted from the tree's first node; at a leaf, the number of its value in
+        the tree. The left child is the next node.
+    leaf : ndarray (leaf), float64, m3 m-3
+        Values of the leaves.
+    node_offsets, leaf_offsets : ndarray (tree + 1), int64
+        Where the nodes and the leaves of each tree begin.
+    preset : str
+        The recipe's name, for the record.
+    card : mapping
+        The model card: whatever JSON can say about training and scores.
+    """
+
+    features: tuple[str, ...]
+    feature: NDArray[np.int16]
+    threshold: NDArray[np.float64]
+    right: NDArray[np.uint32]
+    leaf: NDArray[np.float64]
+    node_offsets: NDArray[np.int64]
+    leaf_offsets: NDArray[np.int64]
+    preset: str = ""
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def trees(self) -> int:
+        """Number of trees."""
+        return self.node_offsets.size - 1
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the arrays and the features' names; preset and card do not count."""
+        return _digest(self.features, {name: _sha256(getattr(self, name)) for name in ARRAYS})
+
+    def tree_slices(self, tree: int) -> tuple[slice, slice]:
+        """Return where the nodes and the leaves of one tree stand."""
+        nodes, leaves = self.node_offsets[tree : tree + 2], self.leaf_offsets[tree : tree + 2]
+        return slice(int(nodes[0]), int(nodes[1])), slice(int(leaves[0]), int(leaves[1]))
+
+    @cached_property
+    def _row_trees(self) -> list[Tree]:
+        """The trees as the row kernel walks them, float32 thresholds, made at first use."""
+        slices = (self.tree_slices(tree) for tree in range(self.trees))
+        return [
+            walking_tree(self.feature[at], self.threshold[at], self.right[at], self.leaf[leaves])
+            for at, leaves in slices
+        ]
+
+    def predict(
+        self, table: pd.DataFrame | ArrayLike, names: Sequence[str] | None = None
+    ) -> NDArray[np.float64]:
+        """Return the estimate of every row of a table, its features found by name.
+
+        Parameters
+        ----------
+        table : DataFrame, or array (row, column) with ``names``
+            In the units of training; more columns than the features do no harm.
+        names : sequence of str, optional
+            Columns of an array.
+
+        Returns
+        -------
+        ndarray (row), float64, m3 m-3
+            To the bit what scikit-learn predicts with one job; NaN where a feature is missing.
+        """
+        return self.predict_array(self._values(table, names))
+
+    def predict_with_spread(
+        self, table: pd.DataFrame | ArrayLike, names: Sequence[str] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the estimate and the standard deviation over the trees of every row."""
+        return self.predict_array_with_spread(self._values(table, names))
+
+    def predict_array(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the estimate of float32 rows whose columns stand in the order of `features`."""
+        return mean_of_trees(self._row_trees, self._checked(values))
+
+    def predict_array_with_spread(
+        self, values: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return estimate and spread of float32 rows in the order of `features`."""
+        return mean_and_spread(self._row_trees, self._checked(values))
+
+    def _values(
+        self, table: pd.DataFrame | ArrayLike, names: Sequence[str] | None
+    ) -> NDArray[np.float32]:
+        """Features of a table by name; an array must say what its columns are."""
+        if isinstance(table, pd.DataFrame):
+            return table_values(table, self.features)
+        if names is None:
+            raise ValueError(
+                f"an array came without names of its columns; the forest needs {self.features}"
+            )
+        return table_values(pd.DataFrame(np.asarray(table), columns=list(names)), self.features)
+
+    def _checked(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Float32 rows as wide as the forest; a narrower array would be read past its end."""
+        values = np.asarray(values)
+        expected = len(self.features)
+        if values.ndim != 2 or values.shape[1] != expected or values.dtype != np.float32:
+            raise ValueError(
+                f"values have shape {values.shape} and type {values.dtype}, expected float32 "
+                f"rows of {expected} features"
+            )
+        return values
+
+    def save(self, folder: str | Path) -> None:
+        """Write the forest to a folder: one .npy file per array and forest.json, written last.
+
+        Files are replaced, never changed in place, so whoever has an older forest of this folder
+        mapped keeps it whole.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        record = {
+            "format": FORMAT,
+            "version": VERSION,
+            "preset": self.preset,
+            "features": list(self.features),
+            "digest": self.digest,
+            "arrays": {name: _describe(getattr(self, name)) for name in ARRAYS},
+            "card": dict(self.card),
+        }
+        text = json.dumps(record, indent=1)
+        for name in ARRAYS:
+            partial = folder / f"{name}.partial.npy"
+            np.save(partial, getattr(self, name), allow_pickle=False)
+            os.replace(partial, folder / f"{name}.npy")
+        partial = folder / f"{CARD_FILE}.partial"
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, folder / CARD_FILE)
+        logger.info("forest of %d trees saved to %s", self.trees, folder)
+
+
+def compile_forest(
+    forest: RandomForestRegressor | ExtraTreesRegressor,
+    *,
+    preset: str = "",
+    card: Mapping[str, Any] | None = None,
+) -> CompiledForest:
+    """Turn a fitted scikit-learn forest into flat arrays.
+
+    Parameters
+    ----------
+    forest : RandomForestRegressor or ExtraTreesRegressor
+        Fitted on a DataFrame, one output.
+    preset : str
+        Name of the recipe, for the record.
+    card : mapping, optional
+        Model card; plain values that JSON can hold.
+
+    Returns
+    -------
+    CompiledForest
+
+    Raises
+    ------
+    TypeError
+        If it is another kind of model.
+    ValueError
+        If it is not fitted, has several outputs, no feature names, or no preorder.
+    """
+    _check_compilable(forest)
+    trees = [estimator.tree_ for estimator in forest.estimators_]
+    leaves = [tree.children_left < 0 for tree in trees]
+    for tree, is_leaf in zip(trees, leaves, strict=True):
+        _check_preorder(tree, is_leaf)
+    rights = [
+        np.where(is_leaf, np.cumsum(is_leaf) - 1, tree.children_right)
+        for tree, is_leaf in zip(trees, leaves, strict=True)
+    ]
+    values = [tree.value[is_leaf, 0, 0] for tree, is_leaf in zip(trees, leaves, strict=True)]
+    arrays = {
+        "feature": np.concatenate([np.where(t.feature < 0, -1, t.feature) for t in trees]),
+        "threshold": np.concatenate([tree.threshold for tree in trees]),
+        "right": np.concatenate(rights),
+        "leaf": np.concatenate(values),
+        "node_offsets": np.cumsum([0, *(tree.node_count for tree in trees)]),
+        "leaf_offsets": np.cumsum([0, *(value.size for value in values)]),
+    }
+    typed = {name: arrays[name].astype(dtype) for name, dtype in ARRAYS.items()}
+    names = tuple(map(str, forest.feature_names_in_))
+    return CompiledForest(names, **typed, preset=preset, card=dict(card or {}))
+
+
+def _check_compilable(forest: Any) -> None:
+    """Raise unless it is a fitted forest of one output that knows its features by name."""
+    if not isinstance(forest, RandomForestRegressor | ExtraTreesRegressor):
+        raise TypeError(
+            f"a {type(forest).__name__} cannot be compiled, expected a RandomForestRegressor or "
+            "an ExtraTreesRegressor"
+        )
+    if not hasattr(forest, "estimators_"):
+        raise ValueError("the forest is not fitted; fit it before compiling")
+    if forest.n_outputs_ != 1:
+        raise ValueError(f"the forest has {forest.n_outputs_} outputs, expected 1")
+    if not hasattr(forest, "feature_names_in_"):
+        raise ValueError("the forest has no feature names; fit it on a DataFrame, not an array")
+    if forest.n_features_in_ > np.iinfo("int16").max:
+        raise ValueError(f"the forest has {forest.n_features_in_} features, expected under 32768")
+
+
+def _check_preorder(tree: Any, is_leaf: NDArray[np.bool_]) -> None:
+    """Raise unless every left child is the next node."""
+    inner = np.flatnonzero(~is_leaf)
+    if not np.array_equal(tree.children_left[inner], inner + 1):
+        raise ValueError(
+            "the nodes of a tree are not in preorder (max_leaf_nodes grows trees so); "
+            "limit trees by min_samples_leaf or max_depth instead"
+        )
+
+
+def _sha256(array: NDArray[Any]) -> str:
+    """SHA-256 of an array's bytes, without a copy of them."""
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+
+
+def _describe(array: NDArray[Any]) -> dict[str, Any]:
+    """Size and hash of an array, as forest.json states them."""
+    return {"size": int(array.size), "sha256": _sha256(array)}
+
+
+def _digest(features: Sequence[str], hashes: Mapping[str, str]) -> str:
+    """One hash over the features' names and the hashes of the arrays."""
+    content = {"features": list(features), "arrays": {name: hashes[name] for name in ARRAYS}}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def load_forest(folder: str | Path, *, check: bool = True) -> CompiledForest:
+    """Open a saved forest, its arrays mapped into memory, nothing executed.
+
+    Parameters
+    ----------
+    folder : path
+        What `CompiledForest.save` wrote.
+    check : bool
+        Compare the hashes and look at every index. Leave it out only for a folder that this
+        machine has checked before: a wrong index would be read outside the arrays.
+
+    Returns
+    -------
+    CompiledForest
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no forest.
+    ValueError
+        If it is foreign, of a newer format, truncated or changed.
+    """
+    folder = Path(folder)
+    record = _read_record(folder)
+    arrays = {name: _read_array(folder, name, record["arrays"][name], check) for name in ARRAYS}
+    forest = CompiledForest(
+        tuple(record["features"]), **arrays, preset=record["preset"], card=record["card"]
+    )
+    if check:
+        _check_structure(forest, folder)
+    logger.info("forest of %d trees opened from %s", forest.trees, folder)
+    return forest
+
+
+def forest_hash(folder: str | Path) -> str:
+    """Return the digest of a saved forest as its record states it, without opening the arrays."""
+    return str(_read_record(Path(folder))["digest"])
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    """Read forest.json; raise unless it describes a forest of a known version, all of it."""
+    path = folder / CARD_FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"no forest in {folder}: it has no {CARD_FILE}; train one first")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON ({error}); save the forest again") from error
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise ValueError(f"{path} is not the record of a {FORMAT}; choose another folder")
+    if record.get("version") != VERSION:
+        raise ValueError(
+            f"{path} has format version {record.get('version')}, this package reads {VERSION}; "
+            "update the package or save the forest again"
+        )
+    absent = {"features", "preset", "digest", "arrays", "card"} - set(record)
+    absent |= set(ARRAYS) - set(record.get("arrays", ARRAYS))
+    if absent:
+        raise ValueError(f"{path} lacks {sorted(absent)}; save the forest again")
+    return record
+
+
+def _read_array(folder: Path, name: str, said: Mapping[str, Any], check: bool) -> NDArray[Any]:
+    """Map one array; raise unless it is what the record says."""
+    path = folder / f"{name}.npy"
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(
+            f"{path} cannot be read ({error}); it is missing, truncated or foreign: "
+            "save the forest again"
+        ) from error
+    if array.dtype.str != ARRAYS[name] or array.shape != (said["size"],):
+        raise ValueError(
+            f"{path} holds {array.dtype.str} of shape {array.shape}, expected {ARRAYS[name]} of "
+            f"shape ({said['size']},); save the forest again"
+        )
+    if check and _sha256(array) != said["sha256"]:
+        raise ValueError(f"{path} is not the file that was saved (other hash); save it again")
+    return array
+
+
+def _check_structure(forest: CompiledForest, folder: Path) -> None:
+    """Raise unless every walk from a root ends at a leaf that exists."""
+    ends = (forest.node_offsets[[0, -1]], forest.leaf_offsets[[0, -1]])
+    sound = (
+        forest.trees > 0
+        and forest.node_offsets.size == forest.leaf_offsets.size
+        and np.array_equal(ends[0], [0, forest.feature.size])
+        and np.array_equal(ends[1], [0, forest.leaf.size])
+        and forest.threshold.size == forest.right.size == forest.feature.size
+        and all(_tree_is_sound(forest, tree) for tree in range(forest.trees))
+    )
+    if not sound:
+        raise ValueError(f"the arrays in {folder} do not form trees; save the forest again")
+
+
+def _tree_is_sound(forest: CompiledForest, tree: int) -> bool:
+    """Whether features exist, children lie ahead and inside, and leaves have values."""
+    nodes, leaves = forest.tree_slices(tree)
+    feature, right = forest.feature[nodes], forest.right[nodes].astype("int64")
+    inner = feature >= 0
+    ahead = right[inner] > np.flatnonzero(inner) + 1
+    return bool(
+        feature.size > 0
+        and feature[-1] == -1  # else its left child would be outside
+        and feature.min() >= -1
+        and feature.max() < len(forest.features)
+        and ahead.all()
+        and (right[inner] < feature.size).all()
+        and (right[~inner] < leaves.stop - leaves.start).all()
+    )

@@ -1,0 +1,1 @@
+"""Raw to daily, on the grid, in house units: pure functions on arrays in memory."""

@@ -1,0 +1,338 @@
+"""Bring provider grids onto ours: area means, the MODIS sinusoidal grid, 0.1 deg cells, holes.
+
+Nothing here samples a fine layer at points: what is finer than a pixel is averaged by area, what
+is coarser is interpolated in exact integers.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import distance_transform_edt
+from scipy.sparse import csr_array
+
+from gssm_cube.variables import FILL
+
+_SLIVER = 1e-9  # of the smallest cell: edges that agree but for rounding leave such overlaps
+_STRIP = 512  # source columns reduced at once, so that float64 copies stay small
+
+
+def overlap_weights(source_edges: ArrayLike, target_edges: ArrayLike) -> csr_array:
+    """Return the length that each source cell shares with each target cell.
+
+    Parameters
+    ----------
+    source_edges, target_edges : array (n + 1), degrees
+        Edges of neighbouring cells, ascending or descending, each its own way. Longitudes are
+        not wrapped: a caller at 180 E appends the first source column and its edge.
+
+    Returns
+    -------
+    csr_array (n_target, n_source), degrees
+    """
+    source, target = _edges(source_edges, "source_edges"), _edges(target_edges, "target_edges")
+    lower, upper, cells = _segments(source, target)
+    return csr_array((upper - lower, cells), shape=(target.size - 1, source.size - 1))
+
+
+def area_mean(
+    values: NDArray[Any],
+    source_lat_edges: ArrayLike,
+    source_lon_edges: ArrayLike,
+    target_lat_edges: ArrayLike,
+    target_lon_edges: ArrayLike,
+) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Return the mean over the valid area of each target cell, and how much of it is valid.
+
+    Cells need not be aligned: each counts by the area, on the sphere, that falls into the target.
+
+    Parameters
+    ----------
+    values : array (source lat, source lon)
+        NaN is missing.
+    source_lat_edges, source_lon_edges, target_lat_edges, target_lon_edges : array, degrees
+        As for ``overlap_weights``; latitudes within -90..90.
+
+    Returns
+    -------
+    mean : array (target lat, target lon)
+        In the floating type of ``values``, computed in float64; NaN where nothing is valid.
+    share : array (target lat, target lon), float64, 0..1
+        Share of the target cell's area that is valid.
+
+    Raises
+    ------
+    ValueError
+        If edges are not monotonic, or their number does not fit ``values``.
+    """
+    lat_weights, heights = _area_weights(source_lat_edges, target_lat_edges)
+    lon_weights = overlap_weights(source_lon_edges, target_lon_edges)
+    widths = np.abs(np.diff(np.asarray(target_lon_edges, dtype="float64")))
+    expected = (lat_weights.shape[1], lon_weights.shape[1])
+    if values.shape != expected:
+        raise ValueError(
+            f"values have shape {values.shape}, expected {expected} from the source edges; "
+            "give one edge more than cells along each axis"
+        )
+    sums, areas = _weighted_sums(values, lat_weights, lon_weights)
+    valid = areas > 0
+    mean = np.full(areas.shape, np.nan, dtype=np.result_type(values.dtype, np.float32))
+    mean[valid] = sums[valid] / areas[valid]
+    return mean, np.minimum(areas / np.outer(heights, widths), 1.0)
+
+
+def sinusoidal_index(
+    lat: ArrayLike, lon: ArrayLike, pixels_per_degree: int = 120
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return row and column of the MODIS sinusoidal grid that hold each grid centre.
+
+    With pixels of 2 pi R / 43200 from (-pi R, pi R / 2), the radius cancels: a row is 1/120 deg
+    of latitude, a column 1/120 deg of longitude times cos(lat). So rows depend on latitude alone.
+
+    Parameters
+    ----------
+    lat : array (n), degrees north
+    lon : array (m), degrees east, -180..180
+    pixels_per_degree : int
+        120 for the 1 km grid (43,200 x 21,600 pixels), 240 for the 500 m grid.
+
+    Returns
+    -------
+    rows : array (n), int32
+    cols : array (n, m), int32
+        Both global: tile h, v of 1,200 pixels is ``cols // 1200``, ``rows // 1200``.
+
+    References
+    ----------
+    MODIS Land Team, https://modis-land.gsfc.nasa.gov/GCTP.html (R = 6371007.181 m)
+    """
+    lat, lon = np.asarray(lat, dtype="float64"), np.asarray(lon, dtype="float64")
+    rows = np.floor((90.0 - lat) * pixels_per_degree)
+    x = np.cos(np.radians(lat))[:, np.newaxis] * lon[np.newaxis, :]
+    cols = np.floor((x + 180.0) * pixels_per_degree)
+    last_row, last_col = 180 * pixels_per_degree - 1, 360 * pixels_per_degree - 1
+    return np.clip(rows, 0, last_row).astype("int32"), np.clip(cols, 0, last_col).astype("int32")
+
+
+def upsample_cells(codes: NDArray[np.int16], cell_pixels: int = 12) -> NDArray[np.int16]:
+    """Interpolate codes bilinearly from cell centres to all the pixels between them.
+
+    Parameters
+    ----------
+    codes : array (..., n + 1, m + 1), int16
+        Codes at cell centres, border to border; -32768 is missing.
+    cell_pixels : int
+        Pixels along the edge of a cell.
+
+    Returns
+    -------
+    array (..., cell_pixels * n, cell_pixels * m), int16
+        Missing where any of the four cells is. See ``upsample_window``.
+    """
+    rows, cols = ((size - 1) * cell_pixels for size in codes.shape[-2:])
+    return upsample_window(codes, slice(0, rows), slice(0, cols), cell_pixels)
+
+
+def upsample_window(
+    codes: NDArray[np.int16], rows: slice, cols: slice, cell_pixels: int = 12
+) -> NDArray[np.int16]:
+    """Interpolate codes bilinearly to a window of pixels, with the bits of the full result.
+
+    Pixel j between two centres weighs the second by (2 j + 1) / (2 cell_pixels). The sum of
+    weight x weight x code is an exact integer and is rounded half up, so that a pixel has the
+    same bits whatever window it is computed in.
+
+    Parameters
+    ----------
+    codes : array (..., n + 1, m + 1), int16
+        Codes at cell centres; -32768 is missing.
+    rows, cols : slice, pixels
+        Counted from the first cell centre, step 1.
+    cell_pixels : int
+        Pixels along the edge of a cell.
+
+    Returns
+    -------
+    array (..., rows, cols), int16
+
+    Raises
+    ------
+    ValueError
+        If the window reaches past the last cell centre.
+    """
+    row_cells, row_weights = _weights_of(rows, codes.shape[-2], cell_pixels)
+    col_cells, col_weights = _weights_of(cols, codes.shape[-1], cell_pixels)
+    layers = np.ascontiguousarray(codes, dtype="int16").reshape(-1, *codes.shape[-2:])
+    pixels = np.empty((len(layers), row_cells.size, col_cells.size), dtype="int16")
+    _bilinear(layers, row_cells, row_weights, col_cells, col_weights, cell_pixels, pixels)
+    return pixels.reshape(*codes.shape[:-2], *pixels.shape[1:])
+
+
+def fill_from_nearest(
+    values: NDArray[Any], wanted: NDArray[np.bool_], within_pixels: float | None
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Fill holes with the values of the nearest pixel that is complete in all layers.
+
+    A hole takes all layers from one pixel, so that what belongs together (clay, sand and silt)
+    stays together. Of several pixels at the same distance scipy's distance transform takes one,
+    the same in every run.
+
+    Parameters
+    ----------
+    values : array (..., lat, lon)
+        A pixel with NaN in any layer is a hole.
+    wanted : array (lat, lon), bool
+        Pixels to fill (land); holes elsewhere stay.
+    within_pixels : float or None, pixels
+        Largest distance between centres; None for any distance (the coast of ERA5-Land).
+
+    Returns
+    -------
+    values : array (..., lat, lon)
+        A copy.
+    filled : array (lat, lon), bool
+    """
+    holes = np.isnan(values).any(axis=tuple(range(values.ndim - 2)))
+    result = values.copy()
+    if holes.all():
+        return result, np.zeros_like(holes)
+    distance, nearest = distance_transform_edt(holes, return_indices=True)
+    filled = holes & wanted
+    if within_pixels is not None:
+        filled &= distance <= within_pixels
+    rows, cols = nearest[:, filled]
+    result[..., filled] = values[..., rows, cols]
+    return result, filled
+
+
+def _edges(edges: ArrayLike, name: str) -> NDArray[np.float64]:
+    """Return edges as float64; raise unless they rise or fall throughout."""
+    array = np.asarray(edges, dtype="float64")
+    steps = np.diff(array)
+    if array.ndim != 1 or array.size < 2 or not ((steps > 0).all() or (steps < 0).all()):
+        raise ValueError(
+            f"{name} with shape {array.shape} are not monotonic, expected at least two edges "
+            "that rise or fall throughout; sort the axis or cut it at the antimeridian"
+        )
+    return array
+
+
+def _segments(
+    source: NDArray[np.float64], target: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Cut both rows of cells at all edges: lower, upper and (target, source) of each piece."""
+    cuts = np.union1d(source, target)
+    lower, upper = cuts[:-1], cuts[1:]
+    middle = (lower + upper) / 2
+    source_cell, target_cell = _cell_of(middle, source), _cell_of(middle, target)
+    smallest = min(np.abs(np.diff(source)).min(), np.abs(np.diff(target)).min())
+    keep = (source_cell >= 0) & (target_cell >= 0) & (upper - lower > _SLIVER * smallest)
+    return lower[keep], upper[keep], (target_cell[keep], source_cell[keep])
+
+
+def _cell_of(places: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return the cell that holds each place, -1 outside."""
+    descending = edges[0] > edges[-1]
+    cells = np.searchsorted(np.sort(edges), places, side="right") - 1
+    last = edges.size - 2
+    outside = (cells < 0) | (cells > last)
+    return np.where(outside, -1, last - cells if descending else cells)
+
+
+def _sine_difference(lower: NDArray[np.float64], upper: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return sin(upper) - sin(lower) of degrees, without cancellation near the poles."""
+    return 2 * np.cos(np.radians((upper + lower) / 2)) * np.sin(np.radians((upper - lower) / 2))
+
+
+def _area_weights(
+    source_edges: ArrayLike, target_edges: ArrayLike
+) -> tuple[csr_array, NDArray[np.float64]]:
+    """Return weights (n_target, n_source) by true area along a meridian, and the targets' own."""
+    source = _edges(source_edges, "source_lat_edges")
+    target = _edges(target_edges, "target_lat_edges")
+    lower, upper, cells = _segments(source, target)
+    shape = (target.size - 1, source.size - 1)
+    weights = csr_array((_sine_difference(lower, upper), cells), shape=shape)
+    return weights, np.abs(_sine_difference(target[:-1], target[1:]))
+
+
+def _weighted_sums(
+    values: NDArray[Any], lat_weights: csr_array, lon_weights: csr_array
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the sums of area x value and of area over the valid cells of each target."""
+    sums, areas = (np.empty((lat_weights.shape[0], values.shape[1])) for _ in range(2))
+    for start in range(0, values.shape[1], _STRIP):
+        strip = slice(start, start + _STRIP)
+        piece = values[:, strip].astype("float64")
+        valid = ~np.isnan(piece)
+        sums[:, strip] = lat_weights @ np.where(valid, piece, 0.0)
+        areas[:, strip] = lat_weights @ valid.astype("float64")
+    return (lon_weights @ sums.T).T, (lon_weights @ areas.T).T
+
+
+def _weights_of(
+    pixels: slice, cells: int, cell_pixels: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the first cell of each pixel and the second cell's weight, in 1 / (2 n)."""
+    size = (cells - 1) * cell_pixels
+    if pixels.step not in (None, 1) or not 0 <= pixels.start <= pixels.stop <= size:
+        raise ValueError(
+            f"pixels {pixels} are not a window of 0..{size}, which {cells} cell centres "
+            f"with {cell_pixels} pixels a cell span; read more cells"
+        )
+    numbers = np.arange(pixels.start, pixels.stop)
+    return numbers // cell_pixels, 2.0 * (numbers % cell_pixels) + 1.0
+
+
+@njit(cache=True, nogil=True)
+def _bilinear(
+    layers: NDArray[np.int16],
+    row_cells: NDArray[np.int64],
+    row_weights: NDArray[np.float64],
+    col_cells: NDArray[np.int64],
+    col_weights: NDArray[np.float64],
+    cell_pixels: int,
+    pixels: NDArray[np.int16],
+) -> None:
+    """Fill ``pixels`` (layer, row, col), row by row."""
+    line = np.empty(layers.shape[2])
+    for layer in range(layers.shape[0]):
+        for row in range(row_cells.size):
+            upper, lower = layers[layer, row_cells[row]], layers[layer, row_cells[row] + 1]
+            _blend_rows(upper, lower, row_weights[row], 2.0 * cell_pixels, line)
+            _blend_cols(line, col_cells, col_weights, 2.0 * cell_pixels, pixels[layer, row])
+
+
+@njit(cache=True, nogil=True)
+def _blend_rows(
+    upper: NDArray[np.int16],
+    lower: NDArray[np.int16],
+    weight: float,
+    whole: float,
+    line: NDArray[np.float64],
+) -> None:
+    """Blend two rows of cells; float64 holds the integer sums exactly, and NaN for missing."""
+    for cell in range(line.size):
+        line[cell] = (whole - weight) * upper[cell] + weight * lower[cell]
+        if upper[cell] == FILL or lower[cell] == FILL:
+            line[cell] = np.nan
+
+
+@njit(cache=True, nogil=True)
+def _blend_cols(
+    line: NDArray[np.float64],
+    cells: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    whole: float,
+    pixels: NDArray[np.int16],
+) -> None:
+    """Blend neighbouring cells of a row, round half up and write the codes."""
+    unit = 1.0 / (whole * whole)
+    half = 0.5 * whole * whole
+    for col in range(cells.size):
+        left, right = line[cells[col]], line[cells[col] + 1]
+        total = (whole - weights[col]) * left + weights[col] * right
+        # The extra 0.5 keeps the product off whole numbers, where it could round down.
+        code = np.floor((total + half + 0.5) * unit)
+        pixels[col] = FILL if np.isnan(code) else np.int16(code)

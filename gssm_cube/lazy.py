@@ -1,0 +1,119 @@
+"""Lazy arrays that read packed codes, refine them to 1 km and days, and decode them.
+
+xarray sees ordinary backend arrays: nothing is read before values are asked for, no Dask graph is
+built unless chunks are asked for, and a read touches only the chunks that it needs.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from xarray.backends.common import BackendArray
+from xarray.core import indexing
+
+from gssm_cube.harmonise.regrid import upsample_window
+from gssm_cube.interpolate import interpolate_days
+from gssm_cube.variables import Packing
+
+Region = tuple[slice, ...]
+
+
+class Reader(Protocol):
+    """Reads the int16 codes of one feature in a region of plain slices."""
+
+    def read(self, region: Region) -> NDArray[np.int16]:
+        """Return codes of (time, lat, lon) or (lat, lon) slices with step one."""
+        ...
+
+
+@dataclass(frozen=True)
+class StoredReader:
+    """Codes as they stand in the store."""
+
+    array: zarr.Array
+
+    def read(self, region: Region) -> NDArray[np.int16]:
+        """Read a region."""
+        return np.asarray(self.array[region])
+
+
+@dataclass(frozen=True)
+class CompositeReader:
+    """Composites, linear in time to days."""
+
+    array: zarr.Array
+    starts: NDArray[np.int64]  # days after the first day of the daily axis
+
+    def read(self, region: Region) -> NDArray[np.int16]:
+        """Read the composites round a region and interpolate."""
+        time, lat, lon = region
+        days = np.arange(time.start, time.stop)
+        first = max(int(np.searchsorted(self.starts, days[0], side="right")) - 1, 0)
+        stop = min(int(np.searchsorted(self.starts, days[-1], side="right")) + 1, len(self.starts))
+        codes = np.asarray(self.array[first:stop, lat, lon])
+        return interpolate_days(codes, self.starts[first:stop], days)
+
+
+@dataclass(frozen=True)
+class CellReader:
+    """Cells of 0.1 deg, bilinear to pixels.
+
+    ``cells`` is (feature, time, cell row, cell column), a Zarr array or values held in memory,
+    which then begin at ``origin`` (time, cell row, cell column).
+    """
+
+    cells: zarr.Array | NDArray[np.int16]
+    feature: int
+    cell_pixels: int
+    origin: tuple[int, int, int] = (0, 0, 0)
+
+    def read(self, region: Region) -> NDArray[np.int16]:
+        """Read the cells round a region and refine them."""
+        time, lat, lon = region
+        n = self.cell_pixels
+        top, left = lat.start // n, lon.start // n
+        bottom, right = (lat.stop - 1) // n + 2, (lon.stop - 1) // n + 2
+        day, row, col = self.origin
+        codes = self.cells[
+            self.feature,
+            time.start - day : time.stop - day,
+            top - row : bottom - row,
+            left - col : right - col,
+        ]
+        rows = slice(lat.start - top * n, lat.stop - top * n)
+        cols = slice(lon.start - left * n, lon.stop - left * n)
+        return upsample_window(np.asarray(codes), rows, cols, n)
+
+
+class PackedArray(BackendArray):
+    """What xarray wraps: codes of a reader, decoded to float32 unless ``packing`` is None."""
+
+    def __init__(self, reader: Reader, shape: tuple[int, ...], packing: Packing | None) -> None:
+        self.reader = reader
+        self.shape = shape
+        self.packing = packing
+        self.dtype = np.dtype("int16" if packing is None else "float32")
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        """Answer xarray: integers, slices and lists on each axis by itself."""
+        return indexing.explicit_indexing_adapter(
+            key, self.shape, indexing.IndexingSupport.OUTER, self._read
+        )
+
+    def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
+        """Read the box round the wanted places, then pick them."""
+        places = [np.arange(n)[k] for k, n in zip(key, self.shape, strict=True)]
+        lengths = tuple(np.shape(p)[0] for p in places if np.ndim(p))
+        if 0 in lengths:
+            return np.empty(lengths, dtype=self.dtype)
+        box = tuple(slice(int(np.min(p)), int(np.max(p)) + 1) for p in places)
+        codes = self.reader.read(box)
+        for axis, (place, part) in enumerate(zip(places, box, strict=True)):
+            if np.ndim(place) and np.size(place) != part.stop - part.start:
+                codes = np.take(codes, place - part.start, axis=axis)
+            elif np.ndim(place) and place[0] > place[-1]:
+                codes = np.flip(codes, axis=axis)
+        picked = codes[tuple(0 if np.ndim(place) == 0 else slice(None) for place in places)]
+        return picked if self.packing is None else self.packing.decode(picked)

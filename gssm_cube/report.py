@@ -1,0 +1,406 @@
+"""The report of a run: one HTML page that needs nothing else, and its figures as PNG files."""
+
+import base64
+import logging
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product as combinations
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+import xarray as xr
+from matplotlib.figure import Figure
+
+from gssm_cube import figures
+from gssm_cube.grid import WINDOW_DAYS, Grid
+from gssm_cube.variables import PREDICTORS
+
+logger = logging.getLogger(__name__)
+
+PLACE = ["station", "lat", "lon"]  # names of stations are not unique among networks
+PREDICTION_COLUMNS = [*PLACE, "time", "observed", "predicted", "split"]
+MEASURES = {"rmse": 4, "ubrmse": 4, "bias": 4, "r": 3}  # digits in the table
+MIN_DAYS = 100  # fewer give no score of a station's own
+SAME_DEGREES = 0.1  # stations of one name that are farther apart are two
+MAP_PIXELS = 2000  # edge of the largest map that is drawn pixel by pixel
+PIECE_PIXELS = 480  # edge of what a map reads at once: a default tile, hence whole shards
+
+# Random rows come last: they say nothing about a place or a year that has no station.
+SPLITS = {
+    "new_stations": ("New stations", "the station and its neighbours were held out"),
+    "new_years": ("New years", "the station is known, the year was held out"),
+    "truth": ("Synthetic truth", "the product against the invented world, all land pixels"),
+    "random_rows": ("Random rows", "comparison only"),
+}
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """One figure as PNG, and the numbers that its title and caption in the template name."""
+
+    name: str
+    image: bytes
+    values: dict[str, Any]
+
+    @classmethod
+    def of(cls, name: str, figure: Figure, **values: Any) -> "Exhibit":
+        """Draw a figure."""
+        return cls(name, figures.png(figure), values)
+
+    @property
+    def uri(self) -> str:
+        """The image as a data URI."""
+        return "data:image/png;base64," + base64.b64encode(self.image).decode("ascii")
+
+
+def write_report(
+    path: Path,
+    *,
+    title: str,
+    scores: dict,
+    predictions: pd.DataFrame,
+    importance: pd.Series,
+    stations: pd.DataFrame,
+    product: xr.Dataset,
+    cube: xr.Dataset,
+    facts: dict[str, str],
+) -> Path:
+    """Write the report of a run: one self-contained page and its figures.
+
+    Parameters
+    ----------
+    path : Path
+        The HTML page; the PNG files go to ``figures`` beside it.
+    title : str
+        Heading of the page.
+    scores : dict
+        By split (``new_stations``, ``new_years``, ``random_rows``, ``truth``): ``n``, ``rmse``,
+        ``ubrmse``, ``bias`` (m3 m-3), ``r``, and ``stations`` with the medians, or ``skipped``
+        with the reason; also ``rows`` (read, dropped, kept) and ``forest``. Values may be None.
+    predictions : DataFrame
+        ``station``, ``lat``, ``lon``, ``time``, ``observed``, ``predicted`` (m3 m-3), ``split``.
+    importance : Series (predictor)
+        Its name says which measure of importance it is.
+    stations : DataFrame
+        One row a station: ``station``, ``network``, ``lat``, ``lon``, ``days``.
+    product : Dataset
+        ``ssm`` (time, lat, lon), m3 m-3; lazy, read piece by piece.
+    cube : Dataset
+        ``apei`` (time, lat, lon), mm; lazy, read at one pixel.
+    facts : dict
+        What the reader must know of the run: period, area, versions, hashes.
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    ValueError
+        If the predictions or the stations lack a column.
+    """
+    check_columns("predictions", predictions, PREDICTION_COLUMNS)
+    check_columns("stations", stations, [*PLACE, "network", "days"])
+    logger.info("report: starts, %d predictions at %d stations", len(predictions), len(stations))
+    mean = mean_map(product["ssm"])
+    exhibits = [
+        *_skill_exhibits(predictions, stations, mean.notnull()),
+        _importance_exhibit(importance),
+        _map_exhibit(mean, product),
+        *_series_exhibits(predictions, stations, product, cube),
+    ]
+    folder = path.parent / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    for exhibit in exhibits:
+        (folder / f"{exhibit.name}.png").write_bytes(exhibit.image)
+    path.write_text(_page(title, scores, facts, exhibits), encoding="utf-8")
+    logger.info("report: %d figures, page at %s", len(exhibits), path)
+    return path
+
+
+def check_columns(name: str, table: pd.DataFrame, expected: list[str]) -> None:
+    """Raise unless a table has the columns that the report shows."""
+    if missing := [column for column in expected if column not in table.columns]:
+        raise ValueError(
+            f"{name}: columns {missing} are missing (found {list(table.columns)}); "
+            f"give write_report a table with {expected}"
+        )
+
+
+# ---- what the figures show ----------------------------------------------------------------
+
+
+def mean_map(ssm: xr.DataArray, largest: int = MAP_PIXELS) -> xr.DataArray:
+    """Return the mean over time of every pixel, or of every n-th of a large area.
+
+    Only one window of one tile is in memory at a time, so the product may be of any size.
+
+    Parameters
+    ----------
+    ssm : DataArray (time, lat, lon), m3 m-3
+        Lazy; NaN is missing and not counted.
+    largest : int
+        Pixels along an edge of the map at most; beyond it every n-th row and column is taken.
+
+    Returns
+    -------
+    DataArray (lat, lon), m3 m-3
+        NaN where no day has a value; attribute ``step`` is n.
+    """
+    step = math.ceil(max(ssm.sizes["lat"], ssm.sizes["lon"]) / largest)
+    every = slice(step // 2, None, step)
+    shown = ssm.transpose("time", "lat", "lon").isel(lat=every, lon=every)
+    total, count = np.zeros(shown.shape[1:]), np.zeros(shown.shape[1:], dtype="int32")
+    for days, rows, cols in _pieces(shown.shape):
+        values = shown[days, rows, cols].to_numpy()
+        valid = np.isfinite(values)
+        total[rows, cols] += np.sum(values, axis=0, where=valid, dtype="float64")
+        count[rows, cols] += valid.sum(axis=0)
+    mean = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    coords = {dim: shown[dim] for dim in ("lat", "lon")}
+    attrs = {"units": "m3 m-3", "step": step}
+    return xr.DataArray(mean.astype("float32"), coords, ("lat", "lon"), "mean_ssm", attrs)
+
+
+def _pieces(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
+    """Cut (time, lat, lon) into pieces that hold whole shards of a product."""
+    sizes = (WINDOW_DAYS, PIECE_PIXELS, PIECE_PIXELS)
+    axes = (
+        [slice(start, min(start + size, length)) for start in range(0, length, size)]
+        for length, size in zip(shape, sizes, strict=True)
+    )
+    return combinations(*axes)
+
+
+def station_skill(held_out: pd.DataFrame, min_days: int = MIN_DAYS) -> pd.DataFrame:
+    """Return bias and r of each station that has enough days.
+
+    Parameters
+    ----------
+    held_out : DataFrame
+        ``station``, ``lat``, ``lon``, ``observed``, ``predicted`` (m3 m-3), a row a day.
+    min_days : int
+        Stations with fewer days are left out.
+
+    Returns
+    -------
+    DataFrame
+        ``station``, ``lat``, ``lon``, ``days``, ``bias`` (m3 m-3), ``r``; r is NaN where one
+        of the two is constant.
+    """
+    rows = [
+        (*place, len(days), (days["predicted"] - days["observed"]).mean(),
+         days["observed"].corr(days["predicted"]))
+        for place, days in held_out.groupby(PLACE)
+        if len(days) >= min_days
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=[*PLACE, "days", "bias", "r"])
+
+
+def at_place(field: xr.DataArray, lat: float, lon: float) -> xr.DataArray:
+    """Return the series of the pixel that holds a place, by the grid's own rule of borders.
+
+    Parameters
+    ----------
+    field : DataArray (time, lat, lon)
+        On the grid, at least two rows.
+    lat, lon : float, deg
+
+    Returns
+    -------
+    DataArray (time)
+
+    Raises
+    ------
+    ValueError
+        If the place is outside the field.
+    """
+    step = abs(float(field["lat"][1] - field["lat"][0]))
+    grid = Grid(round(1 / step))
+    centre = {"lat": float(grid.lat(grid.row_of(lat))), "lon": float(grid.lon(grid.col_of(lon)))}
+    try:
+        return field.sel(centre, method="nearest", tolerance=step / 4)
+    except KeyError as error:
+        raise ValueError(
+            f"{field.name}: no pixel at {lat:.4f} N {lon:.4f} E; choose a place inside the area"
+        ) from error
+
+
+def station_series(days: pd.DataFrame, product: xr.Dataset, cube: xr.Dataset) -> pd.DataFrame:
+    """Return what was observed and predicted at one station, and the APEI of its pixel.
+
+    Parameters
+    ----------
+    days : DataFrame
+        The predictions of one station, of any splits.
+    product, cube : Dataset
+        ``ssm`` in m3 m-3 and ``apei`` in mm, both (time, lat, lon).
+
+    Returns
+    -------
+    DataFrame
+        Indexed by every day from the first to the last observed: ``observed``, ``held_out``
+        (predicted without the station), ``product``, in m3 m-3, and ``apei`` in mm.
+    """
+    by_day = days.drop_duplicates("time").set_index("time")
+    held_out = days[days["split"] == "new_stations"].drop_duplicates("time").set_index("time")
+    index = pd.date_range(by_day.index.min(), by_day.index.max(), freq="D", name="time")
+    lat, lon = days["lat"].iloc[0], days["lon"].iloc[0]
+    columns = {"observed": by_day["observed"], "held_out": held_out["predicted"]}
+    for name, field in (("product", product["ssm"]), ("apei", cube["apei"])):
+        pixel = at_place(field, lat, lon).sel(time=slice(index[0], index[-1]))
+        columns[name] = pd.Series(pixel.to_numpy(), pd.DatetimeIndex(pixel["time"].to_numpy()))
+    return pd.DataFrame({name: column.reindex(index) for name, column in columns.items()})
+
+
+def best_series(
+    predictions: pd.DataFrame, product: xr.Dataset, cube: xr.Dataset
+) -> tuple[tuple, pd.DataFrame] | None:
+    """Return the place and series of the best covered station whose pixel has a product.
+
+    Stations that were once held out come first, then those with most days in the product's
+    period; None if no station lies on a predicted pixel.
+    """
+    ssm = product["ssm"]
+    inside = predictions[predictions["time"].between(*ssm["time"].to_numpy()[[0, -1]])]
+    for name in ("lat", "lon"):
+        half = abs(float(ssm[name][1] - ssm[name][0])) * 0.4999  # a border may be the neighbour's
+        edges = float(ssm[name].min()) - half, float(ssm[name].max()) + half
+        inside = inside[inside[name].between(*edges, inclusive="neither")]
+    places = inside.assign(held_out=inside["split"] == "new_stations").groupby(PLACE)
+    coverage = places.agg(held_out=("held_out", "sum"), days=("time", "nunique"))
+    for place in coverage.sort_values(["held_out", "days"], ascending=False).index:
+        table = station_series(places.get_group(place), product, cube)
+        if table["product"].notna().any():
+            return place, table
+    return None
+
+
+# ---- the figures and the numbers in their captions -----------------------------------------
+
+
+def _skill_exhibits(
+    predictions: pd.DataFrame, stations: pd.DataFrame, land: xr.DataArray
+) -> list[Exhibit]:
+    """Density plot and station maps of the stations that were held out; none without any."""
+    held_out = predictions[predictions["split"] == "new_stations"]
+    held_out = held_out.dropna(subset=["observed", "predicted"])
+    if held_out.empty:
+        return []
+    figure = figures.density(held_out["observed"], held_out["predicted"])
+    count = held_out.groupby(PLACE).ngroups
+    skill = station_skill(held_out)
+    others = stations.drop(_same_places(stations, skill).index)
+    maps = [_station_exhibit(skill, others, land, of) for of in ("r", "bias")]
+    return [Exhibit.of("density", figure, days=len(held_out), stations=count), *maps]
+
+
+def _same_places(stations: pd.DataFrame, places: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the stations that are among places, whose coordinates may be pixel centres."""
+    pairs = stations.reset_index().merge(places[PLACE], on="station", suffixes=("", "_place"))
+    near = [(pairs[name] - pairs[f"{name}_place"]).abs() < SAME_DEGREES for name in ("lat", "lon")]
+    return stations.loc[pairs["index"][near[0] & near[1]].unique()]
+
+
+def _station_exhibit(
+    skill: pd.DataFrame, others: pd.DataFrame, land: xr.DataArray, of: str
+) -> Exhibit:
+    """Map of one score of the held-out stations."""
+    shown = skill.dropna(subset=[of])
+    figure = figures.station_map(shown, others, land, of)
+    numbers = {"median": number(shown[of].median(), 3), "stations": len(shown)}
+    return Exhibit.of(f"station_{of}", figure, **numbers, others=len(others), min_days=MIN_DAYS)
+
+
+def _importance_exhibit(importance: pd.Series) -> Exhibit:
+    """Bars of the predictors; the caption spells out their names."""
+    ranked = importance.sort_values(ascending=False)
+    names = {name: PREDICTORS[name].long_name for name in ranked.index if name in PREDICTORS}
+    return Exhibit.of("importance", figures.importance_bars(ranked), ranked=ranked, names=names)
+
+
+def _map_exhibit(mean: xr.DataArray, product: xr.Dataset) -> Exhibit:
+    """Map of mean SSM."""
+    first, last = (str(day)[:10] for day in product["time"].to_numpy()[[0, -1]])
+    low, high = (number(float(edge), 2) for edge in (mean.min(), mean.max()))
+    values = {"first": first, "last": last, "low": low, "high": high, "step": mean.attrs["step"]}
+    return Exhibit.of("mean_ssm", figures.ssm_map(mean), **values)
+
+
+def _series_exhibits(
+    predictions: pd.DataFrame, stations: pd.DataFrame, product: xr.Dataset, cube: xr.Dataset
+) -> list[Exhibit]:
+    """Series of the best covered station; none if no station lies on a predicted pixel."""
+    best = best_series(predictions, product, cube)
+    if best is None:
+        return []
+    place, table = best
+    network = "/".join(_same_places(stations, pd.DataFrame([place], columns=PLACE))["network"])
+    days = len(table.dropna(subset=["observed", "product"]))
+    held_out = bool(table["held_out"].notna().any())
+    figure = figures.series(table)
+    return [
+        Exhibit.of(
+            "series", figure, station=place[0], network=network, days=days, held_out=held_out
+        )
+    ]
+
+
+# ---- the page ------------------------------------------------------------------------------
+
+
+def _page(title: str, scores: dict, facts: Mapping[str, str], exhibits: list[Exhibit]) -> str:
+    """Render the page."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("gssm_cube"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = number
+    return environment.get_template("report.html.j2").render(
+        title=title,
+        facts=facts,
+        rows=_score_rows(scores),
+        counts={name: number(value, 0) for name, value in (scores.get("rows") or {}).items()},
+        forest=scores.get("forest") or {},
+        new=scores.get("new_stations") or {},
+        exhibits={exhibit.name: exhibit for exhibit in exhibits},
+    )
+
+
+def _score_rows(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One row a split, in the order of the table, with the baseline after the new stations."""
+    rows = []
+    for key, (name, note) in SPLITS.items():
+        score = scores.get(key)
+        if score is None:
+            continue
+        row = {"name": name, "note": note, "grey": key == "random_rows"}
+        rows.append(row | {"skipped": score.get("skipped"), "cells": _cells(score)})
+        if baseline := score.get("mean_of_training"):
+            row = {"name": "Mean of the training stations", "note": "no forest, no skill"}
+            rows.append(row | {"grey": False, "skipped": None, "cells": _cells(baseline)})
+    return rows
+
+
+def _cells(score: Mapping[str, Any]) -> list[str]:
+    """Cells of one row: pooled over all days, then the medians of the stations."""
+    medians = score.get("stations") or {}
+    pooled = [number(score.get(name), digits) for name, digits in MEASURES.items()]
+    middle = [number(medians.get(name), digits) for name, digits in MEASURES.items()]
+    counts = [number(medians.get(name), 0) for name in ("count", "left_out")]
+    return [*pooled, number(score.get("n"), 0), *middle, *counts]
+
+
+def number(value: float | None, digits: int) -> str:
+    """Return a number for the table; a dash where there is none."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:,.{digits}f}"

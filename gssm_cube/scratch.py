@@ -1,0 +1,318 @@
+"""First half of the ingest: each provider file is read once and lands, by day, in a scratch store.
+
+The scratch has the grid of the cube but one day (or composite) a chunk, as files come; the cube
+has a window of days a chunk, as it is read. Writing days straight into the cube would rewrite
+each shard 366 times. The scratch is deleted when the cube is complete.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from gssm_cube.blocks import digest, write_marker
+from gssm_cube.grid import Layout
+from gssm_cube.harmonise import temperature, vegetation, water
+from gssm_cube.harmonise.regrid import fill_from_nearest, sinusoidal_index
+from gssm_cube.sources import bedrock, era5_land, groundwater, merit_hydro, modis, soilgrids
+from gssm_cube.stores import array_of, codec, open_group
+from gssm_cube.variables import FILL
+
+logger = logging.getLogger(__name__)
+
+LEAD_DAYS = 365  # meteorology before the first day: 34-day index, later the memory's spin-up
+COMPOSITE_DAYS = 48 + 16  # vegetation before and after: the smoother's half window, own dates
+RUN_DAYS = 32  # days a scratch task reads
+ZONE_DEGREES = 20
+METEO = ("precipitation", "evaporation", "tair")
+VEGETATION = ("ndvi", "evi", "reliability", "day")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The files of a run, found and checked for gaps by their names and headers."""
+
+    era5_land: list[era5_land.HourlyFile]
+    lst: modis.Files
+    vegetation: modis.Files
+    soilgrids: dict[str, Path]
+    merit_hydro: dict[str, dict[str, Path]]
+    wtd: list[Path]
+    bedrock: Path
+
+
+def meteo_days(layout: Layout) -> NDArray[np.datetime64]:
+    """Days of meteorology that a layout needs: a year of lead-in, then its own."""
+    first = layout.time[0] - LEAD_DAYS
+    return np.arange(first, layout.time[-1] + 1)
+
+
+def vegetation_starts(layout: Layout) -> NDArray[np.datetime64]:
+    """Composites that a layout needs, the smoother's reach included."""
+    reach = np.timedelta64(COMPOSITE_DAYS, "D")
+    first, last = (layout.time[0] - reach).item(), (layout.time[-1] + reach).item()
+    return vegetation.composite_starts(first, last)
+
+
+def find_inputs(folders: Mapping[str, Path], layout: Layout) -> Inputs:
+    """Find the files of all sources and check that no day is missing.
+
+    Parameters
+    ----------
+    folders : mapping
+        ``era5_land``, ``mod11a1``, ``mod13a2``, ``soilgrids``, ``merit_hydro``, ``wtd``,
+        ``bedrock``.
+    layout : Layout
+
+    Raises
+    ------
+    FileNotFoundError
+        If a source has no file, or days are missing: which ones.
+    """
+    inputs = Inputs(
+        era5_land.find_files(folders["era5_land"]),
+        modis.find_files(folders["mod11a1"], "MOD11A1", modis.LST_LAYERS),
+        modis.find_files(folders["mod13a2"], "MOD13A2", modis.VEGETATION_LAYERS),
+        soilgrids.find_files(folders["soilgrids"]),
+        merit_hydro.find_files(folders["merit_hydro"]),
+        groundwater.find_files(folders["wtd"]),
+        bedrock.find_files(folders["bedrock"]),
+    )
+    days = meteo_days(layout)
+    # One day more: the stamp 00 UTC after the last day holds its totals.
+    missing = list(era5_land.missing_days(inputs.era5_land, days[0], days[-1] + 1))
+    check_complete("ERA5-Land", folders["era5_land"], missing)
+    wanted = layout.time.astype(object)
+    missing = [day for day in wanted if day not in inputs.lst and not modis.in_outage(day)]
+    check_complete("MOD11A1", folders["mod11a1"], missing)
+    starts = vegetation_starts(layout).astype(object)
+    missing = [day for day in starts if day not in inputs.vegetation]
+    check_complete("MOD13A2", folders["mod13a2"], missing)
+    return inputs
+
+
+def check_complete(source: str, folder: Path, missing: list[Any]) -> None:
+    """Raise naming the days that a source lacks."""
+    if missing:
+        days = [str(day) for day in missing]
+        shown = ", ".join(days[:5]) + (f", ... {days[-1]}" if len(days) > 5 else "")
+        raise FileNotFoundError(
+            f"{source} in {folder} lacks {len(days)} days that this run needs: {shown}; "
+            "download them, or change the period"
+        )
+
+
+def fingerprint(files: Any) -> str:
+    """Return a hash of names, sizes and times of files, however they are nested."""
+    return digest([(str(p.name), p.stat().st_size, p.stat().st_mtime_ns) for p in _paths(files)])
+
+
+def _paths(files: Any) -> Iterator[Path]:
+    """All paths in nested mappings and lists, in a stable order."""
+    if isinstance(files, Path):
+        yield files
+    elif isinstance(files, era5_land.HourlyFile):
+        yield files.path
+    elif isinstance(files, Mapping):
+        for key in sorted(files):
+            yield from _paths(files[key])
+    else:
+        for part in files:
+            yield from _paths(part)
+
+
+# ---- the store --------------------------------------------------------------------------------
+
+
+def create_scratch(store: Path, layout: Layout) -> None:
+    """Create the empty scratch; one that is there is kept."""
+    if (store / "zarr.json").exists():
+        return
+    root = zarr.open_group(str(store), mode="w-", zarr_format=3)
+    rows, cols = layout.cells_shape
+    days, composites = len(meteo_days(layout)), len(vegetation_starts(layout))
+    for name in METEO:
+        _array(root, name, (days, rows, cols), (RUN_DAYS, rows, cols), None, "float32", np.nan)
+    size, zone = layout.tile_size, zone_size(layout)
+    for name in ("lst_day", "lst_night"):
+        shape = (layout.days, *layout.shape)
+        _array(root, name, shape, (1, size, size), (1, zone, zone), "uint16", 0)
+    for name in VEGETATION:
+        shape = (composites, *layout.shape)
+        _array(root, name, shape, (1, size, size), (1, zone, zone), "int16", FILL)
+    root.attrs["gssm_layout"] = layout.to_dict()
+
+
+def _array(
+    root: zarr.Group,
+    name: str,
+    shape: tuple[int, ...],
+    chunks: tuple[int, ...],
+    shards: tuple[int, ...] | None,
+    dtype: str,
+    fill: float,
+) -> None:
+    """Create one array, compressed lightly."""
+    root.create_array(
+        name,
+        shape=shape,
+        chunks=chunks,
+        shards=shards,
+        dtype=dtype,
+        fill_value=fill,
+        compressors=[codec(level=1)],
+        config={"write_empty_chunks": False},
+    )
+
+
+def zone_size(layout: Layout) -> int:
+    """Edge of a zone in pixels: whole tiles, about 20 deg, no more than the store."""
+    zone = ZONE_DEGREES * layout.grid.pixels_per_degree
+    tiles = min(zone // layout.tile_size, max(layout.tile_rows, layout.tile_cols))
+    return layout.tile_size * max(1, tiles)
+
+
+def zones(layout: Layout) -> Iterator[tuple[slice, slice]]:
+    """Cut a store into zones."""
+    size, (rows, cols) = zone_size(layout), layout.shape
+    for row in range(0, rows, size):
+        for col in range(0, cols, size):
+            yield slice(row, min(row + size, rows)), slice(col, min(col + size, cols))
+
+
+# ---- tasks ------------------------------------------------------------------------------------
+
+
+def meteo_units(layout: Layout) -> list[str]:
+    """Labels of the runs of days of meteorology: their first days."""
+    return [str(day) for day in meteo_days(layout)[::RUN_DAYS]]
+
+
+def lst_units(layout: Layout) -> list[str]:
+    """Labels of the runs of days of LST: their first days."""
+    return [str(day) for day in layout.time[::RUN_DAYS]]
+
+
+def vegetation_units(layout: Layout) -> list[str]:
+    """Labels of the composites: their start dates."""
+    return [str(day) for day in vegetation_starts(layout)]
+
+
+@dataclass(frozen=True)
+class MeteoDays:
+    """Task: a run of days of ERA5-Land to daily values on the cells, coast filled from land."""
+
+    scratch: Path
+    files: list[era5_land.HourlyFile]
+    layout: Layout
+    key: str
+
+    def __call__(self, unit: str) -> dict[str, Any]:
+        """Write precipitation (mm d-1), evaporation (mm d-1, upward) and air temperature (degC)."""
+        days = meteo_days(self.layout)
+        first = int((np.datetime64(unit) - days[0]).astype(int))
+        last = min(first + RUN_DAYS, len(days)) - 1
+        hourly = era5_land.read_hours(self.files, days[first], days[last], self.layout)
+        daily = daily_meteorology(hourly)
+        root = open_group(self.scratch, "r+")
+        for name in METEO:
+            values, _ = fill_from_nearest(
+                daily[name].values, np.ones(self.layout.cells_shape, dtype=bool), None
+            )
+            array_of(root, name)[first : last + 1] = values
+        write_marker(self.scratch, "meteo", unit, self.key)
+        return {"days": last - first + 1}
+
+
+def daily_meteorology(hourly: Any) -> Any:
+    """Return daily precipitation, evaporation and air temperature of hourly ERA5-Land.
+
+    Parameters
+    ----------
+    hourly : Dataset (time, lat, lon)
+        ``tp`` and ``e``, m since 00 UTC; ``t2m``, K; up to 00 UTC after the last day.
+
+    Returns
+    -------
+    Dataset (time, lat, lon)
+        ``precipitation``, ``evaporation`` (upward positive) in mm d-1, ``tair`` in degC.
+    """
+    rain = water.clip_precipitation(water.daily_totals(hourly["tp"]) * 1000.0)
+    upward = water.daily_totals(hourly["e"]) * -1000.0
+    tair = temperature.daily_mean(hourly["t2m"]).sel(time=rain["time"]) - 273.15
+    return rain.to_dataset(name="precipitation").assign(evaporation=upward, tair=tair)
+
+
+@dataclass(frozen=True)
+class LstDays:
+    """Task: a run of days of MOD11A1 to the grid, quality-checked, as digital numbers."""
+
+    scratch: Path
+    files: modis.Files
+    layout: Layout
+    key: str
+
+    def __call__(self, unit: str) -> dict[str, Any]:
+        """Write day and night LST (0.02 K, 0 missing) of each day."""
+        first = int((np.datetime64(unit) - self.layout.time[0]).astype(int))
+        days: list[date] = list(self.layout.time[first : first + RUN_DAYS].astype(object))
+        root = open_group(self.scratch, "r+")
+        for region in zones(self.layout):
+            rows, cols = sinusoidal_index(self.layout.lat[region[0]], self.layout.lon[region[1]])
+            for number, day in enumerate(days, start=first):
+                if day in self.files:
+                    self._write_day(root, number, region, self.files[day], rows, cols)
+        write_marker(self.scratch, "lst", unit, self.key)
+        return {"days": len(days)}
+
+    def _write_day(
+        self,
+        root: zarr.Group,
+        number: int,
+        region: tuple[slice, slice],
+        files: dict[str, Path],
+        rows: NDArray[np.int64],
+        cols: NDArray[np.int64],
+    ) -> None:
+        """Write one zone of one day."""
+        spans = _span(rows), _span(cols)
+        for overpass in ("Day", "Night"):
+            cutout = modis.read_lst(files, overpass, *spans)
+            array = array_of(root, f"lst_{overpass.lower()}")
+            array[(slice(number, number + 1), *region)] = cutout.at(rows, cols, 0)[None]
+
+
+@dataclass(frozen=True)
+class VegetationComposite:
+    """Task: one MOD13A2 composite to the grid, as delivered."""
+
+    scratch: Path
+    files: modis.Files
+    layout: Layout
+    key: str
+
+    def __call__(self, unit: str) -> dict[str, Any]:
+        """Write NDVI, EVI (0.0001), reliability and the composite day of the year."""
+        starts = vegetation_starts(self.layout)
+        number = int(np.flatnonzero(starts == np.datetime64(unit))[0])
+        root = open_group(self.scratch, "r+")
+        for region in zones(self.layout):
+            rows, cols = sinusoidal_index(self.layout.lat[region[0]], self.layout.lon[region[1]])
+            for name, layer in zip(VEGETATION, modis.VEGETATION_LAYERS, strict=True):
+                path = self.files[starts[number].item()][layer]
+                cutout = modis.read_cutout(path, _span(rows), _span(cols))
+                values = cutout.at(rows, cols, -1 if name in ("reliability", "day") else -3000)
+                array_of(root, name)[(slice(number, number + 1), *region)] = values[None]
+        write_marker(self.scratch, "vegetation", unit, self.key)
+        return {"composites": 1}
+
+
+def _span(numbers: NDArray[np.int64]) -> range:
+    """Range that holds all row or column numbers."""
+    return range(int(numbers.min()), int(numbers.max()) + 1)

@@ -1,0 +1,88 @@
+"""MERIT Hydro (Yamazaki et al. 2019, doi:10.1029/2019WR024873): 5 x 5 deg GeoTIFFs, 3 arcsec.
+
+Cell centres lie on multiples of 3 arcsec, so the grid is shifted by half a cell against ours. A
+tile is named by its south-west corner. Where there is no file, there is no land.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from gssm_cube.sources.raster import Bounds, Raster, read_geotiff
+
+LAYERS = ("elv", "upa", "dir")  # m, km2, D8 code
+CELLS_PER_DEGREE = 1200
+OCEAN = 247
+TILE_DEGREES = 5
+
+
+def tile_name(south: int, west: int) -> str:
+    """Name of the tile with this south-west corner, such as ``n40w035``."""
+    ns, ew = "s" if south < 0 else "n", "w" if west < 0 else "e"
+    return f"{ns}{abs(south):02d}{ew}{abs(west):03d}"
+
+
+def find_files(folder: Path) -> dict[str, dict[str, Path]]:
+    """Return the files of each tile, by layer.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no tile at all, or a tile lacks one of its layers.
+    """
+    tiles = {path.name.removesuffix("_elv.tif") for path in sorted(folder.rglob("*_elv.tif"))}
+    if not tiles:
+        raise FileNotFoundError(f"no MERIT Hydro tile (such as n40w035_elv.tif) in {folder}")
+    found: dict[str, dict[str, Path]] = {}
+    for tile in sorted(tiles):
+        paths = {layer: next(folder.rglob(f"{tile}_{layer}.tif"), None) for layer in LAYERS}
+        missing = [f"{tile}_{layer}.tif" for layer, path in paths.items() if path is None]
+        if missing:
+            raise FileNotFoundError(f"MERIT Hydro in {folder} lacks {', '.join(missing)}")
+        found[tile] = {layer: path for layer, path in paths.items() if path is not None}
+    return found
+
+
+def read_layer(files: dict[str, dict[str, Path]], name: str, bounds: Bounds) -> Raster:
+    """Read one layer over all cells that touch ``bounds``, across tiles; NaN over the ocean."""
+    west, south, east, north = bounds
+    half = 0.5 / CELLS_PER_DEGREE
+    # Cells counted from (180 W, 90 N) of MERIT's own shifted grid; a 1e-6 of a cell is rounding.
+    top, bottom = (_cell(90 - half - lat) for lat in (north, south))
+    left, right = (_cell(lon + 180 + half) for lon in (west, east))
+    rows, cols = np.arange(top, bottom + 1), np.arange(left, right + 1)
+    values = np.full((rows.size, cols.size), np.nan, dtype="float32")
+    lat_edges = 90 - half - np.arange(top, bottom + 2) / CELLS_PER_DEGREE
+    lon_edges = np.arange(left, right + 2) / CELLS_PER_DEGREE - 180 - half
+    for tile_south, tile_west in _tiles(bounds):
+        paths = files.get(tile_name(tile_south, tile_west))
+        if paths is None:
+            continue
+        part = read_geotiff(paths[name], (lon_edges[0], lat_edges[-1], lon_edges[-1], lat_edges[0]))
+        row = round((lat_edges[0] - part.lat_edges[0]) * CELLS_PER_DEGREE)
+        col = round((part.lon_edges[0] - lon_edges[0]) * CELLS_PER_DEGREE)
+        n_rows, n_cols = part.values.shape
+        values[row : row + n_rows, col : col + n_cols] = part.values
+    return Raster(values, lat_edges, lon_edges)
+
+
+def _cell(degrees: float) -> int:
+    """Count whole cells in a distance from the corner."""
+    return int(np.floor(degrees * CELLS_PER_DEGREE + 1e-6))
+
+
+def _tiles(bounds: Bounds) -> list[tuple[int, int]]:
+    """South-west corners of the tiles that touch bounds, a cell of margin included."""
+    west, south, east, north = bounds
+    margin, step = 1 / CELLS_PER_DEGREE, TILE_DEGREES
+    souths = range(
+        int(np.floor((south - margin) / step)) * step,
+        int(np.ceil((north + margin) / step)) * step,
+        step,
+    )
+    wests = range(
+        int(np.floor((west - margin) / step)) * step,
+        int(np.ceil((east + margin) / step)) * step,
+        step,
+    )
+    return [(tile_south, tile_west) for tile_south in souths for tile_west in wests]

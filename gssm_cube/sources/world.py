@@ -1,0 +1,421 @@
+"""The physics of a small invented world: terrain, soil, weather and water as plain arrays.
+
+Everything is a function of a layout and a seed. Smooth fields are sums of plane waves, so they are
+defined at any latitude and longitude and every provider's grid samples the same world. The climate
+is one of middle latitudes wherever the layout lies. All constants are invented, for the world
+is meant to be learnable, not true.
+"""
+
+import zlib
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+from scipy.signal import lfilter
+
+from gssm_cube.grid import Layout
+
+Floats = NDArray[np.floating]
+Bools = NDArray[np.bool_]
+
+MERIT_PER_DEGREE = 1200  # 3 arcsec
+MERIT_PER_PIXEL = 10
+OCEAN = np.float32(-9999.0)  # MERIT Hydro's mark
+SPINUP_DAYS = 366  # a year of meteorology, and the day whose total the first 00 UTC stamp holds
+TAIL_DAYS = 80  # composites reach 48 + 16 days past the last day and last 16 days
+LAPSE = 0.0065  # K m-1, International Standard Atmosphere
+MARGIN_PIXELS = 18  # one and a half 0.1 deg cells
+LAND_SHARE, HIGHEST = 0.6, 1200.0  # m
+
+
+def rng_of(seed: int, *key: str | int) -> np.random.Generator:
+    """Return the random generator of one part of the world, whatever was drawn before."""
+    words = [zlib.crc32(str(word).encode()) for word in key]
+    return np.random.default_rng([seed, *words])
+
+
+# ---- smooth fields ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Waves:
+    """A smooth field of mean 0: ``north`` and ``east`` in rad deg-1, complex ``amplitude``."""
+
+    north: Floats
+    east: Floats
+    amplitude: NDArray[np.complexfloating]
+
+    def on(self, lat: Floats, lon: Floats) -> Floats:
+        """Return the field on a regular grid (lat, lon)."""
+        rows = np.exp(1j * np.outer(lat, self.north)) * self.amplitude
+        cols = np.exp(1j * np.outer(self.east, lon))
+        return rows.real @ cols.real - rows.imag @ cols.imag
+
+
+@dataclass(frozen=True)
+class MovingWaves:
+    """A field that drifts and changes hour by hour; ``series`` (hour, wave) is complex."""
+
+    north: Floats
+    east: Floats
+    series: NDArray[np.complexfloating]
+
+    def at(self, hour: int) -> Waves:
+        """Return the field as it stands at one hour."""
+        return Waves(self.north, self.east, self.series[hour])
+
+    def on(self, lat: Floats, lon: Floats) -> Floats:
+        """Return the field (hour, lat, lon); for small grids."""
+        turn = np.exp(1j * np.add.outer(np.outer(lat, self.north), np.zeros(lon.size)[:, None]))
+        turn = (turn * np.exp(1j * np.outer(lon, self.east))).reshape(-1, self.north.size)
+        field = self.series.real @ turn.real.T - self.series.imag @ turn.imag.T
+        return field.reshape(-1, lat.size, lon.size)
+
+
+def random_waves(
+    rng: np.random.Generator, count: int, shortest: float, longest: float, slope: float = 1.0
+) -> Waves:
+    """Return a field of variance 1; wavelengths in deg, amplitude ~ wavelength ** slope."""
+    ranks = (np.arange(count) + rng.random(count)) / count
+    length = shortest * (longest / shortest) ** ranks
+    angle, phase = 2 * np.pi * rng.random((2, count))
+    size = length**slope
+    size *= np.sqrt(2 / np.sum(size**2))
+    number = 2 * np.pi / length
+    return Waves(number * np.sin(angle), number * np.cos(angle), size * np.exp(1j * phase))
+
+
+def moving_waves(
+    rng: np.random.Generator,
+    hours: int,
+    count: int,
+    shortest: float,
+    longest: float,
+    memory_hours: float,
+    wind: tuple[float, float] = (0.0, 0.0),
+) -> MovingWaves:
+    """Return a drifting field of variance 1; ``wind`` is (north, east) in deg h-1."""
+    waves = random_waves(rng, count, shortest, longest)
+    keep = np.exp(-1 / memory_hours)
+    fresh = np.sqrt(1 - keep**2)
+    noise = rng.standard_normal((2, hours, count)) * (fresh / np.sqrt(2))
+    noise[:, 0] /= fresh  # starts in its steady state
+    turn = keep * np.exp(-1j * (waves.north * wind[0] + waves.east * wind[1]))
+    series = (noise[0] + 1j * noise[1]) * np.abs(waves.amplitude)
+    for wave in range(count):
+        series[:, wave] = lfilter([1.0], [1.0, -turn[wave]], series[:, wave])
+    return MovingWaves(waves.north, waves.east, series)
+
+
+# ---- terrain and soil ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Relief:
+    """Height above the sea as a function of place."""
+
+    waves: Waves
+    sea_level: float
+    summit: float
+
+    def height(self, lat: Floats, lon: Floats) -> Floats:
+        """Return metres above the sea (lat, lon), 0 or less at sea."""
+        share = (self.waves.on(lat, lon) - self.sea_level) / (self.summit - self.sea_level)
+        return HIGHEST * np.sign(share) * np.abs(share) ** 1.3
+
+
+def make_relief(layout: Layout, seed: int) -> Relief:
+    """Return a relief with one main coast, six tenths of the layout above the sea."""
+    west, south, east, north = layout.bounds
+    size = max(east - west, north - south)
+    fine = random_waves(rng_of(seed, "relief"), 240, 0.006, 1.2 * size)
+    angle = 2 * np.pi * rng_of(seed, "slope").random()
+    number = 2 * np.pi / (4 * size) * np.array([np.sin(angle), np.cos(angle)])
+    # One long wave, steepest in the middle of the layout: the slope from the hills to the sea.
+    middle = number @ [(north + south) / 2, (west + east) / 2]
+    long = 2.0 * np.exp(-1j * (middle + np.pi / 2))
+    waves = Waves(
+        np.append(fine.north, number[0]),
+        np.append(fine.east, number[1]),
+        np.append(fine.amplitude, long),
+    )
+    raw = waves.on(layout.lat, layout.lon)
+    return Relief(waves, float(np.quantile(raw, 1 - LAND_SHARE)), float(raw.max()))
+
+
+def pixel_sums(cells: NDArray) -> Floats:
+    """Return overlap-weighted sums over pixels of 11 x 11 MERIT cells, rims at half weight.
+
+    Parameters
+    ----------
+    cells : array (10 n + 1, 10 m + 1)
+        3 arcsec cells, the first centred on the north-west corner of the first pixel.
+
+    Returns
+    -------
+    array (n, m)
+        The weights of one pixel sum to 100.
+    """
+    total = np.asarray(cells, dtype="float64")
+    step = MERIT_PER_PIXEL
+    for _ in range(2):  # rows, then columns
+        whole = total[:-1].reshape(-1, step, total.shape[1]).sum(axis=1)
+        total = (whole + 0.5 * (total[step::step] - total[:-1:step])).T
+    return total
+
+
+@dataclass(frozen=True)
+class Terrain:
+    """MERIT cells and 1 km pixels of the layout grown by one and a half 0.1 deg cells.
+
+    ``first_cell`` is the global number of the first MERIT cell, from 90 N and 180 W; ``elv`` m;
+    ``elevation`` m, mean over the land of a pixel, 0 at sea; ``ridge`` is the height over the
+    surroundings in standard deviations, -2 (valley) to 2 (ridge).
+    """
+
+    relief: Relief
+    first_cell: tuple[int, int]
+    elv: NDArray[np.float32]
+    lat: Floats
+    lon: Floats
+    elevation: Floats
+    land: Bools
+    ridge: Floats
+
+
+def merit_coordinates(first: tuple[int, int], shape: tuple[int, ...]) -> tuple[Floats, Floats]:
+    """Return latitude and longitude of MERIT cell centres: multiples of 3 arcsec."""
+    lat = 90 - (first[0] + np.arange(shape[0])) / MERIT_PER_DEGREE
+    return lat, (first[1] + np.arange(shape[1])) / MERIT_PER_DEGREE - 180
+
+
+def make_terrain(layout: Layout, seed: int) -> Terrain:
+    """Return the terrain; a pixel is land where at least half of it is."""
+    relief = make_relief(layout, seed)
+    rows, cols = (size + 2 * MARGIN_PIXELS for size in layout.shape)
+    row, col = layout.row - MARGIN_PIXELS, layout.col - MARGIN_PIXELS
+    first = (row * MERIT_PER_PIXEL, col * MERIT_PER_PIXEL)
+    shape = (rows * MERIT_PER_PIXEL + 1, cols * MERIT_PER_PIXEL + 1)
+    height = relief.height(*merit_coordinates(first, shape))
+    elv = np.where(height > 0, height, OCEAN).astype("float32")
+    dry = elv != OCEAN
+    share = pixel_sums(dry)
+    elevation = pixel_sums(np.where(dry, elv, 0)) / np.maximum(share, 1e-9)
+    over = elevation - gaussian_filter(elevation, 5.0)
+    ridge = np.clip(over / over.std(), -2, 2)
+    lat, lon = layout.grid.lat(row + np.arange(rows)), layout.grid.lon(col + np.arange(cols))
+    return Terrain(relief, first, elv, lat, lon, elevation, share >= 50.0, ridge)
+
+
+@dataclass(frozen=True)
+class Soil:
+    """Top soil: ``sand`` ``clay`` ``silt`` %, ``density`` g cm-3, ``carbon`` g kg-1."""
+
+    sand: Floats
+    clay: Floats
+    silt: Floats
+    density: Floats
+    carbon: Floats
+
+    @property
+    def porosity(self) -> Floats:
+        """Pore space, m3 m-3; organic matter is lighter than minerals."""
+        organic = 1.724e-3 * self.carbon
+        return 1 - self.density * (organic / 1.4 + (1 - organic) / 2.65)
+
+    @property
+    def residual(self) -> Floats:
+        """Water that never leaves, m3 m-3."""
+        return 0.02 + 0.0012 * self.clay
+
+    def __getitem__(self, places: Bools) -> "Soil":
+        """Return the soil of some places."""
+        parts = (self.sand, self.clay, self.silt, self.density, self.carbon)
+        return Soil(*(part[places] for part in parts))
+
+
+def soil_on(lat: Floats, lon: Floats, elevation: Floats, seed: int) -> Soil:
+    """Return the soil on a regular grid; hills are richer in organic matter."""
+    fields = [random_waves(rng_of(seed, "soil", k), 24, 0.1, 0.8).on(lat, lon) for k in range(4)]
+    sand = 48 + 20 * np.tanh(0.8 * fields[0])
+    clay = (100 - sand) * (0.4 + 0.2 * np.tanh(0.8 * fields[1]))
+    carbon = 15 + 0.02 * np.maximum(elevation, 0) + 6 * np.tanh(fields[2])
+    density = 1.42 + 0.002 * (sand - 48) - 0.006 * carbon + 0.04 * np.tanh(fields[3])
+    return Soil(sand, clay, 100 - sand - clay, density, carbon)
+
+
+# ---- weather ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Weather:
+    """Hourly weather on the 0.1 deg cells: the layout's and one more on each side.
+
+    ``rain`` mm in the hour that starts, ``temperature`` degC at sea level, both (day, hour, lat,
+    lon); ``pet`` mm d-1 (day, lat, lon); ``summer`` (day) from -1 in midwinter to 1; ``cloud``
+    in standard deviations.
+    """
+
+    days: NDArray[np.datetime64]
+    lat: Floats
+    lon: Floats
+    rain: NDArray[np.float32]
+    temperature: NDArray[np.float32]
+    pet: Floats
+    summer: Floats
+    cloud: MovingWaves
+
+
+def make_weather(layout: Layout, seed: int) -> Weather:
+    """Return moving storms, dry spells, fronts, seasons and the course of the day."""
+    start = np.datetime64(layout.first_day, "D") - SPINUP_DAYS
+    days = start + np.arange(SPINUP_DAYS + layout.days + TAIL_DAYS)
+    lat = np.round(layout.cell_lat[0] + 0.1 - 0.1 * np.arange(layout.cells_shape[0] + 2), 1)
+    lon = np.round(layout.cell_lon[0] - 0.1 + 0.1 * np.arange(layout.cells_shape[1] + 2), 1)
+    summer = _summer(days, float(lat.mean()))[:, None, None, None]
+    wetness, cloud = _storms(days.size, lat, lon, seed)
+    rain = 3.0 * np.maximum(wetness - (1.2 + 0.25 * summer), 0) ** 1.3
+    wet_day = rain.sum(axis=1, keepdims=True) > 1
+    swing = (3 + 1.5 * summer) * (1 - 0.4 * wet_day)  # K, half the range of the day
+    fronts = moving_waves(rng_of(seed, "fronts"), days.size * 24, 12, 3.0, 10.0, 90, (0.0, 0.05))
+    course = np.cos(2 * np.pi * (solar_hours(lon) - 15) / 24)[:, None, None]
+    temperature = fronts.on(lat, lon).reshape(rain.shape)
+    temperature = 11.5 + 8.5 * summer + 3 * temperature + swing * course
+    warmth = np.maximum(temperature.mean(axis=1) + 17.8, 0)
+    # Hargreaves (FAO Irrigation and Drainage Paper 56, eq. 52); radiation of 43 N in mm d-1
+    pet = 0.0023 * (11 + 6 * summer[:, 0]) * warmth * np.sqrt(2 * swing[:, 0])
+    hourly = rain.astype("float32"), temperature.astype("float32")
+    return Weather(days, lat, lon, *hourly, pet, summer.ravel(), cloud)
+
+
+def solar_hours(lon: Floats) -> Floats:
+    """Return the local solar time of the 24 hours UTC in the middle of some longitudes."""
+    return (np.arange(24) + lon.mean() / 15) % 24
+
+
+def _summer(days: NDArray[np.datetime64], lat: float) -> Floats:
+    """Season from -1 (about 20 January in the north) to 1."""
+    day_of_year = (days - days.astype("datetime64[Y]")).astype("int64")
+    return -np.cos(2 * np.pi * (day_of_year - 20) / 365.25) * (1 if lat >= 0 else -1)
+
+
+def _storms(days: int, lat: Floats, lon: Floats, seed: int) -> tuple[Floats, MovingWaves]:
+    """Wetness of the air (day, hour, lat, lon), and the clouds that go with it."""
+    wind = (0.08, 0.25)  # deg h-1
+    storm = moving_waves(rng_of(seed, "storm"), days * 24, 40, 0.6, 4.0, 10, wind)
+    spell = moving_waves(rng_of(seed, "spell"), days * 24, 12, 2.0, 8.0, 120)
+    patch = moving_waves(rng_of(seed, "patch"), days * 24, 40, 0.06, 0.5, 6, wind)
+    wetness = 0.75 * storm.on(lat, lon) + 0.66 * spell.on(lat, lon)
+    parts = ((0.50, storm), (0.43, spell), (0.75, patch))
+    series = np.hstack([weight * part.series for weight, part in parts])
+    north, east = (np.hstack([getattr(p, k) for _, p in parts]) for k in ("north", "east"))
+    return wetness.reshape(days, 24, lat.size, lon.size), MovingWaves(north, east, series)
+
+
+# ---- water -----------------------------------------------------------------------------------
+
+
+class Bucket:
+    """Daily water balance of a thin top layer over a root zone, for any number of places."""
+
+    def __init__(self, soil: Soil, ridge: Floats) -> None:
+        self.soil, self.ridge = soil, ridge
+        self.capacity = 60 * (soil.porosity - soil.residual)  # mm
+        self.field = 0.30 + 0.006 * soil.clay  # share of capacity held against gravity
+        self.drainage = 0.05 + 0.004 * soil.sand  # d-1
+        self.root_capacity = 250 * (soil.porosity - soil.residual)
+        self.top, self.root = 0.5 * self.capacity, 0.5 * self.root_capacity
+        self.snow, self.green = np.zeros_like(self.top), np.full_like(self.top, 0.5)
+
+    def step(self, rain: Floats, temperature: Floats, pet: Floats) -> Floats:
+        """Move one day on (mm, degC, mm); return the evaporation, mm."""
+        freezing = temperature < 0
+        melt = np.where(freezing, 0, np.minimum(self.snow, 3 * temperature))
+        self.snow += np.where(freezing, rain, 0) - melt
+        top = self.top + np.where(freezing, 0, rain) + melt
+        excess = np.maximum(top - self.capacity, 0)
+        top -= excess
+        dried = 0.6 * pet * np.minimum(1, top / (0.6 * self.capacity))
+        sunk = self.drainage * np.maximum(top - self.field * self.capacity, 0)
+        self.top = np.maximum(top - dried - sunk, 0)
+        root = self.root + excess + sunk
+        drunk = np.minimum(0.4 * pet * np.minimum(1, root / (0.5 * self.root_capacity)), root)
+        self.root = np.minimum(root - drunk, self.root_capacity)
+        self.green += (self.root / self.root_capacity - self.green) / 20  # weeks behind the water
+        return top - sunk - self.top + drunk
+
+    @property
+    def ssm(self) -> Floats:
+        """Soil moisture of the top layer, m3 m-3; valleys are wetter than ridges."""
+        share = (self.top / self.capacity) ** (1 + 0.15 * self.ridge)
+        return self.soil.residual + (self.soil.porosity - self.soil.residual) * share
+
+
+@dataclass(frozen=True)
+class Water:
+    """Water of the land pixels, (day, pixel), from ``TAIL_DAYS`` before the layout to as long after.
+
+    ``ssm`` m3 m-3; ``green`` 0-1; ``snowy``. ``evaporation`` mm d-1 is on the weather's days and
+    cells (day, lat, lon).
+    """
+
+    ssm: NDArray[np.float32]
+    green: NDArray[np.float32]
+    snowy: Bools
+    evaporation: NDArray[np.float32]
+
+
+# ---- the world -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class World:
+    """The world of a layout and a seed; one-dimensional arrays hold its land pixels row by row."""
+
+    layout: Layout
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        west, south, east, north = self.layout.bounds
+        room = MARGIN_PIXELS / 120
+        inside = west - room >= -180 and east + room <= 180 and abs(south + north) < 180 - 2 * room
+        if self.layout.grid.pixels_per_degree != 120 or not inside:
+            raise ValueError(
+                f"layout has {self.layout.grid.pixels_per_degree} pixels per degree and bounds "
+                f"{self.layout.bounds}, expected 120 and {room} deg of room to the poles and to "
+                "180 deg; choose another box for the synthetic world"
+            )
+
+    @cached_property
+    def terrain(self) -> Terrain:
+        """Terrain, with a margin round the layout."""
+        return make_terrain(self.layout, self.seed)
+
+    @cached_property
+    def weather(self) -> Weather:
+        """Weather on the 0.1 deg cells."""
+        return make_weather(self.layout, self.seed)
+
+    @cached_property
+    def land(self) -> Bools:
+        """Land of the layout (lat, lon)."""
+        return self.inner(self.terrain.land)
+
+    @cached_property
+    def elevation(self) -> Floats:
+        """Elevation of the land pixels, m."""
+        return self.inner(self.terrain.elevation)[self.land]
+
+    @cached_property
+    def soil(self) -> Soil:
+        """Soil of the land pixels."""
+        elevation = self.inner(self.terrain.elevation)
+        return soil_on(self.layout.lat, self.layout.lon, elevation, self.seed)[self.land]
+
+    @staticmethod
+    def inner(array: NDArray) -> NDArray:
+        """Cut the margin off a terrain array."""
+        return array[MARGIN_PIXELS:-MARGIN_PIXELS, MARGIN_PIXELS:-MARGIN_PIXELS]

@@ -1,0 +1,145 @@
+"""Who is held out from whom: rows, years, places.
+
+A random-row split says nothing about new places: neighbouring days of one station fall on both
+sides. It is here for comparison with what others print.
+"""
+
+import logging
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from gssm_cube.grid import Grid
+
+logger = logging.getLogger(__name__)
+
+# A degree of latitude at the equator, where it is shortest on WGS 84: blocks are never smaller.
+KM_PER_DEGREE = 110.574
+HELD_FRACTION = 0.25  # Han et al. (2023), doi:10.1038/s41597-023-02011-7
+
+
+def split_random_rows(
+    rows: int, *, held_fraction: float = HELD_FRACTION, seed: int = 0
+) -> NDArray[np.bool_]:
+    """Hold out rows at random, whatever their place and day: for comparison only.
+
+    Parameters
+    ----------
+    rows : int
+        Number of rows.
+    held_fraction : float
+        Share held out, rounded up to whole rows.
+    seed : int
+        Same seed, same rows.
+
+    Returns
+    -------
+    ndarray (row), bool
+        True where a row is held out.
+    """
+    if not 0 < held_fraction < 1:
+        raise ValueError(f"held_fraction is {held_fraction}, expected between 0 and 1")
+    held = np.zeros(rows, dtype=bool)
+    chosen = np.random.default_rng(seed).permutation(rows)[: int(np.ceil(rows * held_fraction))]
+    held[chosen] = True
+    return held
+
+
+def split_years(time: ArrayLike) -> NDArray[np.bool_] | None:
+    """Hold out the last quarter of the calendar years, rounded up to whole years.
+
+    Parameters
+    ----------
+    time : array (row), datetime64
+        Days of the rows, UTC.
+
+    Returns
+    -------
+    ndarray (row), bool, or None
+        True where a row lies in a held-out year; None if there is only one calendar year.
+    """
+    year = pd.DatetimeIndex(np.asarray(time)).year.to_numpy()
+    years = np.unique(year)
+    if years.size < 2:
+        return None
+    held = years[-int(np.ceil(years.size * HELD_FRACTION)) :]
+    return np.isin(year, held)
+
+
+def place_groups(
+    lat: ArrayLike, lon: ArrayLike, *, block_km: float = 25.0, grid: Grid | None = None
+) -> NDArray[np.int64]:
+    """Return the number of the block that holds each place.
+
+    The centre of the place's 1 km pixel decides, so stations that share a pixel share a block.
+    Blocks are cells of at least ``block_km`` in both directions: equal bands of latitude, each
+    cut into as many equal cells as its edge nearer to the pole is long. Two places on either
+    side of an edge are in two blocks, however near they are.
+
+    Parameters
+    ----------
+    lat, lon : array (row), degrees
+        Places of the rows.
+    block_km : float
+        Least edge of a block, km.
+    grid : Grid, optional
+        The pixels; 1 km if not given.
+
+    Returns
+    -------
+    ndarray (row), int64
+        The same place has the same number in every table.
+    """
+    _check_places(lat, lon)
+    if not block_km > 0:
+        raise ValueError(f"block_km is {block_km}, expected more than 0")
+    grid = grid or Grid()
+    north = grid.lat(grid.row_of(lat))
+    east = grid.lon(grid.col_of(lon))
+    bands = max(1, int(180 * KM_PER_DEGREE / block_km))
+    band = np.minimum(((90 - north) / 180 * bands).astype("int64"), bands - 1)
+    edges = np.abs(90 - np.stack([band, band + 1]) * (180 / bands)).max(axis=0)
+    around = 360 * KM_PER_DEGREE / block_km  # cells round the equator
+    cells = np.maximum(1, around * np.cos(np.radians(edges))).astype("int64")
+    cell = np.minimum(((east + 180) / 360 * cells).astype("int64"), cells - 1)
+    return band * (int(around) + 1) + cell
+
+
+def place_folds(groups: ArrayLike, *, k: int = 5, seed: int = 0) -> NDArray[np.int64] | None:
+    """Deal whole groups to folds at random, so that folds differ by one group at most.
+
+    Parameters
+    ----------
+    groups : array (row)
+        Group of each row, from `place_groups`.
+    k : int
+        Folds; one per group if there are fewer groups.
+    seed : int
+        Same seed and groups, same folds, in whatever order the rows stand.
+
+    Returns
+    -------
+    ndarray (row), int64, or None
+        Fold of each row, from 0; None if there are fewer than two groups.
+    """
+    if k < 2:
+        raise ValueError(f"k is {k}, expected 2 folds or more")
+    names, group = np.unique(np.asarray(groups), return_inverse=True)
+    if names.size < 2:
+        return None
+    if names.size < k:
+        logger.warning("only %d groups of places: %d folds, not %d", names.size, names.size, k)
+    folds = np.arange(names.size) % min(k, names.size)
+    return np.random.default_rng(seed).permutation(folds)[group].astype("int64")
+
+
+def _check_places(lat: ArrayLike, lon: ArrayLike) -> None:
+    """Raise unless every place is on the globe."""
+    lat, lon = np.asarray(lat, dtype="float64"), np.asarray(lon, dtype="float64")
+    outside = ~((np.abs(lat) <= 90) & (np.abs(lon) <= 360))  # NaN counts as outside
+    if outside.any():
+        raise ValueError(
+            f"{outside.sum()} of {outside.size} places are missing or off the globe, expected "
+            "latitude in -90..90 and longitude in -180..180 degrees; drop or correct them"
+        )

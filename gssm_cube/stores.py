@@ -1,0 +1,178 @@
+"""Zarr stores as this project writes them: metadata first, then whole shards, one writer each.
+
+Arrays are Zarr v3, blosc zstd 3 with shuffle, sharded so that a shard is what one task writes. A
+region write of a whole shard is atomic (zarr writes a temporary file and renames it); two writers
+in one shard would lose data silently, hence ``write_region`` refuses anything but whole shards.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numcodecs.blosc
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import BloscCodec, BloscShuffle
+
+from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Layout
+from gssm_cube.variables import FILL, Packing
+
+# Blosc with threads of its own would make bytes depend on the machine, and crowd the cores.
+numcodecs.blosc.use_threads = False
+
+DIMS = ("time", "lat", "lon")
+LAT_ATTRS = {"standard_name": "latitude", "units": "degrees_north", "axis": "Y"}
+LON_ATTRS = {"standard_name": "longitude", "units": "degrees_east", "axis": "X"}
+
+
+def codec(level: int = 3) -> BloscCodec:
+    """Return the one compressor of all stores."""
+    return BloscCodec(cname="zstd", clevel=level, shuffle=BloscShuffle.shuffle)
+
+
+def packed_attrs(packing: Packing) -> dict[str, Any]:
+    """Attributes by which xarray decodes an int16 array."""
+    return {"scale_factor": packing.scale, "add_offset": packing.offset, "_FillValue": FILL}
+
+
+def create_array(
+    group: zarr.Group,
+    name: str,
+    dims: Sequence[str],
+    shape: Sequence[int],
+    chunks: Sequence[int],
+    shards: Sequence[int] | None,
+    dtype: str,
+    fill: float,
+    attrs: dict[str, Any],
+) -> zarr.Array:
+    """Create one empty array; an unwritten block reads as ``fill``."""
+    return group.create_array(
+        name,
+        shape=tuple(shape),
+        chunks=tuple(chunks),
+        shards=tuple(shards) if shards else None,
+        dtype=dtype,
+        fill_value=fill,
+        dimension_names=tuple(dims),
+        compressors=[codec()],
+        attributes=attrs,
+        config={"write_empty_chunks": False},
+    )
+
+
+def create_daily_array(
+    group: zarr.Group, name: str, layout: Layout, dtype: str, fill: int, attrs: dict[str, Any]
+) -> zarr.Array:
+    """Create a (time, lat, lon) array whose shards are blocks."""
+    size = layout.tile_size
+    shape = (layout.days, *layout.shape)
+    chunks = (WINDOW_DAYS, CHUNK_PIXELS, CHUNK_PIXELS)
+    shards = (WINDOW_DAYS, size, size)
+    return create_array(group, name, DIMS, shape, chunks, shards, dtype, fill, attrs)
+
+
+def write_coordinate(
+    group: zarr.Group, name: str, values: NDArray[Any], attrs: dict[str, Any]
+) -> None:
+    """Write one coordinate in a single chunk."""
+    array = group.create_array(
+        name,
+        shape=values.shape,
+        dtype=values.dtype,
+        chunks=values.shape,
+        dimension_names=(name,),
+        attributes=attrs,
+    )
+    array[:] = values
+
+
+def write_days(group: zarr.Group, name: str, days: NDArray[np.datetime64]) -> None:
+    """Write a daily axis as whole days after its first."""
+    numbers = (days - days[0]).astype("int64")
+    attrs = {
+        "standard_name": "time",
+        "axis": "T",
+        "units": f"days since {days[0]}",
+        "calendar": "proleptic_gregorian",
+    }
+    write_coordinate(group, name, numbers, attrs)
+
+
+def write_position(group: zarr.Group, layout: Layout) -> None:
+    """Write the latitude and longitude of the pixel centres."""
+    write_coordinate(group, "lat", layout.lat, LAT_ATTRS)
+    write_coordinate(group, "lon", layout.lon, LON_ATTRS)
+
+
+def write_region(array: zarr.Array, region: tuple[slice, ...], values: NDArray[Any]) -> list[str]:
+    """Write whole shards and return the names of their objects.
+
+    Raises
+    ------
+    ValueError
+        If the region cuts a shard: another task may be writing the rest of it.
+    """
+    units = array.shards or array.chunks
+    for part, unit, length in zip(region, units, array.shape, strict=True):
+        if part.start % unit or (part.stop % unit and part.stop != length):
+            raise ValueError(
+                f"{array.path}: {region} cuts a shard of {units}; write whole shards only"
+            )
+    array[region] = values
+    steps = [
+        range(part.start // unit, -(-part.stop // unit))
+        for part, unit in zip(region, units, strict=True)
+    ]
+    return [f"{array.path}/c/{'/'.join(map(str, place))}" for place in _product(steps)]
+
+
+def _product(steps: list[range]) -> list[tuple[int, ...]]:
+    """All combinations of chunk numbers, the last axis fastest."""
+    grids = np.meshgrid(*steps, indexing="ij")
+    return [tuple(map(int, place)) for place in zip(*(g.ravel() for g in grids), strict=True)]
+
+
+def open_group(store: str | Path, mode: str = "r") -> zarr.Group:
+    """Open a store's root group.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no Zarr store at that place.
+    """
+    try:
+        return zarr.open_group(str(store), mode=mode)  # type: ignore[arg-type]
+    except (FileNotFoundError, zarr.errors.GroupNotFoundError) as error:
+        raise FileNotFoundError(
+            f"no Zarr store at {store}: run the stage that writes it"
+        ) from error
+
+
+def array_of(group: zarr.Group, path: str) -> zarr.Array:
+    """Return an array of a store.
+
+    Raises
+    ------
+    ValueError
+        If the store has no such array.
+    """
+    found = group.get(path)
+    if not isinstance(found, zarr.Array):
+        raise ValueError(f"{group.store_path} has no array {path!r}; it has {sorted(group)}")
+    return found
+
+
+def read_layout(store: str | Path) -> Layout:
+    """Return the layout that a store was created with.
+
+    Raises
+    ------
+    ValueError
+        If the store was not written by this project.
+    """
+    attrs = open_group(store).attrs
+    if "gssm_layout" not in attrs:
+        raise ValueError(f"{store} has no gssm_layout attribute: it is not a store of gssm_cube")
+    return Layout.from_dict(dict(attrs["gssm_layout"]))  # type: ignore[arg-type]
