@@ -24,6 +24,7 @@ from gssm_cube.stores import (
     array_of,
     create_array,
     create_daily_array,
+    created_whole,
     open_group,
     packed_attrs,
     read_layout,
@@ -65,16 +66,18 @@ def create_cube(
     if (Path(store) / "zarr.json").exists():
         check_cube(store, layout)
         return
-    root = zarr.open_group(str(store), mode="w-", zarr_format=3)
-    _create_static(root.create_group("static"), layout)
-    _create_daily(root.create_group("daily"), layout)
-    _create_composite(root.create_group("composite"), layout, composites)
-    _create_meteo(root.create_group("meteo"), layout)
-    _create_climatology(root.create_group("climatology"), layout)
-    # Last, so that a store with attributes is a store with all its arrays.
-    root.attrs.update(
-        {"Conventions": "CF-1.11", "gssm_format": FORMAT, "gssm_layout": layout.to_dict(), **attrs}
-    )
+    with created_whole(store) as root:
+        _create_static(root.create_group("static"), layout)
+        _create_daily(root.create_group("daily"), layout)
+        _create_composite(root.create_group("composite"), layout, composites)
+        _create_meteo(root.create_group("meteo"), layout)
+        _create_climatology(root.create_group("climatology"), layout)
+        about: dict[str, Any] = {
+            "Conventions": "CF-1.11",
+            "gssm_format": FORMAT,
+            "gssm_layout": layout.to_dict(),
+        }
+        root.attrs.update({**about, **attrs})
 
 
 def check_cube(store: str | Path, layout: Layout) -> None:

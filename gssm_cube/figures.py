@@ -15,6 +15,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
 BLACK, BLUE, ORANGE, GREEN = "#000000", "#0072B2", "#D55E00", "#009E73"
@@ -53,8 +54,12 @@ def density(observed: pd.Series, predicted: pd.Series) -> Figure:
     axes.set_xlabel("observed SSM, m³ m⁻³")
     axes.set_ylabel("predicted SSM, m³ m⁻³")
     axes.legend(loc="upper left", frameon=False)
-    colorbar = figure.colorbar(hexagons, ax=axes, shrink=0.9)
-    colorbar.set_label("station-days in a hexagon (logarithmic)")
+    # Two colours at least: a logarithmic scale from 1 to 1 has none.
+    hexagons.set_clim(1, max(2, np.asarray(hexagons.get_array()).max()))
+    figure.colorbar(
+        hexagons, ax=axes, shrink=0.9, label="station-days in a hexagon (logarithmic)",
+        ticks=LogLocator(subs=(1, 2, 5)), format=StrMethodFormatter("{x:,.0f}"),
+    ).minorticks_off()  # fmt: skip
     _clean(axes)
     return figure
 
@@ -104,6 +109,7 @@ def station_map(skill: pd.DataFrame, others: pd.DataFrame, land: xr.DataArray, o
     Figure
     """
     label, colors, (low, high), extend = SKILL[of]
+    size = float(np.clip(5000 / max(len(skill), 1), 12, 50))
     frame = _frame_of(land, skill, others)
     figure, axes = _map_figure(frame)
     axes.imshow(
@@ -111,11 +117,11 @@ def station_map(skill: pd.DataFrame, others: pd.DataFrame, land: xr.DataArray, o
         cmap=ListedColormap([LAND]), interpolation="nearest",
     )  # fmt: skip
     axes.scatter(
-        others["lon"], others["lat"], s=14, facecolors="none", edgecolors="#777777",
+        others["lon"], others["lat"], s=0.6 * size, facecolors="none", edgecolors="#777777",
         linewidths=0.7, label="no score of its own",
     )  # fmt: skip
     dots = axes.scatter(
-        skill["lon"], skill["lat"], c=skill[of], s=26, cmap=colors, vmin=low, vmax=high,
+        skill["lon"], skill["lat"], c=skill[of], s=size, cmap=colors, vmin=low, vmax=high,
         edgecolors=BLACK, linewidths=0.4,
     )  # fmt: skip
     if len(others):
@@ -163,16 +169,17 @@ def series(table: pd.DataFrame) -> Figure:
     Figure
     """
     figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
+    width = 1.1 if len(table) < 800 else 0.7
     upper, lower = figure.subplots(2, sharex=True, height_ratios=(2.2, 1))
     if table["held_out"].notna().any():
-        upper.plot(table["held_out"], color=ORANGE, linewidth=1.1, label="station held out")
-    upper.plot(table["product"], color=BLUE, linewidth=1.1, label="product")
+        upper.plot(table["held_out"], color=ORANGE, linewidth=width, label="station held out")
+    upper.plot(table["product"], color=BLUE, linewidth=width, label="product")
     upper.plot(table["observed"], ".", color=BLACK, markersize=2.5, label="observed")
     upper.set_ylabel("SSM, m³ m⁻³")
     upper.set_ylim(bottom=0)
     upper.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False, markerscale=3)
     lower.axhline(0, color="#999999", linewidth=0.8)
-    lower.plot(table["apei"], color=GREEN, linewidth=1.1)
+    lower.plot(table["apei"], color=GREEN, linewidth=width)
     lower.set_ylabel("APEI, mm")
     lower.margins(x=0.01)
     locator = mdates.AutoDateLocator(maxticks=9)
@@ -233,7 +240,7 @@ def _map_figure(frame: tuple[float, float, float, float]) -> tuple[Figure, Axes]
     """Return a figure whose height suits a map of west, east, south, north."""
     west, east, south, north = frame
     height = 0.78 * WIDTH * _stretch(frame) * (north - south) / (east - west) + 0.6
-    figure = Figure(figsize=(WIDTH, float(np.clip(height, 2.6, 7.5))), layout="compressed")
+    figure = Figure(figsize=(WIDTH, float(np.clip(height, 2.6, 6.5))), layout="compressed")
     return figure, figure.add_subplot()
 
 

@@ -1,4 +1,4 @@
-"""The text of an ISMN archive: members, file names, headers, rows and static variables.
+"""What an ISMN archive says: members, file names, headers, rows, flags, static variables.
 
 Three forms are read: header+values (one header line, then rows), CEOP in separate files (every
 line repeats the header) and the old combined CEOP (all depths of a station in one file). Stamps
@@ -6,7 +6,6 @@ are UTC. Nothing is unpacked to disk, and one member is in memory at a time.
 """
 
 import csv
-import logging
 import re
 import zipfile
 import zlib
@@ -21,12 +20,27 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gssm_cube.variables import PREDICTORS
-
-logger = logging.getLogger(__name__)
+from gssm_cube.variables import PREDICTORS, SSM
 
 # What a damaged, encrypted or foreign member can raise while it is inflated and parsed.
 DAMAGE = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+
+# Every row has one of these reasons: the first, from the top, that applies.
+REASONS = (
+    "unreadable line",
+    "outside the period",
+    "missing value",
+    "frozen flag D01-D03",
+    "flag not G",
+    "out of range",
+    "duplicate stamp",
+    "too few hours a day",
+    "kept",
+)
+DUPLICATE, TOO_FEW_HOURS, KEPT = 6, 7, 8
+MISSING = -999.0  # ISMN writes -9999, older files -999.99
+FROZEN = {"D01", "D02", "D03"}  # soil, air or GLDAS soil below 0 degC (Dorigo et al. 2013)
+ALL_DAYS = np.datetime64("0001-01-01"), np.datetime64("9999-12-31")
 
 SOIL_MOISTURE = ("sm", "soil-moisture")  # today's and the readme's name of the variable
 _FILE_NAME = re.compile(
@@ -60,6 +74,7 @@ class FileName:
     variable: str
     depth: tuple[float, float]
     sensor: str
+    static: str  # the member with the station's static variables, if it has one
 
 
 @dataclass(frozen=True)
@@ -73,6 +88,11 @@ class Sensor:
     elevation: float
     depth: tuple[float, float]
     name: str
+
+    @property
+    def station_id(self) -> str:
+        """Unique over networks."""
+        return f"{self.network}/{self.station}"
 
 
 @contextmanager
@@ -138,7 +158,8 @@ def parse_file_name(member: str) -> FileName | None:
     if match["head"].endswith(f"_{path.parent.name}"):
         station = path.parent.name
     depth = float(match["depth_from"]), float(match["depth_to"])
-    return FileName(network, station, match["variable"].lower(), depth, match["sensor"])
+    static = str(path.with_name(f"{match['head']}_static_variables.csv"))
+    return FileName(network, station, match["variable"].lower(), depth, match["sensor"], static)
 
 
 def read_sensors(text: bytes, name: FileName | None) -> list[tuple[Sensor, pd.DataFrame]]:
@@ -197,6 +218,75 @@ def read_static(text: bytes) -> dict[str, str | None]:
             words = description or value
             found["land_cover"] = max(found.get("land_cover", ("", "")), (source, words))
     return {key: found[key][1] if key in found else None for key in ("koeppen", "land_cover")}
+
+
+def judge_rows(
+    rows: pd.DataFrame,
+    *,
+    minimum_hours: int,
+    period: tuple[np.datetime64, np.datetime64] = ALL_DAYS,
+) -> NDArray[np.int8]:
+    """Give every row of a sensor the one reason why it is kept or dropped.
+
+    A row is good if its flag is exactly ``G`` and its value lies in 0..1 m3 m-3; of two good
+    rows with one stamp the first is kept.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        ``stamp`` (UTC), ``value`` (m3 m-3) and ``flag`` (categorical), as `read_sensors` gives.
+    minimum_hours : int
+        Distinct hours with good rows that a UTC day needs.
+    period : tuple of datetime64[D]
+        First and last day, both included.
+
+    Returns
+    -------
+    array of int8, one per row
+        Positions in ``REASONS``; ``KEPT`` is the last.
+    """
+    stamp, value = rows["stamp"].to_numpy(), rows["value"].to_numpy()
+    flags, flag = rows["flag"].cat.categories, rows["flag"].cat.codes.to_numpy()
+    low, high = SSM.valid_range
+    day = stamp.astype("datetime64[D]")
+    tests = [
+        np.isnat(stamp) | np.isnan(value) | np.isin(flag, [-1, *np.flatnonzero(flags == "")]),
+        (day < period[0]) | (day > period[1]),
+        value <= MISSING,
+        np.isin(flag, [i for i, text in enumerate(flags) if FROZEN & set(text.split(","))]),
+        ~np.isin(flag, np.flatnonzero(flags == "G")),
+        (value < low) | (value > high),
+    ]
+    codes = np.select(tests, range(len(tests)), default=KEPT).astype("int8")
+    good = np.flatnonzero(codes == KEPT)
+    good = good[np.argsort(stamp[good], kind="stable")]
+    first = _changes(stamp[good])
+    codes[good[~first]] = DUPLICATE
+    good = good[first]
+    _, number, hours = _days_of(stamp[good])
+    codes[good[hours[number] < minimum_hours]] = TOO_FEW_HOURS
+    return codes
+
+
+def daily_means(rows: pd.DataFrame) -> pd.DataFrame:
+    """Average the good rows of one sensor over the UTC day, hours 00 to 23 by stamp.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        ``stamp`` and ``value`` (m3 m-3), no stamp twice.
+
+    Returns
+    -------
+    DataFrame, one row per day
+        ``time``, ``observed`` (m3 m-3), ``hours`` (distinct) and ``rows``.
+    """
+    rows = rows.sort_values("stamp", kind="stable")
+    day, number, hours = _days_of(rows["stamp"].to_numpy())
+    count = np.bincount(number, minlength=day.size)
+    total = np.bincount(number, weights=rows["value"].to_numpy(), minlength=day.size)
+    time = day.astype("datetime64[us]")
+    return pd.DataFrame({"time": time, "observed": total / count, "hours": hours, "rows": count})
 
 
 def _sensor(match: re.Match[str], name: FileName | None) -> Sensor:
@@ -270,3 +360,17 @@ def _parse_texts(texts: pd.Series, form: str, dtype: str) -> NDArray[np.datetime
     times = pd.to_datetime(pd.Series(texts.cat.categories), format=form, errors="coerce")
     codes = texts.cat.codes.to_numpy()
     return np.append(times.to_numpy(), np.datetime64("NaT")).astype(dtype)[codes]
+
+
+def _days_of(stamp: NDArray[np.datetime64]) -> tuple[NDArray, NDArray, NDArray]:
+    """Return the days of sorted stamps, each stamp's place among them, and their hours."""
+    day, hour = stamp.astype("datetime64[D]"), stamp.astype("datetime64[h]")
+    new_day = _changes(day)
+    number = np.cumsum(new_day) - 1
+    days = day[new_day]
+    return days, number, np.bincount(number[_changes(hour)], minlength=days.size)
+
+
+def _changes(values: NDArray) -> NDArray[np.bool_]:
+    """Tell which of sorted values differ from the one before; the first does."""
+    return np.append(True, values[1:] != values[:-1])[: values.size]

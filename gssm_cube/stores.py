@@ -5,7 +5,9 @@ region write of a whole shard is atomic (zarr writes a temporary file and rename
 in one shard would lose data silently, hence ``write_region`` refuses anything but whole shards.
 """
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,24 @@ numcodecs.blosc.use_threads = False
 DIMS = ("time", "lat", "lon")
 LAT_ATTRS = {"standard_name": "latitude", "units": "degrees_north", "axis": "Y"}
 LON_ATTRS = {"standard_name": "longitude", "units": "degrees_east", "axis": "X"}
+
+
+@contextmanager
+def created_whole(store: str | Path) -> Iterator[zarr.Group]:
+    """Yield the root of a new store that appears at its place only when it is complete.
+
+    Raises
+    ------
+    ValueError
+        If something is there already.
+    """
+    place = Path(store)
+    if place.exists():
+        raise ValueError(f"{store} exists and is not a complete store; move it away first")
+    building = place.with_name(f"{place.name}.new")
+    shutil.rmtree(building, ignore_errors=True)
+    yield zarr.open_group(str(building), mode="w-", zarr_format=3)
+    building.rename(place)
 
 
 def codec(level: int = 3) -> BloscCodec:

@@ -4,16 +4,22 @@ import base64
 import io
 from datetime import date
 from html.parser import HTMLParser
+from pathlib import Path
 
-import dask.array as da
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 from matplotlib.image import imread
+from nbclient import NotebookClient
+from xarray.backends import BackendArray
+from xarray.core import indexing
 
+import gssm_cube
 from gssm_cube import figures
-from gssm_cube.grid import Grid, Layout
+from gssm_cube.grid import Block, Grid, Layout
+from gssm_cube.product import create_product, write_block
 from gssm_cube.report import (
     at_place,
     best_series,
@@ -22,6 +28,7 @@ from gssm_cube.report import (
     station_skill,
     write_report,
 )
+from gssm_cube.variables import SSM
 
 DAYS = 120
 FIGURES = ("density", "station_r", "station_bias", "importance", "mean_ssm", "series")
@@ -180,21 +187,31 @@ def test_the_mean_map_is_the_mean_of_the_days_that_have_a_value(layout):
     assert int(mean.notnull().sum()) == 2
 
 
-def test_the_mean_map_joins_windows_and_tiles_without_loading_all_at_once():
-    largest_piece = 0
+class Recorder(BackendArray):
+    """A lazy array whose day d holds d, and which remembers how much was read at once."""
 
-    def count(block):
-        nonlocal largest_piece
-        largest_piece = max(largest_piece, block.size)
-        return block
+    def __init__(self, shape):
+        self.shape, self.dtype, self.read = shape, np.dtype("float32"), []
 
-    # 400 days cross a window, 500 columns cross a piece; day d holds d, so the mean is 199.5.
-    days = da.arange(400, chunks=40, dtype="float32")[:, None, None]
-    values = da.broadcast_to(days, (400, 3, 500)).rechunk((40, 3, 100)).map_blocks(count)
-    ssm = xr.DataArray(values, dims=("time", "lat", "lon"))
-    ssm = ssm.assign_coords(lat=[2.0, 1.0, 0.0], lon=np.arange(500.0))
+    def __getitem__(self, key):
+        support = indexing.IndexingSupport.BASIC
+        return indexing.explicit_indexing_adapter(key, self.shape, support, self.values)
+
+    def values(self, key):
+        days = np.arange(self.shape[0], dtype="float32")[:, None, None]
+        values = np.broadcast_to(days, self.shape)[key]
+        self.read.append(values.shape)
+        return values
+
+
+def test_the_mean_map_joins_windows_and_tiles_and_holds_one_piece_at_a_time():
+    # 400 days cross a window, 500 columns cross a piece; the mean of 0..399 is 199.5.
+    recorder = Recorder((400, 3, 500))
+    coords = {"lat": [2.0, 1.0, 0.0], "lon": np.arange(500.0)}
+    lazy = indexing.LazilyIndexedArray(recorder)
+    ssm = xr.DataArray(xr.Variable(("time", "lat", "lon"), lazy), coords)
     np.testing.assert_array_equal(mean_map(ssm), np.full((3, 500), 199.5, "float32"))
-    assert largest_piece == 40 * 3 * 100
+    assert sorted(recorder.read) == [(days, 3, n) for days in (34, 366) for n in (20, 240, 240)]
 
 
 def test_a_large_area_is_shown_by_every_nth_pixel(product):
@@ -394,3 +411,45 @@ def test_a_map_lies_where_its_pixels_are_whichever_way_latitude_runs(product):
         np.testing.assert_allclose(image.get_extent(), [102.0, 102.4, 33.6, 34.0])
         north = image.get_array()[0 if image.origin == "upper" else -1]
         np.testing.assert_array_equal(north, mean.sel(lat=Grid().lat(6720)))
+
+
+# ---- the first notebook ---------------------------------------------------------------------
+
+NOTEBOOK = Path(__file__).resolve().parent.parent / "notebooks" / "04_use_the_product.ipynb"
+
+
+def test_the_notebook_is_valid_short_and_committed_without_outputs():
+    notebook = nbformat.read(NOTEBOOK, as_version=nbformat.NO_CONVERT)
+    nbformat.validate(notebook)
+    assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
+    assert notebook.metadata.kernelspec.name == "python3"
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert len(code) <= 8
+    assert all(cell.outputs == [] and cell.execution_count is None for cell in code)
+
+
+@pytest.mark.notebook
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(gssm_cube, "open_product"), reason="there is no open_product yet")
+def test_the_notebook_runs_and_finds_the_skill_worked_by_hand(
+    tmp_path, monkeypatch, layout, product, stations
+):
+    store = tmp_path / "ssm.zarr"
+    create_product(store, layout, {})
+    (tile,), (window,) = layout.tiles(), layout.windows()
+    codes = SSM.packing.encode(product["ssm"])
+    write_block(store, layout, Block(tile, window), codes)
+    # The station observes 0.03 m3 m-3 less than the pixel that holds it, rounded as it is stored.
+    pixel = at_place(product["ssm"], *stations.loc[0, ["lat", "lon"]]).to_numpy()
+    table = pd.DataFrame([stations.loc[0]] * DAYS).drop(columns="days")
+    table = table.assign(time=product["time"].to_numpy(), observed=pixel.round(3) - 0.03)
+    table.to_parquet(tmp_path / "stations.parquet")
+    monkeypatch.setenv("GSSM_PRODUCT", str(store))
+    monkeypatch.setenv("GSSM_STATIONS", str(tmp_path / "stations.parquet"))
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    NotebookClient(notebook, timeout=60, resources={"metadata": {"path": tmp_path}}).execute()
+    (cell,) = (cell for cell in notebook.cells if cell.id == "compare")
+    words = cell.outputs[0]["data"]["text/plain"].split()
+    assert dict(zip(words[:8:2], words[1:8:2], strict=True)) == {
+        "days": "120.00", "r": "1.00", "rmse": "0.03", "bias": "0.03",
+    }  # fmt: skip

@@ -380,17 +380,18 @@ def _check_structure(forest: CompiledForest, folder: Path) -> None:
 
 
 def _tree_is_sound(forest: CompiledForest, tree: int) -> bool:
-    """Whether features exist, children lie ahead and inside, and leaves have values."""
+    """Whether features exist, every node but the root has one parent, and leaves have values."""
     nodes, leaves = forest.tree_slices(tree)
     feature, right = forest.feature[nodes], forest.right[nodes].astype("int64")
-    inner = feature >= 0
-    ahead = right[inner] > np.flatnonzero(inner) + 1
-    return bool(
+    inner = np.flatnonzero(feature >= 0)
+    inside = (
         feature.size > 0
         and feature[-1] == -1  # else its left child would be outside
-        and feature.min() >= -1
-        and feature.max() < len(forest.features)
-        and ahead.all()
-        and (right[inner] < feature.size).all()
-        and (right[~inner] < leaves.stop - leaves.start).all()
+        and -1 <= feature.min() <= feature.max() < len(forest.features)
+        and bool((right[inner] > inner + 1).all() and (right[inner] < feature.size).all())
+        and bool((right[feature < 0] < leaves.stop - leaves.start).all())
     )
+    if not inside:
+        return False
+    parents = np.bincount(np.concatenate([inner + 1, right[inner]]), minlength=feature.size)
+    return bool((parents[1:] == 1).all())

@@ -80,7 +80,7 @@ def float32_thresholds(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
     """
     with np.errstate(over="ignore"):
         nearest = np.asarray(thresholds).astype("float32")
-    below = np.nextafter(nearest, np.float32(-np.inf))
+        below = np.nextafter(nearest, np.float32(-np.inf))
     return np.where(nearest.astype("float64") > thresholds, below, nearest)
 
 

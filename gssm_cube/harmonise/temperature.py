@@ -44,8 +44,9 @@ def daily_mean(hourly: xr.DataArray) -> xr.DataArray:
     """
     days = check_hourly(hourly)[[0, -1]].astype("datetime64[D]")
     hours = np.arange(days[0].astype("datetime64[h]"), days[1].astype("datetime64[h]") + 24 * _HOUR)
-    complete = hourly.reindex(time=hours.astype("datetime64[ns]"))
-    means = complete.coarsen(time=24).mean(skipna=False, keep_attrs=True)
+    complete = hourly.reindex(time=hours.astype("datetime64[ns]")).drop_vars("time")
+    by_day = complete.coarsen(time=24).construct(time=("time", "hour"))
+    means = by_day.mean("hour", skipna=False, keep_attrs=True)
     return means.assign_coords(time=hours[::24].astype("datetime64[ns]"))
 
 

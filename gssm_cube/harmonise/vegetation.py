@@ -168,7 +168,7 @@ def to_daily(composites: NDArray[Any], starts: ArrayLike, days: ArrayLike) -> ND
         if wanted[place] == numbers[left]:
             daily[place] = composites[left]
             continue
-        share = (wanted[place] - numbers[left]) / (numbers[left + 1] - numbers[left])
+        share = float((wanted[place] - numbers[left]) / (numbers[left + 1] - numbers[left]))
         daily[place] = (1 - share) * composites[left] + share * composites[left + 1]
     return daily
 

@@ -7,6 +7,8 @@ tile is named by its south-west corner. Where there is no file, there is no land
 from pathlib import Path
 
 import numpy as np
+import rasterio
+from numpy.typing import NDArray
 
 from gssm_cube.sources.raster import Bounds, Raster, read_geotiff
 
@@ -86,3 +88,26 @@ def _tiles(bounds: Bounds) -> list[tuple[int, int]]:
         step,
     )
     return [(tile_south, tile_west) for tile_south in souths for tile_west in wests]
+
+
+def land_share(files: dict[str, dict[str, Path]], bounds: Bounds, samples: int = 48) -> float:
+    """Estimate the share of land within bounds from a coarse sample of ``elv``."""
+    west, south, east, north = bounds
+    lats = north - (np.arange(samples) + 0.5) * (north - south) / samples
+    lons = west + (np.arange(samples) + 0.5) * (east - west) / samples
+    land = 0
+    for tile_south, tile_west in _tiles(bounds):
+        paths = files.get(tile_name(tile_south, tile_west))
+        inside_lat = lats[(lats >= tile_south) & (lats < tile_south + TILE_DEGREES)]
+        inside_lon = lons[(lons >= tile_west) & (lons < tile_west + TILE_DEGREES)]
+        if paths is not None and inside_lat.size and inside_lon.size:
+            land += _count_land(paths["elv"], inside_lat, inside_lon)
+    return land / samples**2
+
+
+def _count_land(path: Path, lats: NDArray[np.float64], lons: NDArray[np.float64]) -> int:
+    """Count the places of a lattice that are land."""
+    with rasterio.open(path) as source:
+        places = [(lon, lat) for lat in lats for lon in lons]
+        values = np.fromiter((value[0] for value in source.sample(places)), "float64")
+        return int((values != source.nodata).sum())

@@ -39,7 +39,7 @@ class Cutout:
     row: int
     col: int
 
-    def at(self, rows: NDArray[np.int64], cols: NDArray[np.int64], fill: int) -> NDArray[Any]:
+    def at(self, rows: NDArray[np.int32], cols: NDArray[np.int32], fill: int) -> NDArray[Any]:
         """Return the values of global rows (n,) and columns (n, m); ``fill`` outside."""
         i, j = np.broadcast_arrays(rows[:, None] - self.row, cols - self.col)
         height, width = self.values.shape

@@ -8,7 +8,6 @@ is meant to be learnable, not true.
 
 import zlib
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import cached_property
 
 import numpy as np
@@ -26,6 +25,8 @@ MERIT_PER_PIXEL = 10
 OCEAN = np.float32(-9999.0)  # MERIT Hydro's mark
 SPINUP_DAYS = 366  # a year of meteorology, and the day whose total the first 00 UTC stamp holds
 TAIL_DAYS = 80  # composites reach 48 + 16 days past the last day and last 16 days
+WIND = (0.08, 0.25)  # north, east, deg h-1
+WEATHER_DEG = ((0.6, 4.0), (2.0, 8.0), (0.06, 0.5))  # wavelengths of storm, spell and patch
 LAPSE = 0.0065  # K m-1, International Standard Atmosphere
 MARGIN_PIXELS = 18  # one and a half 0.1 deg cells
 LAND_SHARE, HIGHEST = 0.6, 1200.0  # m
@@ -35,9 +36,6 @@ def rng_of(seed: int, *key: str | int) -> np.random.Generator:
     """Return the random generator of one part of the world, whatever was drawn before."""
     words = [zlib.crc32(str(word).encode()) for word in key]
     return np.random.default_rng([seed, *words])
-
-
-# ---- smooth fields ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -69,48 +67,34 @@ class MovingWaves:
 
     def on(self, lat: Floats, lon: Floats) -> Floats:
         """Return the field (hour, lat, lon); for small grids."""
-        turn = np.exp(1j * np.add.outer(np.outer(lat, self.north), np.zeros(lon.size)[:, None]))
-        turn = (turn * np.exp(1j * np.outer(lon, self.east))).reshape(-1, self.north.size)
+        angle = np.outer(lat, self.north)[:, None] + np.outer(lon, self.east)
+        turn = np.exp(1j * angle).reshape(-1, self.north.size)
         field = self.series.real @ turn.real.T - self.series.imag @ turn.imag.T
         return field.reshape(-1, lat.size, lon.size)
 
 
-def random_waves(
-    rng: np.random.Generator, count: int, shortest: float, longest: float, slope: float = 1.0
-) -> Waves:
-    """Return a field of variance 1; wavelengths in deg, amplitude ~ wavelength ** slope."""
+def random_waves(rng: np.random.Generator, count: int, lengths: tuple[float, float]) -> Waves:
+    """Return a field of variance 1; wavelengths between two in deg, amplitude in proportion."""
     ranks = (np.arange(count) + rng.random(count)) / count
-    length = shortest * (longest / shortest) ** ranks
+    size = lengths[0] * (lengths[1] / lengths[0]) ** ranks
     angle, phase = 2 * np.pi * rng.random((2, count))
-    size = length**slope
-    size *= np.sqrt(2 / np.sum(size**2))
-    number = 2 * np.pi / length
-    return Waves(number * np.sin(angle), number * np.cos(angle), size * np.exp(1j * phase))
+    number, amplitude = 2 * np.pi / size, size * np.sqrt(2 / np.sum(size**2))
+    return Waves(number * np.sin(angle), number * np.cos(angle), amplitude * np.exp(1j * phase))
 
 
-def moving_waves(
-    rng: np.random.Generator,
-    hours: int,
-    count: int,
-    shortest: float,
-    longest: float,
-    memory_hours: float,
-    wind: tuple[float, float] = (0.0, 0.0),
+def drifting_waves(
+    waves: Waves, rng: np.random.Generator, hours: int, memory: float, wind: tuple[float, float]
 ) -> MovingWaves:
-    """Return a drifting field of variance 1; ``wind`` is (north, east) in deg h-1."""
-    waves = random_waves(rng, count, shortest, longest)
-    keep = np.exp(-1 / memory_hours)
+    """Let a field drift and change; ``memory`` in hours, ``wind`` (north, east) in deg h-1."""
+    keep = np.exp(-1 / memory)
     fresh = np.sqrt(1 - keep**2)
-    noise = rng.standard_normal((2, hours, count)) * (fresh / np.sqrt(2))
+    noise = rng.standard_normal((2, hours, waves.north.size)) * (fresh / np.sqrt(2))
     noise[:, 0] /= fresh  # starts in its steady state
     turn = keep * np.exp(-1j * (waves.north * wind[0] + waves.east * wind[1]))
     series = (noise[0] + 1j * noise[1]) * np.abs(waves.amplitude)
-    for wave in range(count):
+    for wave in range(turn.size):
         series[:, wave] = lfilter([1.0], [1.0, -turn[wave]], series[:, wave])
     return MovingWaves(waves.north, waves.east, series)
-
-
-# ---- terrain and soil ------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -128,36 +112,19 @@ class Relief:
 
 
 def make_relief(layout: Layout, seed: int) -> Relief:
-    """Return a relief with one main coast, six tenths of the layout above the sea."""
+    """Return a relief whose sea takes four tenths of the layout."""
     west, south, east, north = layout.bounds
-    size = max(east - west, north - south)
-    fine = random_waves(rng_of(seed, "relief"), 240, 0.006, 1.2 * size)
-    angle = 2 * np.pi * rng_of(seed, "slope").random()
-    number = 2 * np.pi / (4 * size) * np.array([np.sin(angle), np.cos(angle)])
-    # One long wave, steepest in the middle of the layout: the slope from the hills to the sea.
-    middle = number @ [(north + south) / 2, (west + east) / 2]
-    long = 2.0 * np.exp(-1j * (middle + np.pi / 2))
-    waves = Waves(
-        np.append(fine.north, number[0]),
-        np.append(fine.east, number[1]),
-        np.append(fine.amplitude, long),
-    )
+    longest = 2.5 * max(east - west, north - south)
+    waves = random_waves(rng_of(seed, "relief"), 240, (0.006, longest))
     raw = waves.on(layout.lat, layout.lon)
     return Relief(waves, float(np.quantile(raw, 1 - LAND_SHARE)), float(raw.max()))
 
 
 def pixel_sums(cells: NDArray) -> Floats:
-    """Return overlap-weighted sums over pixels of 11 x 11 MERIT cells, rims at half weight.
+    """Return sums over pixels of 11 x 11 MERIT cells, weighted by overlap: the rims count half.
 
-    Parameters
-    ----------
-    cells : array (10 n + 1, 10 m + 1)
-        3 arcsec cells, the first centred on the north-west corner of the first pixel.
-
-    Returns
-    -------
-    array (n, m)
-        The weights of one pixel sum to 100.
+    ``cells`` (10 n + 1, 10 m + 1) begin at the corner of the first pixel; the weights of a pixel
+    sum to 100.
     """
     total = np.asarray(cells, dtype="float64")
     step = MERIT_PER_PIXEL
@@ -239,15 +206,12 @@ class Soil:
 
 def soil_on(lat: Floats, lon: Floats, elevation: Floats, seed: int) -> Soil:
     """Return the soil on a regular grid; hills are richer in organic matter."""
-    fields = [random_waves(rng_of(seed, "soil", k), 24, 0.1, 0.8).on(lat, lon) for k in range(4)]
+    fields = [random_waves(rng_of(seed, "soil", k), 24, (0.1, 0.8)).on(lat, lon) for k in range(4)]
     sand = 48 + 20 * np.tanh(0.8 * fields[0])
     clay = (100 - sand) * (0.4 + 0.2 * np.tanh(0.8 * fields[1]))
     carbon = 15 + 0.02 * np.maximum(elevation, 0) + 6 * np.tanh(fields[2])
     density = 1.42 + 0.002 * (sand - 48) - 0.006 * carbon + 0.04 * np.tanh(fields[3])
     return Soil(sand, clay, 100 - sand - clay, density, carbon)
-
-
-# ---- weather ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -276,11 +240,13 @@ def make_weather(layout: Layout, seed: int) -> Weather:
     lat = np.round(layout.cell_lat[0] + 0.1 - 0.1 * np.arange(layout.cells_shape[0] + 2), 1)
     lon = np.round(layout.cell_lon[0] - 0.1 + 0.1 * np.arange(layout.cells_shape[1] + 2), 1)
     summer = _summer(days, float(lat.mean()))[:, None, None, None]
-    wetness, cloud = _storms(days.size, lat, lon, seed)
-    rain = 3.0 * np.maximum(wetness - (1.2 + 0.25 * summer), 0) ** 1.3
+    wetness, cloud = _storms(days.size * 24, lat, lon, seed)
+    wetness = wetness.reshape(days.size, 24, lat.size, lon.size)
+    rain = 2.0 * np.maximum(wetness - (1.2 + 0.25 * summer), 0) ** 1.3
     wet_day = rain.sum(axis=1, keepdims=True) > 1
     swing = (3 + 1.5 * summer) * (1 - 0.4 * wet_day)  # K, half the range of the day
-    fronts = moving_waves(rng_of(seed, "fronts"), days.size * 24, 12, 3.0, 10.0, 90, (0.0, 0.05))
+    rng = rng_of(seed, "fronts")
+    fronts = drifting_waves(random_waves(rng, 12, (3.0, 10.0)), rng, days.size * 24, 90, WIND)
     course = np.cos(2 * np.pi * (solar_hours(lon) - 15) / 24)[:, None, None]
     temperature = fronts.on(lat, lon).reshape(rain.shape)
     temperature = 11.5 + 8.5 * summer + 3 * temperature + swing * course
@@ -302,20 +268,17 @@ def _summer(days: NDArray[np.datetime64], lat: float) -> Floats:
     return -np.cos(2 * np.pi * (day_of_year - 20) / 365.25) * (1 if lat >= 0 else -1)
 
 
-def _storms(days: int, lat: Floats, lon: Floats, seed: int) -> tuple[Floats, MovingWaves]:
-    """Wetness of the air (day, hour, lat, lon), and the clouds that go with it."""
-    wind = (0.08, 0.25)  # deg h-1
-    storm = moving_waves(rng_of(seed, "storm"), days * 24, 40, 0.6, 4.0, 10, wind)
-    spell = moving_waves(rng_of(seed, "spell"), days * 24, 12, 2.0, 8.0, 120)
-    patch = moving_waves(rng_of(seed, "patch"), days * 24, 40, 0.06, 0.5, 6, wind)
+def _storms(hours: int, lat: Floats, lon: Floats, seed: int) -> tuple[Floats, MovingWaves]:
+    """Wetness of the air (hour, lat, lon), and the clouds that go with it."""
+    rngs = [rng_of(seed, name) for name in ("storm", "spell", "patch")]
+    waves = [random_waves(rng, 40, size) for rng, size in zip(rngs, WEATHER_DEG, strict=True)]
+    storm = drifting_waves(waves[0], rngs[0], hours, 10, WIND)
+    spell = drifting_waves(waves[1], rngs[1], hours, 120, (0.0, 0.0))
+    patch = drifting_waves(waves[2], rngs[2], hours, 6, WIND)
     wetness = 0.75 * storm.on(lat, lon) + 0.66 * spell.on(lat, lon)
-    parts = ((0.50, storm), (0.43, spell), (0.75, patch))
-    series = np.hstack([weight * part.series for weight, part in parts])
-    north, east = (np.hstack([getattr(p, k) for _, p in parts]) for k in ("north", "east"))
-    return wetness.reshape(days, 24, lat.size, lon.size), MovingWaves(north, east, series)
-
-
-# ---- water -----------------------------------------------------------------------------------
+    series = np.hstack([0.50 * storm.series, 0.43 * spell.series, 0.75 * patch.series])
+    north, east = (np.hstack([getattr(w, way) for w in waves]) for way in ("north", "east"))
+    return wetness, MovingWaves(north, east, series)
 
 
 class Bucket:
@@ -356,19 +319,15 @@ class Bucket:
 
 @dataclass(frozen=True)
 class Water:
-    """Water of the land pixels, (day, pixel), from ``TAIL_DAYS`` before the layout to as long after.
+    """Soil moisture m3 m-3 and greenness 0-1, both (day, land pixel), evaporation mm d-1.
 
-    ``ssm`` m3 m-3; ``green`` 0-1; ``snowy``. ``evaporation`` mm d-1 is on the weather's days and
-    cells (day, lat, lon).
+    The first two reach from ``TAIL_DAYS`` before the layout to as long after it; evaporation
+    is on the weather's days and cells (day, lat, lon).
     """
 
     ssm: NDArray[np.float32]
     green: NDArray[np.float32]
-    snowy: Bools
     evaporation: NDArray[np.float32]
-
-
-# ---- the world -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -379,14 +338,11 @@ class World:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        west, south, east, north = self.layout.bounds
-        room = MARGIN_PIXELS / 120
-        inside = west - room >= -180 and east + room <= 180 and abs(south + north) < 180 - 2 * room
-        if self.layout.grid.pixels_per_degree != 120 or not inside:
+        bounds, pixels = self.layout.bounds, self.layout.grid.pixels_per_degree
+        if pixels != 120 or max(np.abs(bounds) + 1 - np.array([180, 90, 180, 90])) > 0:
             raise ValueError(
-                f"layout has {self.layout.grid.pixels_per_degree} pixels per degree and bounds "
-                f"{self.layout.bounds}, expected 120 and {room} deg of room to the poles and to "
-                "180 deg; choose another box for the synthetic world"
+                f"layout has {pixels} pixels per degree and bounds {bounds}, expected 120 and a "
+                "degree of room to the poles and to 180 deg; choose another box"
             )
 
     @cached_property
@@ -415,7 +371,57 @@ class World:
         elevation = self.inner(self.terrain.elevation)
         return soil_on(self.layout.lat, self.layout.lon, elevation, self.seed)[self.land]
 
+    @cached_property
+    def tair(self) -> NDArray[np.float32]:
+        """Daily mean air temperature of the land pixels, degC, on the weather's days."""
+        cooler = LAPSE * self.elevation
+        mean = self.weather.temperature.mean(axis=1)
+        return np.stack([self.at_pixels(day) - cooler for day in mean]).astype("float32")
+
+    @cached_property
+    def water(self) -> Water:
+        """Water of the land pixels and evaporation of the cells."""
+        return run_water(self)
+
+    @cached_property
+    def _weights(self) -> tuple[Floats, Floats]:
+        """Bilinear weights (pixel, cell) of rows and of columns."""
+        pairs = (self.layout.lat, self.weather.lat), (self.layout.lon, self.weather.lon)
+        rows, cols = (np.maximum(0, 1 - 10 * np.abs(np.subtract.outer(*p))) for p in pairs)
+        return rows, cols
+
+    def at_pixels(self, field: Floats) -> Floats:
+        """Interpolate a field of the weather's cells to the land pixels."""
+        rows, cols = self._weights
+        return (rows @ field @ cols.T)[self.land]
+
+    def cells(self, array: NDArray) -> Floats:
+        """Return means of a terrain array over the weather's cells."""
+        rows, cols = self.weather.lat.size, self.weather.lon.size
+        return array.reshape(rows, 12, cols, 12).mean(axis=(1, 3))
+
     @staticmethod
     def inner(array: NDArray) -> NDArray:
         """Cut the margin off a terrain array."""
         return array[MARGIN_PIXELS:-MARGIN_PIXELS, MARGIN_PIXELS:-MARGIN_PIXELS]
+
+
+def run_water(world: World) -> Water:
+    """Run the bucket on pixels and on cells; the first year is run twice, to spin up."""
+    weather, terrain = world.weather, world.terrain
+    rain, warmth = weather.rain.sum(axis=1), weather.temperature.mean(axis=1)
+    height = world.cells(terrain.elevation)
+    waves = random_waves(rng_of(world.seed, "rain"), 16, (0.1, 0.6))
+    more = 1 + 0.07 * waves.on(world.layout.lat, world.layout.lon)[world.land]
+    pixels = Bucket(world.soil, world.inner(terrain.ridge)[world.land])
+    coarse = Bucket(soil_on(weather.lat, weather.lon, height, world.seed), np.zeros_like(height))
+    ssm, green, evaporation = [], [], []
+    for day in [*range(365), *range(weather.days.size)]:
+        evaporation.append(coarse.step(rain[day], warmth[day] - LAPSE * height, weather.pet[day]))
+        wet = world.at_pixels(rain[day]) * more
+        pixels.step(wet, world.tair[day], world.at_pixels(weather.pet[day]))
+        ssm.append(pixels.ssm.astype("float32"))
+        green.append(pixels.green.astype("float32"))
+    first = 365 + SPINUP_DAYS - TAIL_DAYS
+    dry = np.stack(evaporation[365:]).astype("float32")
+    return Water(np.stack(ssm[first:]), np.stack(green[first:]), dry)

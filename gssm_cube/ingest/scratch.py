@@ -5,8 +5,7 @@ has a window of days a chunk, as it is read. Writing days straight into the cube
 each shard 366 times. The scratch is deleted when the cube is complete.
 """
 
-import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -16,115 +15,19 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from gssm_cube.blocks import digest, write_marker
+from gssm_cube.blocks import write_marker
 from gssm_cube.grid import Layout
-from gssm_cube.harmonise import temperature, vegetation, water
+from gssm_cube.harmonise import temperature, water
 from gssm_cube.harmonise.regrid import fill_from_nearest, sinusoidal_index
-from gssm_cube.sources import bedrock, era5_land, groundwater, merit_hydro, modis, soilgrids
-from gssm_cube.stores import array_of, codec, open_group
+from gssm_cube.ingest.inputs import meteo_days, vegetation_starts
+from gssm_cube.sources import era5_land, modis
+from gssm_cube.stores import array_of, codec, created_whole, open_group
 from gssm_cube.variables import FILL
 
-logger = logging.getLogger(__name__)
-
-LEAD_DAYS = 365  # meteorology before the first day: 34-day index, later the memory's spin-up
-COMPOSITE_DAYS = 48 + 16  # vegetation before and after: the smoother's half window, own dates
 RUN_DAYS = 32  # days a scratch task reads
 ZONE_DEGREES = 20
 METEO = ("precipitation", "evaporation", "tair")
 VEGETATION = ("ndvi", "evi", "reliability", "day")
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """The files of a run, found and checked for gaps by their names and headers."""
-
-    era5_land: list[era5_land.HourlyFile]
-    lst: modis.Files
-    vegetation: modis.Files
-    soilgrids: dict[str, Path]
-    merit_hydro: dict[str, dict[str, Path]]
-    wtd: list[Path]
-    bedrock: Path
-
-
-def meteo_days(layout: Layout) -> NDArray[np.datetime64]:
-    """Days of meteorology that a layout needs: a year of lead-in, then its own."""
-    first = layout.time[0] - LEAD_DAYS
-    return np.arange(first, layout.time[-1] + 1)
-
-
-def vegetation_starts(layout: Layout) -> NDArray[np.datetime64]:
-    """Composites that a layout needs, the smoother's reach included."""
-    reach = np.timedelta64(COMPOSITE_DAYS, "D")
-    first, last = (layout.time[0] - reach).item(), (layout.time[-1] + reach).item()
-    return vegetation.composite_starts(first, last)
-
-
-def find_inputs(folders: Mapping[str, Path], layout: Layout) -> Inputs:
-    """Find the files of all sources and check that no day is missing.
-
-    Parameters
-    ----------
-    folders : mapping
-        ``era5_land``, ``mod11a1``, ``mod13a2``, ``soilgrids``, ``merit_hydro``, ``wtd``,
-        ``bedrock``.
-    layout : Layout
-
-    Raises
-    ------
-    FileNotFoundError
-        If a source has no file, or days are missing: which ones.
-    """
-    inputs = Inputs(
-        era5_land.find_files(folders["era5_land"]),
-        modis.find_files(folders["mod11a1"], "MOD11A1", modis.LST_LAYERS),
-        modis.find_files(folders["mod13a2"], "MOD13A2", modis.VEGETATION_LAYERS),
-        soilgrids.find_files(folders["soilgrids"]),
-        merit_hydro.find_files(folders["merit_hydro"]),
-        groundwater.find_files(folders["wtd"]),
-        bedrock.find_files(folders["bedrock"]),
-    )
-    days = meteo_days(layout)
-    # One day more: the stamp 00 UTC after the last day holds its totals.
-    missing = list(era5_land.missing_days(inputs.era5_land, days[0], days[-1] + 1))
-    check_complete("ERA5-Land", folders["era5_land"], missing)
-    wanted = layout.time.astype(object)
-    missing = [day for day in wanted if day not in inputs.lst and not modis.in_outage(day)]
-    check_complete("MOD11A1", folders["mod11a1"], missing)
-    starts = vegetation_starts(layout).astype(object)
-    missing = [day for day in starts if day not in inputs.vegetation]
-    check_complete("MOD13A2", folders["mod13a2"], missing)
-    return inputs
-
-
-def check_complete(source: str, folder: Path, missing: list[Any]) -> None:
-    """Raise naming the days that a source lacks."""
-    if missing:
-        days = [str(day) for day in missing]
-        shown = ", ".join(days[:5]) + (f", ... {days[-1]}" if len(days) > 5 else "")
-        raise FileNotFoundError(
-            f"{source} in {folder} lacks {len(days)} days that this run needs: {shown}; "
-            "download them, or change the period"
-        )
-
-
-def fingerprint(files: Any) -> str:
-    """Return a hash of names, sizes and times of files, however they are nested."""
-    return digest([(str(p.name), p.stat().st_size, p.stat().st_mtime_ns) for p in _paths(files)])
-
-
-def _paths(files: Any) -> Iterator[Path]:
-    """All paths in nested mappings and lists, in a stable order."""
-    if isinstance(files, Path):
-        yield files
-    elif isinstance(files, era5_land.HourlyFile):
-        yield files.path
-    elif isinstance(files, Mapping):
-        for key in sorted(files):
-            yield from _paths(files[key])
-    else:
-        for part in files:
-            yield from _paths(part)
 
 
 # ---- the store --------------------------------------------------------------------------------
@@ -134,19 +37,19 @@ def create_scratch(store: Path, layout: Layout) -> None:
     """Create the empty scratch; one that is there is kept."""
     if (store / "zarr.json").exists():
         return
-    root = zarr.open_group(str(store), mode="w-", zarr_format=3)
     rows, cols = layout.cells_shape
-    days, composites = len(meteo_days(layout)), len(vegetation_starts(layout))
-    for name in METEO:
-        _array(root, name, (days, rows, cols), (RUN_DAYS, rows, cols), None, "float32", np.nan)
+    days, starts = len(meteo_days(layout)), vegetation_starts(layout)
     size, zone = layout.tile_size, zone_size(layout)
-    for name in ("lst_day", "lst_night"):
-        shape = (layout.days, *layout.shape)
-        _array(root, name, shape, (1, size, size), (1, zone, zone), "uint16", 0)
-    for name in VEGETATION:
-        shape = (composites, *layout.shape)
-        _array(root, name, shape, (1, size, size), (1, zone, zone), "int16", FILL)
-    root.attrs["gssm_layout"] = layout.to_dict()
+    chunks, shards = (1, size, size), (1, zone, zone)
+    with created_whole(store) as root:
+        for name in METEO:
+            shape, run = (days, rows, cols), (RUN_DAYS, rows, cols)
+            _array(root, name, shape, run, None, "float32", np.nan)
+        for name in ("lst_day", "lst_night"):
+            _array(root, name, (layout.days, *layout.shape), chunks, shards, "uint16", 0)
+        for name in VEGETATION:
+            _array(root, name, (len(starts), *layout.shape), chunks, shards, "int16", FILL)
+        root.attrs.update({"composites": [str(day) for day in starts]})
 
 
 def _array(
@@ -277,8 +180,8 @@ class LstDays:
         number: int,
         region: tuple[slice, slice],
         files: dict[str, Path],
-        rows: NDArray[np.int64],
-        cols: NDArray[np.int64],
+        rows: NDArray[np.int32],
+        cols: NDArray[np.int32],
     ) -> None:
         """Write one zone of one day."""
         spans = _span(rows), _span(cols)
@@ -313,6 +216,6 @@ class VegetationComposite:
         return {"composites": 1}
 
 
-def _span(numbers: NDArray[np.int64]) -> range:
+def _span(numbers: NDArray[np.int32]) -> range:
     """Range that holds all row or column numbers."""
     return range(int(numbers.min()), int(numbers.max()) + 1)

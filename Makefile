@@ -1,0 +1,36 @@
+# Needs only python3 (3.11 or newer) with pip, and make.  make demo | make test
+UV := .uv/bin/uv
+BIN := .venv/bin
+READY := .venv/ready
+
+demo: $(READY)
+	$(BIN)/gssm demo
+
+test: $(READY)
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report --fail-under=90
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+lock: $(UV)
+	$(UV) export -q --no-header --no-emit-project --no-annotate --extra test \
+		--format requirements-txt -o requirements.lock
+
+$(READY): pyproject.toml requirements.lock | $(UV)
+	$(UV) venv -q --allow-existing --python python3 .venv
+	$(UV) pip install -q --python $(BIN)/python --require-hashes -r requirements.lock
+	$(UV) pip install -q --python $(BIN)/python --no-deps -e .
+	touch $(READY)
+
+$(UV):
+	python3 -m pip install -q --target .uv uv
+
+clean:
+	rm -rf .uv .venv demo
+
+.PHONY: demo test lint lock clean

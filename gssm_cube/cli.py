@@ -1,0 +1,243 @@
+"""The ``gssm`` command: a thin face of the pipeline."""
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from gssm_cube.blocks import Progress as Report
+
+app = typer.Typer(
+    help="Global surface soil moisture at 1 km, daily: from provider files to a Zarr cube.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+
+RunFile = Annotated[Path, typer.Argument(help="Settings of the run (TOML).")]
+EXPECTED = (ValueError, FileNotFoundError, RuntimeError, TypeError)
+
+
+@app.callback()
+def _configure(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+) -> None:
+    """Set up the log."""
+    handler = RichHandler(console=Console(stderr=True), show_path=False)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    logging.getLogger("gssm_cube").setLevel(logging.DEBUG if verbose else logging.INFO)
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn an expected error into one clear message and a non-zero exit."""
+    try:
+        yield
+    except EXPECTED as error:
+        console.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from error
+
+
+@contextmanager
+def _bars() -> Iterator[Report]:
+    """Show a progress bar for each stage."""
+    columns = (
+        TextColumn("{task.description:>28}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bars:
+        tasks: dict[str, Any] = {}
+
+        def show(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield show
+
+
+def _stage(name: str, run_file: Path) -> None:
+    """Run one stage of a run."""
+    from gssm_cube import pipeline
+    from gssm_cube.settings import read_settings
+
+    with _told(), _bars() as progress:
+        line = pipeline.STAGES[name](read_settings(run_file), progress=progress)
+    console.print(line, highlight=False)
+
+
+def _add_stage(name: str, text: str) -> None:
+    """Add a command that runs one stage."""
+
+    def command(run_file: RunFile) -> None:
+        _stage(name, run_file)
+
+    command.__doc__ = text
+    app.command(name)(command)
+
+
+for _name, _text in {
+    "harmonise": "Build the feature cube from provider files.",
+    "samples": "Sample the cube at the stations.",
+    "train": "Train the forest on the samples.",
+    "predict": "Predict all land blocks into the SSM Zarr.",
+    "report": "Write the page of scores and figures.",
+}.items():
+    _add_stage(_name, _text)
+
+
+@app.command()
+def stations(
+    source: Annotated[Path, typer.Argument(help="Settings of a run (TOML), or an ISMN archive.")],
+    out: Annotated[Path | None, typer.Option(help="Table (Parquet) of an archive.")] = None,
+    minimum_hours: Annotated[int | None, typer.Option(help="Hours that a day needs.")] = None,
+) -> None:
+    """Read the stations of a run, or of an ISMN archive by itself."""
+    if source.suffix == ".toml":
+        _stage("stations", source)
+        return
+    from gssm_cube.stations import MINIMUM_HOURS, read_stations, summarise, write_stations
+
+    with _told(), _bars() as progress:
+        table, counts = read_stations(
+            source,
+            minimum_hours=minimum_hours or MINIMUM_HOURS,
+            progress=lambda done, total: progress("stations", done, total),
+        )
+        if out is not None:
+            write_stations(table, counts, out)
+    console.print(summarise(counts), highlight=False)
+    names = table["station"].nunique()
+    console.print(f"{len(table)} station days of {names} stations" + (f" in {out}" if out else ""))
+
+
+@app.command()
+def evaluate(
+    run_file: Annotated[Path | None, typer.Argument(help="Settings of a run (TOML).")] = None,
+    samples: Annotated[Path | None, typer.Option(help="Own table, Parquet or CSV.")] = None,
+    observed: Annotated[str, typer.Option(help="Column of the observed SSM.")] = "observed",
+    station: Annotated[str, typer.Option(help="Column of the station.")] = "station",
+    lat: Annotated[str, typer.Option(help="Column of the latitude.")] = "station_lat",
+    lon: Annotated[str, typer.Option(help="Column of the longitude.")] = "station_lon",
+    time: Annotated[str, typer.Option(help="Column of the day.")] = "time",
+    features: Annotated[str | None, typer.Option(help="Columns, separated by commas.")] = None,
+    preset: Annotated[str, typer.Option(help="Recipe of the forest.")] = "default",
+    test: Annotated[Path | None, typer.Option(help="Second table, never trained on.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Scores as JSON.")] = None,
+) -> None:
+    """Score the forest of a run, or a recipe on a table of your own."""
+    if samples is None:
+        if run_file is None:
+            raise typer.BadParameter("give a run's TOML file, or a table by --samples")
+        _stage("evaluate", run_file)
+        return
+    from gssm_cube.evaluate import evaluate as evaluate_samples
+    from gssm_cube.evaluate import read_samples
+
+    with _told(), console.status("training and scoring"):
+        found = evaluate_samples(
+            read_samples(samples),
+            preset,
+            features=[name.strip() for name in features.split(",")] if features else None,
+            observed=observed,
+            station=station,
+            lat=lat,
+            lon=lon,
+            time=time,
+            test=read_samples(test) if test else None,
+        )
+    if json_file is not None:
+        json_file.write_text(json.dumps(found.scores, indent=1))
+    console.print(_score_table(found.scores))
+
+
+def _score_table(scores: dict[str, Any]) -> Table:
+    """Return the scores as a table; random rows stand last and say what they are."""
+    table = Table("judged on", "n", "RMSE", "ubRMSE", "bias", "r", "stations: r", "ubRMSE")
+    for name in ("new_stations", "new_years", "test", "truth", "random_rows"):
+        score = scores.get(name)
+        if score is None:
+            continue
+        title = name.replace("_", " ") + (" (comparison only)" if name == "random_rows" else "")
+        if "skipped" in score:
+            table.add_row(title, score["skipped"])
+            continue
+        medians = score.get("stations", {})
+        values = [score.get(k) for k in ("rmse", "ubrmse", "bias", "r")]
+        values += [medians.get(k) for k in ("r", "ubrmse")]
+        texts = ("" if value is None else f"{value:.3f}" for value in values)
+        table.add_row(title, f"{score['n']:,}", *texts)
+    return table
+
+
+@app.command()
+def plan(run_file: RunFile) -> None:
+    """Print what a run will take, before anything runs."""
+    from gssm_cube.plan import plan_run, plan_table
+    from gssm_cube.settings import read_settings
+
+    with _told():
+        settings = read_settings(run_file)
+        console.print(plan_table(plan_run(settings), settings.folder))
+
+
+@app.command()
+def run(run_file: RunFile) -> None:
+    """Run all stages, or what is left of them."""
+    from gssm_cube import pipeline
+    from gssm_cube.settings import read_settings
+
+    with _told(), _bars() as progress:
+        settings = read_settings(run_file)
+        for stage in pipeline.STAGES.values():
+            console.print(stage(settings, progress=progress), highlight=False)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where everything goes.")] = Path("demo"),
+) -> None:
+    """Run the whole job on a small synthetic world and report."""
+    from gssm_cube.demo import run_demo
+    from gssm_cube.plan import size
+
+    with _told(), _bars() as progress:
+        scores = run_demo(folder.resolve(), progress=progress, tell=_say)
+    console.print(_score_table(scores))
+    for name in ("raw", "features.zarr", "ssm.zarr"):
+        files = [path for path in (folder / name).rglob("*") if path.is_file()]
+        total = sum(path.stat().st_size for path in files)
+        console.print(f"{folder / name}: {len(files)} files, {size(total)}", highlight=False)
+    console.print(f"\nReport: {folder / 'report.html'}\nOpen the product:\n", highlight=False)
+    console.print(
+        "    from gssm_cube import open_product\n"
+        f"    ssm = open_product({str(folder / 'ssm.zarr')!r}).ssm\n"
+        '    ssm.sel(lat=42.8, lon=-31.1, method="nearest").plot()',
+        highlight=False,
+    )
+
+
+def _say(line: str) -> None:
+    """Print a line above the bars."""
+    console.print(line, highlight=False)

@@ -1,0 +1,113 @@
+"""The files of a run: found, and checked for gaps before anything is read."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gssm_cube.blocks import digest
+from gssm_cube.grid import Layout
+from gssm_cube.harmonise import vegetation
+from gssm_cube.sources import bedrock, era5_land, groundwater, merit_hydro, modis, soilgrids
+
+LEAD_DAYS = 365  # meteorology before the first day: 34-day index, later the memory's spin-up
+COMPOSITE_DAYS = 48 + 16  # vegetation before and after: the smoother's half window, own dates
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The files of a run, found and checked for gaps by their names and headers."""
+
+    era5_land: list[era5_land.HourlyFile]
+    lst: modis.Files
+    vegetation: modis.Files
+    soilgrids: dict[str, Path]
+    merit_hydro: dict[str, dict[str, Path]]
+    wtd: list[Path]
+    bedrock: Path
+
+
+def meteo_days(layout: Layout) -> NDArray[np.datetime64]:
+    """Days of meteorology that a layout needs: a year of lead-in, then its own."""
+    first = layout.time[0] - LEAD_DAYS
+    return np.arange(first, layout.time[-1] + 1)
+
+
+def vegetation_starts(layout: Layout) -> NDArray[np.datetime64]:
+    """Composites that a layout needs, the smoother's reach included."""
+    reach = np.timedelta64(COMPOSITE_DAYS, "D")
+    first, last = (layout.time[0] - reach).item(), (layout.time[-1] + reach).item()
+    return vegetation.composite_starts(first, last)
+
+
+def find_inputs(folders: Mapping[str, Path], layout: Layout) -> Inputs:
+    """Find the files of all sources and check that no day is missing.
+
+    Parameters
+    ----------
+    folders : mapping
+        ``era5_land``, ``mod11a1``, ``mod13a2``, ``soilgrids``, ``merit_hydro``, ``wtd``,
+        ``bedrock``.
+    layout : Layout
+
+    Raises
+    ------
+    FileNotFoundError
+        If a source has no file, or days are missing: which ones.
+    """
+    inputs = Inputs(
+        era5_land.find_files(folders["era5_land"]),
+        modis.find_files(folders["mod11a1"], "MOD11A1", modis.LST_LAYERS),
+        modis.find_files(folders["mod13a2"], "MOD13A2", modis.VEGETATION_LAYERS),
+        soilgrids.find_files(folders["soilgrids"]),
+        merit_hydro.find_files(folders["merit_hydro"]),
+        groundwater.find_files(folders["wtd"]),
+        bedrock.find_files(folders["bedrock"]),
+    )
+    days = meteo_days(layout)
+    # One day more: the stamp 00 UTC after the last day holds its totals.
+    missing = list(era5_land.missing_days(inputs.era5_land, days[0], days[-1] + 1))
+    check_complete("ERA5-Land", folders["era5_land"], missing)
+    wanted = layout.time.astype(object)
+    missing = [day for day in wanted if day not in inputs.lst and not modis.in_outage(day)]
+    check_complete("MOD11A1", folders["mod11a1"], missing)
+    starts = vegetation_starts(layout).astype(object)
+    missing = [day for day in starts if day not in inputs.vegetation]
+    check_complete("MOD13A2", folders["mod13a2"], missing)
+    return inputs
+
+
+def check_complete(source: str, folder: Path, missing: list[Any]) -> None:
+    """Raise naming the days that a source lacks."""
+    if missing:
+        days = [str(day) for day in missing]
+        shown = ", ".join(days[:5]) + (f", ... {days[-1]}" if len(days) > 5 else "")
+        raise FileNotFoundError(
+            f"{source} in {folder} lacks {len(days)} days that this run needs: {shown}; "
+            "download them, or change the period"
+        )
+
+
+def fingerprint(files: Any) -> str:
+    """Return a hash of names, sizes and times of files, however they are nested."""
+    return digest([(str(p.name), p.stat().st_size, p.stat().st_mtime_ns) for p in file_paths(files)])
+
+
+def file_paths(files: Any) -> Iterator[Path]:
+    """Yield all paths in nested mappings, lists or inputs, in a stable order."""
+    if isinstance(files, Path):
+        yield files
+    elif isinstance(files, era5_land.HourlyFile):
+        yield files.path
+    elif isinstance(files, Inputs):
+        for name in Inputs.__dataclass_fields__:
+            yield from file_paths(getattr(files, name))
+    elif isinstance(files, Mapping):
+        for key in sorted(files):
+            yield from file_paths(files[key])
+    else:
+        for part in files:
+            yield from file_paths(part)

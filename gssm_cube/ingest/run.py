@@ -1,0 +1,190 @@
+"""The ingest in order: what is to do, what was done before, and what each step needs."""
+
+import logging
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from distributed import Client
+
+from gssm_cube import blocks, cube
+from gssm_cube.blocks import Progress, Work, digest
+from gssm_cube.grid import Layout
+from gssm_cube.harmonise import vegetation
+from gssm_cube.ingest import inputs as files
+from gssm_cube.ingest import lst, meteo, scratch, static
+from gssm_cube.ingest import vegetation as composites
+from gssm_cube.ingest.inputs import fingerprint
+from gssm_cube.variables import PREDICTORS
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One kind of task: its markers' store and stage, its units, its key and its work."""
+
+    name: str
+    store: Path
+    stage: str
+    units: Sequence[str]
+    key: str
+    work: Callable[[str], Work]
+
+    def to_do(self) -> list[str]:
+        """Units without a valid marker."""
+        done = (blocks.is_done(self.store, self.stage, unit, self.key) for unit in self.units)
+        return [unit for unit, ready in zip(self.units, done, strict=True) if not ready]
+
+
+def harmonise(
+    store: Path,
+    layout: Layout,
+    folders: Mapping[str, Path],
+    *,
+    client: Client | None = None,
+    progress: Progress = blocks.silent,
+) -> pd.DataFrame:
+    """Build the feature cube from provider files, or what is missing of it.
+
+    Parameters
+    ----------
+    store : Path
+        Feature cube; markers and scratch lie beside it.
+    layout : Layout
+    folders : mapping
+        Folder of each source, see ``inputs.find_inputs``.
+    client : distributed.Client, optional
+    progress : callable
+
+    Returns
+    -------
+    DataFrame
+        One row a step: ``step``, ``units``, ``skipped`` (done before).
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        Before any work: missing days, wrong units or grids, another cube at that place.
+    """
+    found = files.find_inputs(folders, layout)
+    starts = vegetation.composite_starts(layout.first_day, layout.last_day)
+    cube.create_cube(store, layout, starts, {"title": "GSSM features", "gssm_day": "UTC"})
+    rows = []
+    with blocks.locked(store):
+        blocks.remove_partial_files(store)
+        rows.append(_run(_static_step(store, layout, found), client, progress))
+        check_land(store)
+        final = _final_steps(store, layout, found, len(starts))
+        if any(step.to_do() for step in final):
+            for step in _scratch_steps(store, layout, found):
+                rows.append(_run(step, client, progress))
+        for step in final:
+            rows.append(_run(step, client, progress))
+        shutil.rmtree(scratch_of(store), ignore_errors=True)
+        shutil.rmtree(f"{scratch_of(store)}.markers", ignore_errors=True)
+    return pd.DataFrame(rows)
+
+
+def scratch_of(store: Path) -> Path:
+    """Return the place of a cube's scratch."""
+    return Path(f"{store}.scratch")
+
+
+def _run(step: Step, client: Client | None, progress: Progress) -> dict[str, str | int]:
+    """Run what is to do of one step."""
+    units = step.to_do()
+    skipped = len(step.units) - len(units)
+    logger.info("%s: %d to do, %d done before", step.name, len(units), skipped)
+    blocks.run_units(step.work(step.key), units, stage=step.name, client=client, progress=progress)
+    return {"step": step.name, "units": len(units), "skipped": skipped}
+
+
+def check_land(store: Path) -> None:
+    """Raise if the box has no land at all."""
+    if not land_tiles(store):
+        raise ValueError(f"{store} has no land: check the run's bounds and MERIT Hydro's tiles")
+
+
+def land_tiles(store: Path) -> list[str]:
+    """Labels of the tiles with land, from the markers of the static step."""
+    folder = blocks.marker_folder(store, "static")
+    labels = sorted(path.stem for path in folder.glob("*.json"))
+    markers = ((label, blocks.read_marker(store, "static", label)) for label in labels)
+    return [label for label, marker in markers if marker and marker["land"]]
+
+
+def _packings() -> list[str]:
+    """Packings, as far as keys depend on them."""
+    return [f"{name} {variable.packing}" for name, variable in PREDICTORS.items()]
+
+
+def _static_step(store: Path, layout: Layout, found: files.Inputs) -> Step:
+    """Return the step of the static predictors: all tiles."""
+    sources = (found.soilgrids, found.merit_hydro, found.wtd, found.bedrock)
+    key = digest(cube.FORMAT, layout.to_dict(), fingerprint(sources), _packings())
+    units = [str(tile) for tile in layout.tiles()]
+    return Step(
+        "static layers", store, "static", units, key,
+        lambda key: static.StaticTile(store, found, layout, key),
+    )  # fmt: skip
+
+
+def _scratch_steps(store: Path, layout: Layout, found: files.Inputs) -> list[Step]:
+    """Return the steps that read provider files into the scratch."""
+    place = scratch_of(store)
+    scratch.create_scratch(place, layout)
+    era5_key = digest(layout.to_dict(), fingerprint(found.era5_land))
+    lst_key = digest(layout.to_dict(), fingerprint(found.lst))
+    vegetation_key = digest(layout.to_dict(), fingerprint(found.vegetation))
+    return [
+        Step(
+            "ERA5-Land files", place, "meteo", scratch.meteo_units(layout), era5_key,
+            lambda key: scratch.MeteoDays(place, found.era5_land, layout, key),
+        ),
+        Step(
+            "MOD11A1 files", place, "lst", scratch.lst_units(layout), lst_key,
+            lambda key: scratch.LstDays(place, found.lst, layout, key),
+        ),
+        Step(
+            "MOD13A2 files", place, "vegetation", scratch.vegetation_units(layout),
+            vegetation_key,
+            lambda key: scratch.VegetationComposite(place, found.vegetation, layout, key),
+        ),
+    ]  # fmt: skip
+
+
+def _final_steps(store: Path, layout: Layout, found: files.Inputs, n_composites: int) -> list[Step]:
+    """Return the steps that write the cube from the scratch: tiles with land only."""
+    place, tiles = scratch_of(store), land_tiles(store)
+    land = blocks.stage_digest(store, "static", (str(tile) for tile in layout.tiles()))
+    meteo_key = digest(cube.FORMAT, layout.to_dict(), fingerprint(found.era5_land), _packings())
+    lst_key = digest(meteo_key, land, fingerprint(found.lst))
+    vegetation_key = digest(land, layout.to_dict(), fingerprint(found.vegetation), _packings())
+    day_blocks = [f"{tile}_{window}" for window in layout.windows() for tile in tiles]
+    years = composites.composite_units(layout, tiles, n_composites)
+    return [
+        Step(
+            "meteorology", store, "meteo", meteo.cell_units(layout), meteo_key,
+            lambda key: meteo.MeteoCells(store, place, layout, key),
+        ),
+        Step(
+            "air temperature climatology", store, "tair_climatology",
+            meteo.cell_units(layout, windows=False), meteo_key,
+            lambda key: lst.TairClimatology(store, layout, key),
+        ),
+        Step(
+            "LST climatology", store, "climatology", tiles, lst_key,
+            lambda key: lst.LstClimatology(store, place, layout, key),
+        ),
+        Step(
+            "LST blocks", store, "daily", day_blocks, lst_key,
+            lambda key: lst.DailyBlock(store, place, layout, key),
+        ),
+        Step(
+            "vegetation", store, "composite", years, vegetation_key,
+            lambda key: composites.CompositeTile(store, place, layout, key),
+        ),
+    ]  # fmt: skip

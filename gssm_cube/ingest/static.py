@@ -1,0 +1,114 @@
+"""Static predictors of a tile, from SoilGrids, MERIT Hydro, water table and bedrock."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gssm_cube import cube
+from gssm_cube.blocks import checksum, parse_tile, write_marker
+from gssm_cube.grid import Layout
+from gssm_cube.harmonise import soil, terrain
+from gssm_cube.harmonise.regrid import fill_from_nearest
+from gssm_cube.ingest.inputs import Inputs
+from gssm_cube.ingest.padded import HOLE_PIXELS, Padded, pack
+from gssm_cube.sources import bedrock, groundwater, merit_hydro, soilgrids
+from gssm_cube.sources.raster import Raster
+from gssm_cube.stores import array_of, open_group, write_region
+from gssm_cube.variables import names_of
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StaticTile:
+    """Task: the static predictors of a tile, area-averaged, small holes filled and flagged."""
+
+    cube: Path
+    files: Inputs
+    layout: Layout
+    key: str
+
+    def __call__(self, unit: str) -> dict[str, Any]:
+        """Write the tile's shards; a tile without land writes none."""
+        padded = Padded(self.layout, parse_tile(unit))
+        layers, land = static_layers(self.files, padded)
+        filled = np.zeros(land.shape, dtype=bool)
+        for group in (names_soil(), ("ti",), ("wtd",), ("dtb",)):
+            stack = np.stack([layers[name] for name in group])
+            stack, holes = fill_from_nearest(stack, land, HOLE_PIXELS)
+            layers |= dict(zip(group, stack, strict=True))
+            filled |= holes
+        core, region = padded.core, self.layout.tile_slices(padded.tile)
+        root = open_group(self.cube, "r+")
+        objects, codes = [], []
+        for name in names_of("static"):
+            values = np.where(land, layers[name], np.nan)[core]
+            codes.append(pack(name, values))
+            objects += write_region(array_of(root, f"static/{name}"), region, codes[-1])
+        for name, mask in (("land", land), ("filled", filled)):
+            mask = mask[core].astype("uint8")
+            objects += write_region(array_of(root, f"static/{name}"), region, mask)
+        facts = static_facts(land[core], filled[core], np.stack(codes))
+        write_marker(self.cube, "static", unit, self.key, objects, **facts)
+        return facts
+
+
+def names_soil() -> tuple[str, ...]:
+    """Predictors that come from one soil map and are filled together."""
+    return ("clay", "sand", "silt", "porosity", "omc")
+
+
+def static_layers(
+    files: Inputs, padded: Padded
+) -> tuple[dict[str, NDArray[Any]], NDArray[np.bool_]]:
+    """Return all static predictors of a padded tile in house units, and where land is."""
+    terrain_layers, land = terrain_means(files.merit_hydro, padded)
+    layers = soil_means(files.soilgrids, padded) | terrain_layers
+    layers["wtd"], _ = padded.mean(groundwater.read_depth(files.wtd, padded.bounds))
+    layers["dtb"], _ = padded.mean(bedrock.read_depth(files.bedrock, padded.bounds))
+    return layers, land
+
+
+def soil_means(files: dict[str, Path], padded: Padded) -> dict[str, NDArray[Any]]:
+    """Return soil predictors: derived at 250 m, where they belong together, then averaged."""
+    rasters = {name: soilgrids.read_layer(files, name, padded.bounds) for name in soilgrids.LAYERS}
+    edges = rasters["clay"].lat_edges, rasters["clay"].lon_edges
+    fine = {name: soil.texture(rasters[name].values) for name in ("clay", "sand", "silt")}
+    fine["omc"] = soil.organic_matter(rasters["soc"].values)
+    fine["porosity"] = soil.porosity(rasters["bdod"].values, fine["omc"] / 100)
+    return {name: padded.mean(Raster(values, *edges))[0] for name, values in fine.items()}
+
+
+def terrain_means(
+    files: dict[str, dict[str, Path]], padded: Padded
+) -> tuple[dict[str, NDArray[Any]], NDArray[np.bool_]]:
+    """Return elevation (m) and topographic index, and land: at least half of a pixel."""
+    elv, upa, direction = (
+        merit_hydro.read_layer(files, name, padded.bounds) for name in merit_hydro.LAYERS
+    )
+    codes = np.nan_to_num(direction.values, nan=merit_hydro.OCEAN).astype("uint8")
+    lat = (elv.lat_edges[:-1] + elv.lat_edges[1:]) / 2
+    index, floored = terrain.topographic_index(elv.values, upa.values, codes, lat)
+    if floored.any():
+        share = floored.sum() / np.isfinite(index).sum()
+        logger.debug("%s: slope floored on %.1f %% of the cells", padded.tile, 100 * share)
+    elevation, share_land = padded.mean(elv)
+    ti, _ = padded.mean(Raster(index, elv.lat_edges, elv.lon_edges))
+    return {"elevation": elevation, "ti": ti}, share_land >= 0.5
+
+
+def static_facts(
+    land: NDArray[np.bool_], filled: NDArray[np.bool_], codes: NDArray[np.int16]
+) -> dict[str, Any]:
+    """Count land, and land that was filled or still lacks a layer."""
+    lacking = (codes == cube.FILL).any(axis=0) & land
+    return {
+        "land": int(land.sum()),
+        "filled": int((filled & land).sum()),
+        "lacking": int(lacking.sum()),
+        "checksum": checksum(np.concatenate([codes, land[None]])),
+    }

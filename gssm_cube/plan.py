@@ -1,0 +1,140 @@
+"""What a run will take, before anything runs: blocks, land, bytes, memory.
+
+Counts are exact; bytes written and memory are estimates from the sizes of the arrays, and say so.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from gssm_cube import cube
+from gssm_cube.forest import find_preset
+from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Layout
+from gssm_cube.ingest.inputs import Inputs, file_paths, find_inputs
+from gssm_cube.settings import Settings
+from gssm_cube.sources import merit_hydro
+from gssm_cube.variables import names_of
+
+# Packed arrays on disk over their plain size: seen on the demo's cube and product.
+COMPRESSION = 0.55
+PROCESS_BYTES = 300e6  # Python with xarray, dask and scikit-learn
+SOURCES = ("era5_land", "mod11a1", "mod13a2", "soilgrids", "merit_hydro", "wtd", "bedrock")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Costs of a run; bytes and shares are estimates, counts are exact."""
+
+    tiles: int
+    land_tiles: int
+    land_share: float
+    windows: int
+    days: int
+    files: int
+    bytes_read: float
+    cube_bytes: float
+    product_bytes: float
+    ingest_memory: float  # of a worker process
+    predict_memory: float  # of a worker thread, the forest apart
+
+    @property
+    def blocks(self) -> int:
+        """Blocks with land: the tasks of prediction."""
+        return self.land_tiles * self.windows
+
+
+def plan_run(settings: Settings) -> Plan:
+    """Return the costs of a run from its settings and the headers of its files.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As the run itself would: missing days, wrong units.
+    """
+    layout = settings.layout
+    folders = {name: getattr(settings.sources, name) for name in SOURCES}
+    found = find_inputs(folders, layout)
+    shares = list(tile_shares(layout, found))
+    land_tiles = sum(share > 0 for share in shares)
+    pixels = land_tiles * layout.tile_size**2
+    land = sum(shares) / len(shares) if shares else 0.0
+    paths = list(file_paths(found))
+    land_pixel_days = land * len(shares) * layout.tile_size**2 * layout.days
+    features = len(find_preset(settings.training.preset).features)
+    return Plan(
+        tiles=len(shares),
+        land_tiles=land_tiles,
+        land_share=land,
+        windows=len(layout.windows()),
+        days=layout.days,
+        files=len(paths),
+        bytes_read=float(sum(path.stat().st_size for path in paths)),
+        cube_bytes=COMPRESSION * cube_bytes(layout, pixels, land_pixel_days),
+        product_bytes=COMPRESSION * 2 * land_pixel_days,
+        ingest_memory=PROCESS_BYTES + ingest_bytes(layout),
+        predict_memory=predict_bytes(layout, features),
+    )
+
+
+def tile_shares(layout: Layout, found: Inputs) -> Iterator[float]:
+    """Yield the share of land of each tile."""
+    step = layout.tile_size / layout.grid.pixels_per_degree
+    for tile in layout.tiles():
+        west, north = tile.col * step - 180, 90 - tile.row * step
+        bounds = (west, north - step, west + step, north)
+        yield merit_hydro.land_share(found.merit_hydro, bounds)
+
+
+def cube_bytes(layout: Layout, pixels: float, land_pixel_days: float) -> float:
+    """Bytes of the cube's arrays before compression, sea left out."""
+    rows, cols = layout.cells_shape
+    daily = (2 * len(names_of("daily")) + 1) * land_pixel_days
+    composite = 2 * len(names_of("composite")) * land_pixel_days / 16
+    meteo = 2.0 * len(cube.METEO) * rows * cols * layout.days
+    static = (2 * len(names_of("static")) + 2 * 4 * cube.TERMS) * pixels
+    return daily + composite + meteo + static
+
+
+def ingest_bytes(layout: Layout) -> float:
+    """Memory of the largest ingest task: a block's codes and flags, and a climatology's window."""
+    pixel_days = layout.tile_size**2 * WINDOW_DAYS
+    block = (2 * len(names_of("daily")) + 1) * pixel_days
+    climatology = (2 + 4) * pixel_days + 8 * (cube.TERMS**2 + cube.TERMS) * layout.tile_size**2
+    return float(max(2 * block, climatology))
+
+
+def predict_bytes(layout: Layout, features: int) -> float:
+    """Memory of a prediction task: the block's codes, and an inner chunk's features twice."""
+    chunk = CHUNK_PIXELS**2 * WINDOW_DAYS
+    return 2.0 * 2 * layout.tile_size**2 * WINDOW_DAYS + 2 * 4 * features * chunk + 16 * chunk
+
+
+def plan_table(plan: Plan, place: Path) -> Table:
+    """Return the plan as a table to print."""
+    table = Table("what", "value", title=f"Plan of the run in {place}")
+    rows: list[tuple[str, Any]] = [
+        ("tiles (with land)", f"{plan.tiles} ({plan.land_tiles})"),
+        ("land", f"{plan.land_share:.0%}"),
+        ("days, windows of 366 days", f"{plan.days}, {plan.windows}"),
+        ("blocks to predict", plan.blocks),
+        ("files, read", f"{plan.files}, {size(plan.bytes_read)}"),
+        ("feature cube, about", size(plan.cube_bytes)),
+        ("SSM cube, about", size(plan.product_bytes)),
+        ("memory of an ingest process, about", size(plan.ingest_memory)),
+        ("memory of a prediction thread, about", f"{size(plan.predict_memory)} + the forest"),
+    ]
+    for name, value in rows:
+        table.add_row(name, str(value))
+    return table
+
+
+def size(count: float) -> str:
+    """Return bytes in a unit that reads well."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"

@@ -1,0 +1,282 @@
+"""From features to soil moisture: one block, a lazy region, or the whole run.
+
+All three call ``predict_block``, a pure function of a Dataset and a forest; NaN goes out wherever
+a feature is missing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pandas as pd
+import xarray as xr
+from distributed import Client
+from numpy.typing import NDArray
+
+from gssm_cube import blocks, cube, product
+from gssm_cube.blocks import Progress
+from gssm_cube.clusters import ForestPlugin
+from gssm_cube.forest import CompiledForest, load_forest
+from gssm_cube.grid import Block, Layout, inner_chunks
+from gssm_cube.stores import DIMS, array_of, open_group, read_layout
+from gssm_cube.variables import FILL, SSM
+
+STAGE = "predict"
+
+
+@lru_cache(maxsize=2)
+def open_forest(path: str) -> CompiledForest:
+    """Open a saved forest once per process; its arrays are mapped."""
+    return load_forest(path, check=False)
+
+
+# ---- one block --------------------------------------------------------------------------------
+
+
+def feature_values(features: xr.Dataset, names: Sequence[str], place: NDArray[np.bool_]) -> Any:
+    """Return float32 rows (day and pixel, feature), static features repeated.
+
+    Parameters
+    ----------
+    features : Dataset (time, lat, lon)
+        Decoded, in memory; static ones are (lat, lon), positions are coordinates.
+    names : sequence of str
+        Columns, in this order.
+    place : (lat, lon) bool
+        Pixels that become rows; days vary slowest.
+    """
+    days = features.sizes["time"]
+    rows = np.empty((days, int(place.sum()), len(names)), dtype="float32")
+    for column, name in enumerate(names):
+        dims = tuple(dim for dim in DIMS if dim in features[name].dims)
+        values = features[name].transpose(*dims).values
+        if "time" not in dims:
+            shape = [features.sizes[dim] if dim in dims else 1 for dim in DIMS[1:]]
+            values = np.broadcast_to(values.reshape(shape), place.shape)
+        rows[:, :, column] = values[..., place]
+    return rows.reshape(-1, len(names))
+
+
+def predict_block(features: xr.Dataset, forest: CompiledForest) -> xr.DataArray:
+    """Estimate the soil moisture of one block; NaN wherever a feature is missing.
+
+    Parameters
+    ----------
+    features : Dataset (time, lat, lon)
+        With all of the forest's features, decoded; loaded here if lazy. Where ``land`` is given,
+        sea is left out beforehand.
+    forest : CompiledForest
+
+    Returns
+    -------
+    DataArray (time, lat, lon), float32, m3 m-3
+    """
+    shape = tuple(features.sizes[dim] for dim in DIMS)
+    place = np.ones(shape[1:], dtype=bool)
+    if "land" in features:
+        place = features["land"].transpose("lat", "lon").values == 1
+    ssm = np.full(shape, np.nan, dtype="float32")
+    if place.any() and shape[0]:
+        rows = feature_values(features, forest.features, place)
+        ssm[:, place] = forest.predict_array(rows).reshape(shape[0], -1)
+    coords = {dim: features[dim] for dim in DIMS}
+    return xr.DataArray(ssm, coords, DIMS, name="ssm", attrs=SSM.attrs)
+
+
+def check_features(features: xr.Dataset, forest: CompiledForest) -> None:
+    """Raise naming the features that the forest needs and the Dataset lacks."""
+    missing = [name for name in forest.features if name not in features.variables]
+    if missing:
+        raise ValueError(
+            f"the forest needs {missing}, which the features {sorted(map(str, features.data_vars))}"
+            " do not have; build the cube with them or train another preset"
+        )
+
+
+def predict(features: xr.Dataset, forest: CompiledForest | str | Path) -> xr.DataArray:
+    """Estimate the soil moisture of any region of an opened cube, lazily.
+
+    Parameters
+    ----------
+    features : Dataset (time, lat, lon)
+        A region of ``open_cube``; given inner chunks of 366 days and 48 x 48 pixels if it has
+        none.
+    forest : CompiledForest or path
+        With a path, each worker process opens it by itself: quicker for many processes.
+
+    Returns
+    -------
+    DataArray (time, lat, lon), float32, m3 m-3
+        Lazy; NaN over sea and where a feature is missing.
+
+    Raises
+    ------
+    ValueError
+        If the forest needs a feature that is not there.
+    """
+    opened = open_forest(str(forest)) if isinstance(forest, str | Path) else forest
+    check_features(features, opened)
+    names = [name for name in opened.features if name not in features.dims]
+    if "land" in features:
+        names.append("land")
+    wanted = features[names]
+    if not wanted.chunks:
+        wanted = wanted.chunk(time=366, lat=48, lon=48)
+    chunks = tuple(wanted.chunks[dim] for dim in DIMS)
+    shape = tuple(wanted.sizes[dim] for dim in DIMS)
+    coords = {dim: wanted[dim] for dim in DIMS}
+    empty = da.empty(shape, dtype="float32", chunks=chunks)
+    template = xr.DataArray(empty, coords, DIMS, name="ssm", attrs=SSM.attrs)
+    keep = str(forest) if isinstance(forest, str | Path) else forest
+    return xr.map_blocks(_predict_chunk, wanted, kwargs={"forest": keep}, template=template)
+
+
+def _predict_chunk(features: xr.Dataset, forest: CompiledForest | str) -> xr.DataArray:
+    """Predict one Dask chunk, by a forest or its path."""
+    opened = open_forest(forest) if isinstance(forest, str) else forest
+    return predict_block(features, opened)
+
+
+# ---- the whole run ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PredictBlock:
+    """Task: one block, streamed by inner chunks, one shard and one marker."""
+
+    cube: Path
+    product: Path
+    forest: Path
+    forest_digest: str
+    layout: Layout
+    starts: tuple[int, ...]  # of the composites, days after the first day
+
+    def key(self, block: Block) -> str:
+        """Return a hash of all that a block depends on: forest, packing, its inputs' markers."""
+        inputs = [
+            (stage, blocks.stage_digest(self.cube, stage, units))
+            for stage, units in input_units(self.layout, block, self.starts).items()
+        ]
+        return blocks.digest(product.FORMAT, str(SSM.packing), self.forest_digest, inputs)
+
+    def __call__(self, unit: str) -> dict[str, Any]:
+        """Write the block's soil moisture."""
+        block = blocks.parse_block(unit, self.layout)
+        forest = open_forest(str(self.forest))
+        codes = predict_codes(self.cube, self.layout, block, forest)
+        objects = product.write_block(self.product, self.layout, block, codes)
+        facts = {
+            "valid": int((codes != FILL).sum()),
+            "checksum": blocks.checksum(codes),
+        }
+        blocks.write_marker(self.product, STAGE, unit, self.key(block), objects, **facts)
+        return facts
+
+
+def predict_codes(
+    store: Path, layout: Layout, block: Block, forest: CompiledForest
+) -> NDArray[np.int16]:
+    """Return a block's packed soil moisture, computed chunk by chunk."""
+    rows, cols = layout.tile_slices(block.tile)
+    features = cube.open_cube(store, block=block).isel(time=block.window.slice)
+    names = [name for name in forest.features if name not in DIMS] + ["land"]
+    codes = np.full((block.window.days, layout.tile_size, layout.tile_size), FILL, dtype="int16")
+    for lat, lon in inner_chunks(rows, cols):
+        chunk = features[names].isel(lat=lat, lon=lon)
+        if not chunk["land"].values.any():
+            continue
+        ssm = predict_block(chunk.load(), forest)
+        top, left = lat.start - rows.start, lon.start - cols.start
+        height, width = lat.stop - lat.start, lon.stop - lon.start
+        codes[:, top : top + height, left : left + width] = SSM.packing.encode(ssm.values)
+    return codes
+
+
+def input_units(layout: Layout, block: Block, starts: Sequence[int]) -> dict[str, list[str]]:
+    """Return the units of the cube that a block reads, by stage."""
+    _, cell_rows, cell_cols = cube.cell_region(layout, block)
+    cells = [
+        f"k{row:02d}k{col:02d}_{block.window}"
+        for row in _chunks(cell_rows)
+        for col in _chunks(cell_cols)
+    ]
+    return {
+        "static": [str(block.tile)],
+        "meteo": cells,
+        "daily": [str(block)],
+        "composite": [f"{block.tile}_y{year:02d}" for year in _years(block, starts)],
+    }
+
+
+def _chunks(cells: slice) -> range:
+    """Chunks of cells that a stretch of cells touches."""
+    return range(cells.start // cube.CELL_CHUNK, (cells.stop - 1) // cube.CELL_CHUNK + 1)
+
+
+def _years(block: Block, starts: Sequence[int]) -> range:
+    """Years of composites that a window reads, one composite before and after included."""
+    window = block.window
+    first = int(np.searchsorted(starts, window.start, side="right")) - 1
+    last = int(np.searchsorted(starts, window.start + window.days - 1, side="left"))
+    return range(first // cube.COMPOSITES_A_YEAR, last // cube.COMPOSITES_A_YEAR + 1)
+
+
+def predict_product(
+    store: Path,
+    target: Path,
+    forest: Path,
+    attrs: Mapping[str, Any],
+    *,
+    client: Client | None = None,
+    progress: Progress = blocks.silent,
+) -> tuple[pd.DataFrame, int]:
+    """Predict all land blocks of a cube that are not done yet.
+
+    Parameters
+    ----------
+    store, target, forest : Path
+        Feature cube, product and forest folder; workers must see them under these paths.
+    attrs : mapping
+        Provenance for the product's attributes.
+    client : distributed.Client, optional
+    progress : callable
+
+    Returns
+    -------
+    status : DataFrame
+        One row for each block that was predicted.
+    skipped : int
+        Blocks that were done before, by this forest from these features.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If cube or forest are missing or do not fit, before any block.
+    UnitsFailed
+        If blocks failed, after all were tried.
+    """
+    layout = read_layout(store)
+    opened = load_forest(forest)
+    check_features(cube.open_cube(store), opened)
+    units = land_blocks(store, layout)
+    with blocks.locked(target):
+        blocks.remove_partial_files(target)
+        product.create_product(target, layout, attrs)
+        starts = tuple(map(int, cube.composite_starts_of(open_group(store), layout)))
+        work = PredictBlock(store, target, forest, opened.digest, layout, starts)
+        todo = [str(b) for b in units if not blocks.is_done(target, STAGE, str(b), work.key(b))]
+        if client is not None:
+            client.register_plugin(ForestPlugin(str(forest), open_forest))
+        status = blocks.run_units(work, todo, stage=STAGE, client=client, progress=progress)
+    return status, len(units) - len(todo)
+
+
+def land_blocks(store: Path, layout: Layout) -> list[Block]:
+    """Return the blocks with land, window by window."""
+    land = array_of(open_group(store), "static/land")
+    tiles = [tile for tile in layout.tiles() if np.any(land[layout.tile_slices(tile)])]
+    return [Block(tile, window) for window in layout.windows() for tile in tiles]
