@@ -23,7 +23,7 @@ lock: $(UV)
 
 $(READY): pyproject.toml requirements.lock | $(UV)
 	$(UV) venv -q --allow-existing --python python3 .venv
-	$(UV) pip install -q --python $(BIN)/python --require-hashes -r requirements.lock
+	$(UV) pip install -q --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	$(UV) pip install -q --python $(BIN)/python --no-deps -e .
 	touch $(READY)
 

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -21,7 +21,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from gssm_cube.blocks import Progress as Report
+if TYPE_CHECKING:
+    from gssm_cube.blocks import Progress as Report
 
 app = typer.Typer(
     help="Global surface soil moisture at 1 km, daily: from provider files to a Zarr cube.",
@@ -57,7 +58,7 @@ def _told() -> Iterator[None]:
 
 
 @contextmanager
-def _bars() -> Iterator[Report]:
+def _bars() -> "Iterator[Report]":
     """Show a progress bar for each stage."""
     columns = (
         TextColumn("{task.description:>28}"),

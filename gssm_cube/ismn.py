@@ -245,19 +245,8 @@ def judge_rows(
     array of int8, one per row
         Positions in ``REASONS``; ``KEPT`` is the last.
     """
-    stamp, value = rows["stamp"].to_numpy(), rows["value"].to_numpy()
-    flags, flag = rows["flag"].cat.categories, rows["flag"].cat.codes.to_numpy()
-    low, high = SSM.valid_range
-    day = stamp.astype("datetime64[D]")
-    tests = [
-        np.isnat(stamp) | np.isnan(value) | np.isin(flag, [-1, *np.flatnonzero(flags == "")]),
-        (day < period[0]) | (day > period[1]),
-        value <= MISSING,
-        np.isin(flag, [i for i, text in enumerate(flags) if FROZEN & set(text.split(","))]),
-        ~np.isin(flag, np.flatnonzero(flags == "G")),
-        (value < low) | (value > high),
-    ]
-    codes = np.select(tests, range(len(tests)), default=KEPT).astype("int8")
+    stamp = rows["stamp"].to_numpy()
+    codes = _judge_alone(rows, period)
     good = np.flatnonzero(codes == KEPT)
     good = good[np.argsort(stamp[good], kind="stable")]
     first = _changes(stamp[good])
@@ -287,6 +276,25 @@ def daily_means(rows: pd.DataFrame) -> pd.DataFrame:
     total = np.bincount(number, weights=rows["value"].to_numpy(), minlength=day.size)
     time = day.astype("datetime64[us]")
     return pd.DataFrame({"time": time, "observed": total / count, "hours": hours, "rows": count})
+
+
+def _judge_alone(
+    rows: pd.DataFrame, period: tuple[np.datetime64, np.datetime64]
+) -> NDArray[np.int8]:
+    """Give the reasons that a row shows by itself, in the order of ``REASONS``."""
+    day, value = rows["stamp"].to_numpy().astype("datetime64[D]"), rows["value"].to_numpy()
+    # Flags are judged once per distinct text; -1 is a line without a flag.
+    flags, flag = rows["flag"].cat.categories, rows["flag"].cat.codes.to_numpy()
+    low, high = SSM.valid_range
+    tests = [
+        np.isnat(day) | np.isnan(value) | np.isin(flag, [-1, *np.flatnonzero(flags == "")]),
+        (day < period[0]) | (day > period[1]),
+        value <= MISSING,
+        np.isin(flag, [i for i, text in enumerate(flags) if FROZEN & set(text.split(","))]),
+        ~np.isin(flag, np.flatnonzero(flags == "G")),
+        (value < low) | (value > high),
+    ]
+    return np.select(tests, range(len(tests)), default=KEPT).astype("int8")
 
 
 def _sensor(match: re.Match[str], name: FileName | None) -> Sensor:

@@ -21,7 +21,7 @@ def places(count: int) -> st.SearchStrategy:
     return st.tuples(latitudes, longitudes)
 
 
-def days(*years: int) -> np.ndarray:
+def days(*years: int) -> pd.DatetimeIndex:
     return pd.to_datetime([f"{year}-{day}" for year in years for day in ("01-01", "12-31")])
 
 
@@ -73,7 +73,7 @@ def test_stations_of_one_pixel_share_a_group_though_a_block_edge_runs_between_th
     np.testing.assert_array_equal(north, south)
 
 
-@pytest.mark.parametrize("lat", [0.0, 45.3, -60.2, 84.9])
+@pytest.mark.parametrize("lat", [0.0, 45.3, -60.2, 84.9, -84.85, -84.95, -85.05])
 def test_blocks_are_at_least_25_km_and_not_much_more_in_both_directions(lat):
     step = 1 / 120
     around = np.arange(-180 + step / 2, 180, step)
@@ -83,9 +83,9 @@ def test_blocks_are_at_least_25_km_and_not_much_more_in_both_directions(lat):
     along = along[np.abs(along) < 90]
     bands = place_groups(along, np.full(along.size, -180 + step / 2))
     north = km_between((0, 0), (step, 0)) * np.diff(np.flatnonzero(np.diff(bands)))
-    pixel = 1.0  # edges are seen to a pixel
-    assert 25 - pixel <= east.min() and east.max() < 32
-    assert 25 - pixel <= north.min() and north.max() < 27
+    # Edges are seen to a pixel.
+    assert 25 - km_between((lat, 0), (lat, step)) <= east.min() and east.max() < 32
+    assert 25 - km_between((0, 0), (step, 0)) <= north.min() and north.max() < 27
 
 
 def test_a_group_keeps_its_number_in_another_table():

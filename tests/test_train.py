@@ -134,7 +134,9 @@ def test_an_unknown_preset_is_named_beside_the_known_ones():
         find_preset("best")
 
 
-@pytest.mark.parametrize("wrong", [{"trees": 0}, {"depth": 3}, {"max_samples": 1.5}, {"max_features": 7}])
+@pytest.mark.parametrize(
+    "wrong", [{"trees": 0}, {"depth": 3}, {"max_samples": 1.5}, {"max_features": 7}]
+)
 def test_an_impossible_preset_is_refused(wrong):
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         Preset.model_validate({"name": "p", "features": ["wet"], "trees": 1} | wrong)

@@ -136,11 +136,13 @@ def smooth_composites(
             f"values, days and weights have shapes {values.shape}, {days.shape} and "
             f"{weights.shape}, expected the same; give each value its own date and weight"
         )
-    series = [np.ascontiguousarray(a).reshape(len(a), -1) for a in (values, days, weights)]
-    smooth = np.empty((np.size(at), series[0].shape[1]), dtype=values.dtype)
-    _smooth(
-        series[0], series[1], series[2], _day_numbers(at), float(half_window_days), order, smooth
+    pixels = np.ascontiguousarray(values).reshape(len(values), -1)
+    # One type for days and weights: each further combination would be compiled anew.
+    dates, trust = (
+        np.ascontiguousarray(a, dtype="float32").reshape(pixels.shape) for a in (days, weights)
     )
+    smooth = np.empty((np.size(at), pixels.shape[1]), dtype=values.dtype)
+    _smooth(pixels, dates, trust, _day_numbers(at), float(half_window_days), order, smooth)
     return smooth.reshape(-1, *values.shape[1:])
 
 

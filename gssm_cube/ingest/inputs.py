@@ -14,7 +14,8 @@ from gssm_cube.harmonise import vegetation
 from gssm_cube.sources import bedrock, era5_land, groundwater, merit_hydro, modis, soilgrids
 
 LEAD_DAYS = 365  # meteorology before the first day: 34-day index, later the memory's spin-up
-COMPOSITE_DAYS = 48 + 16  # vegetation before and after: the smoother's half window, own dates
+# Vegetation before and after, days: the smoother's half window; own dates lag starts by up to 15.
+COMPOSITE_REACH = (48 + 15, 48)
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,17 @@ def meteo_days(layout: Layout) -> NDArray[np.datetime64]:
     return np.arange(first, layout.time[-1] + 1)
 
 
+def composite_starts(layout: Layout) -> NDArray[np.datetime64]:
+    """Composites that the cube holds: from the one before the first day to one after the last."""
+    return vegetation.composite_starts(layout.first_day, layout.last_day)
+
+
 def vegetation_starts(layout: Layout) -> NDArray[np.datetime64]:
-    """Composites that a layout needs, the smoother's reach included."""
-    reach = np.timedelta64(COMPOSITE_DAYS, "D")
-    first, last = (layout.time[0] - reach).item(), (layout.time[-1] + reach).item()
-    return vegetation.composite_starts(first, last)
+    """Composites that the smoother reaches from those of the cube."""
+    held = composite_starts(layout)
+    first, last = held[0] - COMPOSITE_REACH[0], held[-1] + COMPOSITE_REACH[1]
+    around = vegetation.composite_starts(first.item(), last.item())
+    return around[(around >= first) & (around <= last)]
 
 
 def find_inputs(folders: Mapping[str, Path], layout: Layout) -> Inputs:
@@ -93,7 +100,9 @@ def check_complete(source: str, folder: Path, missing: list[Any]) -> None:
 
 def fingerprint(files: Any) -> str:
     """Return a hash of names, sizes and times of files, however they are nested."""
-    return digest([(str(p.name), p.stat().st_size, p.stat().st_mtime_ns) for p in file_paths(files)])
+    return digest(
+        [(str(p.name), p.stat().st_size, p.stat().st_mtime_ns) for p in file_paths(files)]
+    )
 
 
 def file_paths(files: Any) -> Iterator[Path]:

@@ -16,6 +16,7 @@ from gssm_cube.harmonise import temperature
 from gssm_cube.harmonise.regrid import fill_from_nearest, upsample_window
 from gssm_cube.ingest.meteo import cell_slices
 from gssm_cube.ingest.padded import HOLE_PIXELS, Padded, pack
+from gssm_cube.ingest.scratch import OVERPASSES
 from gssm_cube.stores import array_of, open_group, write_region
 from gssm_cube.variables import PREDICTORS, names_of
 
@@ -65,7 +66,7 @@ class LstClimatology:
         region = (slice(0, cube.TERMS), *self.layout.tile_slices(padded.tile))
         objects: list[str] = []
         facts: dict[str, Any] = {}
-        for name in ("lst_day", "lst_night"):
+        for name in OVERPASSES:
             coefficients = self._fit(name, rows, cols)
             coefficients, filled = fill_from_nearest(coefficients, land, HOLE_PIXELS)
             coefficients = np.where(land, coefficients, np.nan)[(slice(None), *core)]
@@ -155,13 +156,18 @@ class DailyBlock:
 
 
 class LstReader:
-    """Reads a block's LST chunk by chunk and fills its gaps; the 0.1 deg cells are held."""
+    """Fills the gaps of a block's LST chunk by chunk; its numbers and 0.1 deg cells are held."""
 
     def __init__(
         self, root: zarr.Group, scratch_root: zarr.Group, layout: Layout, block: Block
     ) -> None:
-        self.root, self.scratch_root, self.layout = root, scratch_root, layout
-        self.window = block.window
+        self.root, self.layout, self.window = root, layout, block.window
+        self.rows, self.cols = layout.tile_slices(block.tile)
+        region = (block.window.slice, self.rows, self.cols)
+        # A block's digital numbers at once: scratch chunks are whole tiles.
+        self.numbers = {
+            name: np.asarray(array_of(scratch_root, name)[region]) for name in OVERPASSES
+        }
         days, self.cell_rows, self.cell_cols = cube.cell_region(layout, block)
         number = cube.METEO.index("tair")
         cells = (self.cell_rows, self.cell_cols)
@@ -183,9 +189,11 @@ class LstReader:
             self._refine(self.tair_curve, lat, lon),
         )
         arrays, quality = [], np.zeros((self.window.days, *land.shape), dtype="uint8")
-        for name in ("lst_day", "lst_night"):
-            numbers = array_of(self.scratch_root, name)[self.window.slice, lat, lon]
-            observed = np.where(land, lst_degrees(numbers), np.float32(np.nan))
+        rows = slice(lat.start - self.rows.start, lat.stop - self.rows.start)
+        cols = slice(lon.start - self.cols.start, lon.stop - self.cols.start)
+        for name, numbers in self.numbers.items():
+            observed = lst_degrees(numbers[:, rows, cols])
+            observed[:, ~land] = np.nan
             harmonics = array_of(self.root, f"climatology/{name}")[:, lat, lon]
             curve = temperature.climatology(self.terms, np.asarray(harmonics))
             values, was_gap = temperature.fill_lst_gaps(observed, curve, tair, tair_curve)

@@ -12,7 +12,6 @@ from distributed import Client
 from gssm_cube import blocks, cube
 from gssm_cube.blocks import Progress, Work, digest
 from gssm_cube.grid import Layout
-from gssm_cube.harmonise import vegetation
 from gssm_cube.ingest import inputs as files
 from gssm_cube.ingest import lst, meteo, scratch, static
 from gssm_cube.ingest import vegetation as composites
@@ -70,7 +69,7 @@ def harmonise(
         Before any work: missing days, wrong units or grids, another cube at that place.
     """
     found = files.find_inputs(folders, layout)
-    starts = vegetation.composite_starts(layout.first_day, layout.last_day)
+    starts = files.composite_starts(layout)
     cube.create_cube(store, layout, starts, {"title": "GSSM features", "gssm_day": "UTC"})
     rows = []
     with blocks.locked(store):

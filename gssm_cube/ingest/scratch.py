@@ -1,7 +1,7 @@
 """First half of the ingest: each provider file is read once and lands, by day, in a scratch store.
 
-The scratch has the grid of the cube but one day (or composite) a chunk, as files come; the cube
-has a window of days a chunk, as it is read. Writing days straight into the cube would rewrite
+The scratch has the grid of the cube but few days (or one composite) a chunk, as files come; the
+cube has a window of days a chunk, as it is read. Writing days straight into the cube would rewrite
 each shard 366 times. The scratch is deleted when the cube is complete.
 """
 
@@ -24,9 +24,11 @@ from gssm_cube.sources import era5_land, modis
 from gssm_cube.stores import array_of, codec, created_whole, open_group
 from gssm_cube.variables import FILL
 
-RUN_DAYS = 32  # days a scratch task reads
+METEO_RUN_DAYS = 32  # days a task reads
+LST_RUN_DAYS = 16  # also the days of a chunk: 184 MB a zone and overpass
 ZONE_DEGREES = 20
 METEO = ("precipitation", "evaporation", "tair")
+OVERPASSES = {"lst_day": "Day", "lst_night": "Night"}
 VEGETATION = ("ndvi", "evi", "reliability", "day")
 
 
@@ -43,10 +45,11 @@ def create_scratch(store: Path, layout: Layout) -> None:
     chunks, shards = (1, size, size), (1, zone, zone)
     with created_whole(store) as root:
         for name in METEO:
-            shape, run = (days, rows, cols), (RUN_DAYS, rows, cols)
+            shape, run = (days, rows, cols), (METEO_RUN_DAYS, rows, cols)
             _array(root, name, shape, run, None, "float32", np.nan)
-        for name in ("lst_day", "lst_night"):
-            _array(root, name, (layout.days, *layout.shape), chunks, shards, "uint16", 0)
+        run, spread = (LST_RUN_DAYS, size, size), (LST_RUN_DAYS, zone, zone)
+        for name in OVERPASSES:
+            _array(root, name, (layout.days, *layout.shape), run, spread, "uint16", 0)
         for name in VEGETATION:
             _array(root, name, (len(starts), *layout.shape), chunks, shards, "int16", FILL)
         root.attrs.update({"composites": [str(day) for day in starts]})
@@ -94,12 +97,12 @@ def zones(layout: Layout) -> Iterator[tuple[slice, slice]]:
 
 def meteo_units(layout: Layout) -> list[str]:
     """Labels of the runs of days of meteorology: their first days."""
-    return [str(day) for day in meteo_days(layout)[::RUN_DAYS]]
+    return [str(day) for day in meteo_days(layout)[::METEO_RUN_DAYS]]
 
 
 def lst_units(layout: Layout) -> list[str]:
     """Labels of the runs of days of LST: their first days."""
-    return [str(day) for day in layout.time[::RUN_DAYS]]
+    return [str(day) for day in layout.time[::LST_RUN_DAYS]]
 
 
 def vegetation_units(layout: Layout) -> list[str]:
@@ -120,7 +123,7 @@ class MeteoDays:
         """Write precipitation (mm d-1), evaporation (mm d-1, upward) and air temperature (degC)."""
         days = meteo_days(self.layout)
         first = int((np.datetime64(unit) - days[0]).astype(int))
-        last = min(first + RUN_DAYS, len(days)) - 1
+        last = min(first + METEO_RUN_DAYS, len(days)) - 1
         hourly = era5_land.read_hours(self.files, days[first], days[last], self.layout)
         daily = daily_meteorology(hourly)
         root = open_group(self.scratch, "r+")
@@ -139,16 +142,17 @@ def daily_meteorology(hourly: Any) -> Any:
     Parameters
     ----------
     hourly : Dataset (time, lat, lon)
-        ``tp`` and ``e``, m since 00 UTC; ``t2m``, K; up to 00 UTC after the last day.
+        ``tp`` and ``e``, m since 00 UTC; ``t2m``, K; from 00 UTC to 00 UTC after the last day.
 
     Returns
     -------
     Dataset (time, lat, lon)
         ``precipitation``, ``evaporation`` (upward positive) in mm d-1, ``tair`` in degC.
     """
-    rain = water.clip_precipitation(water.daily_totals(hourly["tp"]) * 1000.0)
-    upward = water.daily_totals(hourly["e"]) * -1000.0
-    tair = temperature.daily_mean(hourly["t2m"]).sel(time=rain["time"]) - 273.15
+    days = hourly["time"][:-1:24]
+    rain = water.clip_precipitation(water.daily_totals(hourly["tp"]).sel(time=days) * 1000.0)
+    upward = water.daily_totals(hourly["e"]).sel(time=days) * -1000.0
+    tair = temperature.daily_mean(hourly["t2m"]).sel(time=days) - 273.15
     return rain.to_dataset(name="precipitation").assign(evaporation=upward, tair=tair)
 
 
@@ -164,31 +168,20 @@ class LstDays:
     def __call__(self, unit: str) -> dict[str, Any]:
         """Write day and night LST (0.02 K, 0 missing) of each day."""
         first = int((np.datetime64(unit) - self.layout.time[0]).astype(int))
-        days: list[date] = list(self.layout.time[first : first + RUN_DAYS].astype(object))
+        days: list[date] = list(self.layout.time[first : first + LST_RUN_DAYS].astype(object))
         root = open_group(self.scratch, "r+")
         for region in zones(self.layout):
             rows, cols = sinusoidal_index(self.layout.lat[region[0]], self.layout.lon[region[1]])
-            for number, day in enumerate(days, start=first):
-                if day in self.files:
-                    self._write_day(root, number, region, self.files[day], rows, cols)
+            for name, overpass in OVERPASSES.items():
+                values = np.zeros((len(days), *cols.shape), dtype="uint16")
+                for number, day in enumerate(days):
+                    if day in self.files:
+                        spans = _span(rows), _span(cols)
+                        cutout = modis.read_lst(self.files[day], overpass, *spans)
+                        values[number] = cutout.at(rows, cols, 0)
+                array_of(root, name)[(slice(first, first + len(days)), *region)] = values
         write_marker(self.scratch, "lst", unit, self.key)
         return {"days": len(days)}
-
-    def _write_day(
-        self,
-        root: zarr.Group,
-        number: int,
-        region: tuple[slice, slice],
-        files: dict[str, Path],
-        rows: NDArray[np.int32],
-        cols: NDArray[np.int32],
-    ) -> None:
-        """Write one zone of one day."""
-        spans = _span(rows), _span(cols)
-        for overpass in ("Day", "Night"):
-            cutout = modis.read_lst(files, overpass, *spans)
-            array = array_of(root, f"lst_{overpass.lower()}")
-            array[(slice(number, number + 1), *region)] = cutout.at(rows, cols, 0)[None]
 
 
 @dataclass(frozen=True)

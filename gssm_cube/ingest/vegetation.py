@@ -13,7 +13,7 @@ from gssm_cube.blocks import checksum, parse_tile, write_marker
 from gssm_cube.grid import Layout
 from gssm_cube.harmonise import vegetation
 from gssm_cube.harmonise.regrid import fill_from_nearest
-from gssm_cube.ingest.inputs import COMPOSITE_DAYS, vegetation_starts
+from gssm_cube.ingest.inputs import COMPOSITE_REACH, vegetation_starts
 from gssm_cube.ingest.padded import HOLE_PIXELS, Padded, pack
 from gssm_cube.stores import array_of, open_group, write_region
 from gssm_cube.variables import names_of
@@ -63,8 +63,8 @@ class CompositeTile:
         composites = slice(first, min(first + cube.COMPOSITES_A_YEAR, len(starts)))
         at = starts[composites]
         every = vegetation_starts(self.layout)
-        begin = np.searchsorted(every, at[0] - COMPOSITE_DAYS)
-        end = np.searchsorted(every, at[-1] + COMPOSITE_DAYS, side="right")
+        begin = np.searchsorted(every, at[0] - COMPOSITE_REACH[0])
+        end = np.searchsorted(every, at[-1] + COMPOSITE_REACH[1], side="right")
         return composites, at, slice(int(begin), int(end))
 
 

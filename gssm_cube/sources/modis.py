@@ -94,7 +94,8 @@ def read_cutout(path: Path, rows: range | None = None, cols: range | None = None
     ValueError
         If the file is not on the MODIS 1 km sinusoidal grid.
     """
-    with rasterio.open(path) as source:
+    # Without the option GDAL lists the folder, thousands of files, at every opening.
+    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"), rasterio.open(path) as source:
         row, col = _origin(source, path)
         if rows is None or cols is None:
             return Cutout(source.read(1), row, col)

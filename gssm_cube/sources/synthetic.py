@@ -10,9 +10,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import netCDF4
 import numpy as np
 import rasterio
+import xarray as xr
 from numba import njit
 from numpy.typing import NDArray
 from rasterio.crs import CRS
@@ -20,23 +20,12 @@ from rasterio.io import MemoryFile
 from rasterio.transform import Affine
 from rasterio.windows import Window
 from scipy.ndimage import distance_transform_edt
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from gssm_cube.grid import Layout
+from gssm_cube.sources import world as physics
 from gssm_cube.sources.synthetic_ismn import write_archive, write_truth
-from gssm_cube.sources.world import (
-    LAPSE,
-    MARGIN_PIXELS,
-    MERIT_PER_DEGREE,
-    OCEAN,
-    SPINUP_DAYS,
-    TAIL_DAYS,
-    Floats,
-    World,
-    merit_coordinates,
-    rng_of,
-    soil_on,
-    solar_hours,
-)
+from gssm_cube.sources.world import OCEAN, SPINUP_DAYS, TAIL_DAYS, Bools, Floats, World
 
 logger = logging.getLogger(__name__)
 Progress = Callable[[str, int, int], None]
@@ -49,10 +38,12 @@ TERRA_HOURS = {"Day": 10.5, "Night": 22.5}  # local solar time of the overpasses
 CLOUD_LEVEL = 0.33  # standard deviations: about 38 % of a place is clouded
 SOIL_PIXEL = 0.0022  # deg, about 250 m
 MERIT_TILE = 6000  # cells along the edge of a 5 deg tile
-AXES = ("valid_time", "latitude", "longitude")
-STEPS = ((1, 0, 1), (2, 1, 1), (4, 1, 0), (8, 1, -1), (16, 0, -1), (32, -1, -1), (64, -1, 0), (128, -1, 1))  # fmt: skip
+DOWN, RIGHT = (0, 1, 1, 1, 0, -1, -1, -1), (1, 1, 0, -1, -1, -1, 0, 1)
+STEPS = tuple(zip((1, 2, 4, 8, 16, 32, 64, 128), DOWN, RIGHT, strict=True))
 
 
+# One thread of linear algebra: the same bits on any number of cores, and no idle spinning.
+@threadpool_limits.wrap(limits=1)
 def write_world(
     folder: Path,
     layout: Layout,
@@ -69,25 +60,20 @@ def write_world(
     folder : Path
         Made if missing; one subfolder a provider: ``era5_land``, ``mod11a1``, ``mod13a2``,
         ``soilgrids``, ``merit_hydro``, ``wtd``, ``bedrock``, ``ismn``.
-    layout : Layout
-        At 120 pixels per degree, a degree away from the poles and from 180 deg.
-    seed : int
-        Not negative; the same seed writes the same bytes.
+    layout, seed
+        120 pixels per degree, off the poles and 180 deg; the same two write the same bytes.
     stations : int
         ISMN stations.
     progress : callable, optional
         Called with the stage, the files done and the files in all.
     truth_store : path, optional
-        Where to write the true soil moisture, a Zarr; not part of what a provider has.
-
-    Raises
-    ------
-    ValueError
-        If the world cannot be made there.
+        Where to write the true soil moisture, a Zarr, which no provider has.
     """
-    world = World(layout, seed)
     logger.info("synthetic world: start, %s pixels, %d days", layout.shape, layout.days)
-    for stage, write in _STAGES.items():
+    world = World(layout, seed)
+    writers = (write_era5_land, write_mod11a1, write_mod13a2, write_soilgrids, write_merit_hydro)
+    for write in (*writers, write_wtd, write_bedrock):
+        stage = write.__name__.removeprefix("write_")
         (folder / stage).mkdir(parents=True, exist_ok=True)
         for done, total in write(world, folder / stage):
             if progress:
@@ -102,142 +88,113 @@ def write_world(
 def write_tif(path: Path, array: NDArray, corner: tuple[float, float], pixel: float) -> None:
     """Write a raster in degrees; ``corner`` is the outer north-west one (lon, lat)."""
     nodata = np.iinfo("int32").min if array.dtype == np.int32 else -32768
-    transform = Affine(pixel, 0, corner[0], 0, -pixel, corner[1])
-    profile = _profile(array.shape, array.dtype, "EPSG:4326", transform, nodata)
+    profile = _profile(
+        array, "EPSG:4326", Affine(pixel, 0, corner[0], 0, -pixel, corner[1]), nodata
+    )
     with rasterio.open(path, "w", **profile, compress="deflate", zlevel=1) as raster:
         raster.write(array, 1)
 
 
-def _profile(
-    shape: tuple[int, ...], dtype: Any, crs: str, transform: Affine, nodata: float
-) -> dict[str, Any]:
+def _profile(array: NDArray, crs: str, transform: Affine, nodata: float | None) -> dict[str, Any]:
     """Return what GDAL must know of a single band."""
-    height, width = shape
-    profile = dict(driver="GTiff", count=1, dtype=dtype, crs=CRS.from_string(crs), nodata=nodata)
-    return profile | dict(height=height, width=width, transform=transform)
+    profile = dict(driver="GTiff", count=1, crs=CRS.from_string(crs), nodata=nodata)
+    height, width = array.shape
+    return profile | dict(dtype=array.dtype, height=height, width=width, transform=transform)
 
 
 def since_midnight(hourly: Floats) -> Floats:
-    """Return the totals since 00 UTC as ERA5-Land stamps them, without the first day.
+    """Return (day, 24, ...) hourly amounts as totals since 00 UTC, without the first day.
 
-    Parameters
-    ----------
-    hourly : array (day, 24, ...)
-        Amounts in the hours that start at 00, 01, ... UTC.
-
-    Returns
-    -------
-    array (24 (day - 1), ...)
-        Stamp 00 UTC holds the whole day before; stamp hh holds the hours from 00 to hh.
+    Stamp 00 UTC holds the whole day before; stamp hh holds the hours from 00 to hh.
     """
     totals = np.cumsum(hourly, axis=1, dtype="float64")
-    stamps = np.concatenate([totals[:-1, -1:], totals[1:, :-1]], axis=1)
-    return stamps.reshape(-1, *hourly.shape[2:])
+    return np.hstack([totals[:-1, -1:], totals[1:, :-1]]).reshape(-1, *hourly.shape[2:])
 
 
 def write_era5_land(world: World, folder: Path) -> Steps:
     """Write hourly ERA5-Land, a file a month, from a year before the layout to a day after."""
-    weather = world.weather
     days = np.arange(1, SPINUP_DAYS + world.layout.days + 1)
-    months = weather.days[days].astype("datetime64[M]")
+    months = world.weather.days[days].astype("datetime64[M]")
     for done, month in enumerate(np.unique(months), 1):
         span = days[months == month]
-        year, number = str(month).split("-")
-        _write_month(folder / f"era5_land_{year}_{number}.nc", world, span)
+        _write_month(folder / f"era5_land_{str(month).replace('-', '_')}.nc", world, span)
         yield done, np.unique(months).size
 
 
 def _write_month(path: Path, world: World, days: NDArray) -> None:
     """Write some days of ERA5-Land as the new Climate Data Store does."""
     weather = world.weather
-    sea = world.cells(world.terrain.land) < 0.5
-    height = world.cells(world.terrain.elevation)
+    sea, height = world.cells(~world.terrain.land) > 0.5, world.cells(world.terrain.elevation)
     before = slice(days[0] - 1, days[-1] + 1)
-    kelvin = weather.temperature[days] - (LAPSE * height - 273.15).astype("float32")
+    kelvin = weather.temperature[days] - (physics.LAPSE * height - 273.15).astype("float32")
     hours = (np.arange(24) * 3600 + weather.days[days].astype("int64")[:, None] * 86400).ravel()
     fields = {
-        "t2m": ("2 metre temperature", "K", kelvin.reshape(-1, *sea.shape)),
-        "tp": ("Total precipitation", "m", since_midnight(weather.rain[before]) / 1000),
-        "e": ("Total evaporation", "m of water equivalent", _upward(world, before)),
+        "t2m": ("K", kelvin.reshape(-1, *sea.shape)),
+        "tp": ("m", since_midnight(weather.rain[before]) / 1000),
+        "e": ("m of water equivalent", _upward(world, before)),
     }
-    with netCDF4.Dataset(path, "w") as file:
-        file.setncatts({"GRIB_centre": "ecmf", "Conventions": "CF-1.7"})
-        _write_axes(file, hours, weather.lat, weather.lon)
-        for name, (title, units, values) in fields.items():
-            options = dict(zlib=True, complevel=1, fill_value=np.nan)
-            array = file.createVariable(name, "f4", AXES, **options)
-            array.setncatts({"long_name": title, "units": units, "GRIB_shortName": name})
-            array.coordinates = "number valid_time latitude longitude expver"
-            array[:] = np.where(sea, np.nan, values)
+    axes = ("valid_time", "latitude", "longitude")
+    arrays = {
+        name: (axes, np.where(sea, np.nan, values).astype("float32"), {"units": units})
+        for name, (units, values) in fields.items()
+    }
+    coords = {
+        "number": ((), 0),
+        "valid_time": ("valid_time", hours, {"units": "seconds since 1970-01-01"}),
+        "latitude": ("latitude", weather.lat, {"units": "degrees_north"}),
+        "longitude": ("longitude", weather.lon, {"units": "degrees_east"}),
+        "expver": ("valid_time", np.full(hours.size, "0001", "O")),
+    }
+    packing = {name: dict(zlib=True, complevel=1, _FillValue=np.nan) for name in arrays}
+    dataset = xr.Dataset(arrays, coords, {"GRIB_centre": "ecmf", "Conventions": "CF-1.7"})
+    dataset.to_netcdf(path, engine="netcdf4", encoding=packing)
 
 
 def _upward(world: World, days: slice) -> Floats:
     """Accumulated evaporation, m, negative; a little dew falls at night."""
-    sun = np.cos(2 * np.pi * (solar_hours(world.weather.lon) - 12.5) / 24)[:, None, None]
+    solar = np.arange(24) + world.weather.lon.mean() / 15
+    sun = np.cos(2 * np.pi * (solar - 12.5) / 24)[:, None, None]
     light, dark = (np.maximum(part, 0) / np.maximum(part, 0).sum() for part in (sun, -sun))
-    lost = light * world.water.evaporation[days, None] - 0.05 * dark
-    return since_midnight(-lost) / 1000
-
-
-def _write_axes(file: netCDF4.Dataset, hours: NDArray, lat: Floats, lon: Floats) -> None:
-    """Write time, latitude, longitude and the two scalars of the Climate Data Store."""
-    axes = (hours, lat, lon)
-    units = ("seconds since 1970-01-01", "degrees_north", "degrees_east")
-    for name, values, unit in zip(AXES, axes, units, strict=True):
-        file.createDimension(name, values.size)
-        axis = file.createVariable(name, "i8" if name == "valid_time" else "f8", (name,))
-        axis.setncatts({"units": unit, "standard_name": name.replace("valid_", "")})
-        axis[:] = values
-    file["valid_time"].calendar = "proleptic_gregorian"
-    file.createVariable("number", "i8")[:] = 0
-    file.createVariable("expver", str, ("valid_time",))[:] = np.full(hours.size, "0001", "O")
+    return since_midnight(0.05 * dark - light * world.water.evaporation[days, None]) / 1000
 
 
 class Cutout:
-    """The rectangle of the MODIS 1 km sinusoidal grid round a layout, and how to fill it.
+    """The rectangle of the MODIS sinusoidal grid round a layout; its rows are the layout's.
 
-    ``source`` holds for each of its pixels the land pixel whose value it takes, or the number of
-    land pixels, for the sea and for what lies outside. Its rows are those of the layout.
+    ``source`` numbers the land pixel that lies at each of its pixels; one past the last: none.
     """
 
-    def __init__(self, layout: Layout, land: NDArray[np.bool_]) -> None:
+    def __init__(self, layout: Layout, land: Bools) -> None:
         west, south, east, north = layout.bounds
         edges = [np.cos(np.radians(lat)) for lat in (south, north, max(south, min(north, 0.0)))]
         x = (np.outer(edges, (west, east)) + 180) * 120  # in pixels from the left edge
         first, stop = int(np.floor(x.min() + 1e-6)), int(np.ceil(x.max() - 1e-6))
         self.shape = layout.shape[0], stop - first
-        self.transform = Affine(
-            MODIS_PIXEL, 0, (first - 21600) * MODIS_PIXEL,
-            0, -MODIS_PIXEL, (10800 - layout.row) * MODIS_PIXEL,
-        )  # fmt: skip
-        angle = (np.arange(first, stop) + 0.5) / 120 - 180
-        lon = angle / np.cos(np.radians(layout.lat))[:, None]
+        corner = (first - 21600) * MODIS_PIXEL, (10800 - layout.row) * MODIS_PIXEL
+        self.transform = Affine(MODIS_PIXEL, 0, corner[0], 0, -MODIS_PIXEL, corner[1])
+        lon = ((np.arange(first, stop) + 0.5) / 120 - 180) / np.cos(np.radians(layout.lat))[:, None]
         cols = np.floor((lon - west) * 120).astype("int64")
         inside = (cols >= -2) & (cols < layout.shape[1] + 2)  # so that no edge goes without
         cols = np.clip(cols, 0, layout.shape[1] - 1)
         number = np.where(land, np.cumsum(land).reshape(land.shape) - 1, land.sum())
-        picked = np.take_along_axis(number, cols, axis=1)
-        self.source = np.where(inside, picked, land.sum())
+        self.source = np.where(inside, np.take_along_axis(number, cols, axis=1), land.sum())
 
 
 class Press:
-    """GDAL lays out one raster; the other days are its bytes with their own pixels.
-
-    That is fifty times faster than to have it write thousands of equal headers.
-    """
+    """GDAL lays out one raster; the rest, fifty times faster, are its bytes with other pixels."""
 
     def __init__(self, cutout: Cutout, dtype: str, nodata: int | None, scale: float = 1.0) -> None:
         self.source, self.dtype = cutout.source, np.dtype(dtype)
-        profile = _profile(cutout.shape, dtype, SINUSOIDAL, cutout.transform, nodata)
+        blank = np.zeros(cutout.shape, dtype)
+        profile = _profile(blank, SINUSOIDAL, cutout.transform, nodata)
         with MemoryFile() as memory:
             with memory.open(**profile, blockysize=cutout.shape[0]) as raster:
-                raster.write(np.zeros(cutout.shape, dtype), 1)
+                raster.write(blank, 1)
                 raster.scales = (scale,)
             with memory.open() as raster:
                 start = int(raster.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", bidx=1))
             page = bytes(memory.getbuffer())
-        size = self.source.size * self.dtype.itemsize
-        self.head, self.tail = page[:start], page[start + size :]
+        self.head, self.tail = page[:start], page[start + blank.nbytes :]
 
     def write(self, path: Path, values: NDArray, sea: int) -> None:
         """Write the values of the land pixels and one for all the rest."""
@@ -250,7 +207,7 @@ def surface_temperature(world: World, day: int) -> dict[str, Floats]:
     soil, ssm = world.soil, world.water.ssm[TAIL_DAYS + day]
     wet = np.clip((ssm - soil.residual) / (soil.porosity - soil.residual), 0, 1)
     swing = (22 - 14 * wet) * (0.9 + 0.1 * world.weather.summer[SPINUP_DAYS + day])
-    noise = rng_of(world.seed, "lst", day).normal(0, 0.8, (2, wet.size))
+    noise = physics.rng_of(world.seed, "lst", day).normal(0, 0.8, (2, wet.size))
     mean = world.tair[SPINUP_DAYS + day] + 273.15
     return {"Day": mean + 0.6 * swing + noise[0], "Night": mean - 0.4 * swing + noise[1]}
 
@@ -259,55 +216,41 @@ def write_mod11a1(world: World, folder: Path) -> Steps:
     """Write daily MOD11A1.061 with its quality flags, four files a day."""
     cutout = Cutout(world.layout, world.land)
     lst, qc = Press(cutout, "uint16", 0, 0.02), Press(cutout, "uint8", None)
-    hours = {time: _overpass_hour(world, hour) for time, hour in TERRA_HOURS.items()}
     for day in range(world.layout.days):
         stamp = f"doy{world.layout.time[day].astype(object):%Y%j}_aid0001.tif"
         for time, kelvin in surface_temperature(world, day).items():
-            rng = rng_of(world.seed, "quality", time, day)
-            clouded = cloudy(world, 24 * (SPINUP_DAYS + day) + hours[time])
-            codes, flags = lst_codes(kelvin, clouded, rng)
+            rng = physics.rng_of(world.seed, "quality", time, day)
+            codes, flags = lst_codes(kelvin, cloudy(world, day, TERRA_HOURS[time]), rng)
             lst.write(folder / f"MOD11A1.061_LST_{time}_1km_{stamp}", codes, 0)
             qc.write(folder / f"MOD11A1.061_QC_{time}_{stamp}", flags, 3)
         yield 4 * (day + 1), 4 * world.layout.days
 
 
-def _overpass_hour(world: World, solar_hour: float) -> int:
-    """Hour of the UTC day at which the satellite passes."""
-    return int(np.round(solar_hour - world.layout.lon.mean() / 15)) % 24
-
-
-def cloudy(world: World, hour: int) -> NDArray[np.bool_]:
-    """Tell which land pixels are clouded, by blocks of 2 x 2 pixels."""
-    cloud = world.weather.cloud.at(hour).on(world.layout.lat[::2], world.layout.lon[::2])
+def cloudy(world: World, day: int, solar_hour: float) -> Bools:
+    """Tell which land pixels are clouded at an overpass, by blocks of 2 x 2 pixels."""
+    hour = int(np.round(solar_hour - world.layout.lon.mean() / 15)) % 24  # of the UTC day
+    waves, hour = world.weather.cloud, hour + 24 * (SPINUP_DAYS + day)
+    still = physics.Waves(waves.north, waves.east, waves.series[hour])
+    cloud = still.on(world.layout.lat[::2], world.layout.lon[::2])
     return (cloud > CLOUD_LEVEL).repeat(2, axis=0).repeat(2, axis=1)[world.land]
 
 
-def lst_codes(
-    kelvin: Floats, clouded: NDArray[np.bool_], rng: np.random.Generator
-) -> tuple[NDArray, NDArray]:
+def lst_codes(kelvin: Floats, clouded: Bools, rng: np.random.Generator) -> list[NDArray]:
     """Return MOD11A1 codes and flags: good, fair, poor (several K too cold), clouded."""
     luck = rng.random(kelvin.size)
     flags = np.select([luck < 0.01, luck < 0.02, luck < 0.06, luck < 0.10], [193, 129, 65, 17], 0)
-    wrong = np.where(flags > 128, rng.uniform(4, 9, kelvin.size), 0)
+    wrong = (flags > 128) * rng.uniform(4, 9, kelvin.size)
     codes = np.clip(np.rint((kelvin - wrong) / 0.02), 7500, 65535)
-    return np.where(clouded, 0, codes), np.where(clouded, 2, flags)
+    return [np.where(clouded, 0, codes), np.where(clouded, 2, flags)]
 
 
 def composite_starts(first: date, last: date) -> NDArray[np.datetime64]:
     """Return the starts of the 16-day composites that touch a period; they restart each year."""
-    years = np.arange(first.year - 1, last.year + 1, 1) - 1970
-    starts = years.astype("datetime64[Y]").astype("datetime64[D]")[:, None] + 16 * np.arange(23)
-    starts = starts.ravel()
-    touches = (starts + 15 >= np.datetime64(first)) & (starts <= np.datetime64(last))
-    return starts[touches]
-
-
-def vegetation(world: World, days: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """Return NDVI and EVI of the land pixels, each on its own day of the water's axis."""
-    green = world.water.green[days, np.arange(days.size)]
-    season = world.weather.summer[days + SPINUP_DAYS - TAIL_DAYS]
-    ndvi = 0.12 + 0.66 * green * (0.8 + 0.2 * season)
-    return ndvi, 0.02 + 0.62 * ndvi
+    januaries = np.arange(f"{first.year - 1}", f"{last.year + 1}", dtype="datetime64[Y]")
+    starts = np.add.outer(
+        januaries.astype("datetime64[D]"), 16 * np.arange(23, dtype="timedelta64[D]")
+    ).ravel()
+    return starts[(starts + 15 >= np.datetime64(first)) & (starts <= np.datetime64(last))]
 
 
 def write_mod13a2(world: World, folder: Path) -> Steps:
@@ -315,8 +258,7 @@ def write_mod13a2(world: World, folder: Path) -> Steps:
     cutout = Cutout(world.layout, world.land)
     index, day = Press(cutout, "int16", -3000, 0.0001), Press(cutout, "int16", -1)
     reliability = Press(cutout, "int8", -1)
-    ends = world.layout.time[[0, -1]] + np.array([-64, 64])
-    starts = composite_starts(*ends.astype(object))
+    starts = composite_starts(*(world.layout.time[[0, -1]] + [-64, 64]).astype(object))
     for done, start in enumerate(starts, 1):
         values = _composite(world, start)
         stamp = f"doy{start.astype(object):%Y%j}_aid0001.tif"
@@ -328,16 +270,17 @@ def write_mod13a2(world: World, folder: Path) -> Steps:
 
 def _composite(world: World, start: np.datetime64) -> dict[str, NDArray]:
     """Codes of one composite: clouds (3) and haze (1) lower the indices, snow (2) ends them."""
-    rng, count = rng_of(world.seed, "composite", str(start)), int(world.land.sum())
+    rng, count = physics.rng_of(world.seed, "composite", str(start)), int(world.land.sum())
     dates = start + rng.integers(0, 16, count)
     days = (dates - (world.layout.time[0] - TAIL_DAYS)).astype("int64")
-    days = np.clip(days, 0, len(world.water.ssm) - 1)
     luck, noise = rng.random(count), rng.normal(0, 0.01, (2, count))
+    season = world.weather.summer[days + SPINUP_DAYS - TAIL_DAYS]
+    green = 0.66 * world.water.green[days, np.arange(count)] * (0.8 + 0.2 * season)
     cold = world.tair[days + SPINUP_DAYS - TAIL_DAYS, np.arange(count)] < -3
     flags = np.select([cold, luck < 0.08, luck < 0.20], [2, 3, 1], 0)
     loss = np.array([0, 0.02, 0.3, 0.2])[flags] * rng.uniform(0.6, 1.2, count)
-    ndvi, evi = (v + n - loss for v, n in zip(vegetation(world, days), noise, strict=True))
-    codes = [np.clip(np.rint(values * 10000), -2000, 10000) for values in (ndvi, evi)]
+    indices = (0.12 + green, 0.09 + 0.62 * green) + noise - loss  # NDVI and EVI
+    codes = np.clip(np.rint(10000 * indices), -2000, 10000)
     own_day = (dates - dates.astype("datetime64[Y]")).astype("int64") + 1
     names = ("NDVI", "EVI", "pixel_reliability", "composite_day_of_the_year")
     return dict(zip(names, (*codes, flags, own_day), strict=True))
@@ -351,12 +294,12 @@ def write_soilgrids(world: World, folder: Path) -> Steps:
     lat = corner[1] - SOIL_PIXEL * (np.arange(rows) + 0.5)
     lon = corner[0] + SOIL_PIXEL * (np.arange(cols) + 0.5)
     height = world.terrain.relief.height(lat, lon)
-    soil = soil_on(lat, lon, height, world.seed)
+    soil = physics.soil_on(lat, lon, height, world.seed)
     away = distance_transform_edt(np.pad(world.land, 1))[1:-1, 1:-1]
     row, col = np.unravel_index(away.argmax(), away.shape)
     hole = np.hypot(lat[:, None] - world.layout.lat[row], lon - world.layout.lon[col]) < 0.0135
-    sand, clay = np.rint(10 * soil.sand), np.rint(10 * soil.clay)
-    layers = {"clay": clay, "sand": sand, "silt": 1000 - sand - clay}
+    layers = {"clay": np.rint(10 * soil.clay), "sand": np.rint(10 * soil.sand)}
+    layers["silt"] = 1000 - layers["clay"] - layers["sand"]
     layers |= {"bdod": 100 * soil.density, "soc": 10 * soil.carbon}
     for done, (name, values) in enumerate(layers.items(), 1):
         codes = np.where((height > 0) & ~hole, np.rint(values), -32768).astype("int16")
@@ -368,24 +311,18 @@ def write_wtd(world: World, folder: Path) -> Steps:
     """Write the water table as Fan et al. have it: negative below the surface, m."""
     terrain = world.terrain
     depth = np.maximum(0.2, 4 + 0.03 * terrain.elevation + 2.5 * terrain.ridge)
-    with netCDF4.Dataset(folder / "wtd_annualmean.nc", "w") as file:
-        for name, values in (("lat", terrain.lat), ("lon", terrain.lon)):
-            file.createDimension(name, values.size)
-            axis = file.createVariable(name, "f8", (name,))
-            axis.units = {"lat": "degrees_north", "lon": "degrees_east"}[name]
-            axis[:] = values
-        array = file.createVariable("WTD", "f4", ("lat", "lon"), zlib=True, fill_value=np.nan)
-        array.setncatts({"long_name": "water table depth", "units": "m"})
-        array[:] = np.where(terrain.land, -depth, np.nan)
+    wtd = np.where(terrain.land, -depth, np.nan).astype("float32")
+    array = xr.DataArray(wtd, (("lat", terrain.lat), ("lon", terrain.lon)), name="WTD")
+    array.assign_attrs(units="m").to_netcdf(folder / "wtd_annualmean.nc", engine="netcdf4")
     yield 1, 1
 
 
 def write_bedrock(world: World, folder: Path) -> Steps:
     """Write depth to bedrock in cm: deep in the plains, shallow on ridges."""
-    terrain, layout = world.terrain, world.layout
+    terrain = world.terrain
     depth = 200 + 2000 * np.exp(-terrain.elevation / 400) * (1 - 0.2 * terrain.ridge)
     codes = np.where(terrain.land, np.rint(depth), np.iinfo("int32").min).astype("int32")
-    corner = (layout.col - MARGIN_PIXELS) / 120 - 180, 90 - (layout.row - MARGIN_PIXELS) / 120
+    corner = terrain.lon[0] - 1 / 240, terrain.lat[0] + 1 / 240
     write_tif(folder / "BDTICM_M_1km_ll.tif", codes, corner, 1 / 120)
     yield 1, 1
 
@@ -394,10 +331,10 @@ def flow_directions(elv: NDArray[np.float32], lat: Floats) -> NDArray[np.uint8]:
     """Return MERIT's codes of the steepest way down: 0 into the sea, 255 a sink, 247 the sea."""
     land = elv != OCEAN
     ground = np.pad(np.where(land, elv, 0), 1, constant_values=np.inf).astype("float32")
-    north_south = np.radians(RADIUS / MERIT_PER_DEGREE)
+    north_south = np.radians(RADIUS / physics.MERIT_PER_DEGREE)
     east_west = north_south * np.cos(np.radians(lat))[:, None]
-    rows, cols = elv.shape
-    codes, steepest = np.full(elv.shape, 255, "uint8"), np.zeros(elv.shape, "float32")
+    (rows, cols), codes = elv.shape, np.full(elv.shape, 255, "uint8")
+    steepest = np.zeros(elv.shape, "float32")
     for code, down, right in STEPS:
         window = slice(1 + down, 1 + down + rows), slice(1 + right, 1 + right + cols)
         distance = np.hypot(down * north_south, right * east_west).astype("float32")
@@ -409,49 +346,39 @@ def flow_directions(elv: NDArray[np.float32], lat: Floats) -> NDArray[np.uint8]:
     return codes
 
 
-def upstream_area(codes: NDArray[np.uint8], lat: Floats) -> NDArray[np.float32]:
+def upstream_area(elv: Floats, codes: NDArray[np.uint8], lat: Floats) -> NDArray[np.float32]:
     """Return the area that drains through each cell, km2, itself included; -9999 at sea."""
-    shift = np.zeros(256, "int64")
-    shift[[code for code, _, _ in STEPS]] = [d * codes.shape[1] + r for _, d, r in STEPS]
-    moves = shift[codes].ravel()
-    edge = np.radians(RADIUS / 1000 / MERIT_PER_DEGREE)
-    area = np.broadcast_to(edge**2 * np.cos(np.radians(lat))[:, None], codes.shape)
-    total = _gather(np.arange(moves.size) + moves, moves != 0, area.ravel().copy())
+    moves = np.zeros(256, "int64")
+    moves[[code for code, _, _ in STEPS]] = [d * codes.shape[1] + r for _, d, r in STEPS]
+    edge = np.radians(RADIUS / 1000 / physics.MERIT_PER_DEGREE)
+    area = np.broadcast_to(edge**2 * np.cos(np.radians(lat))[:, None], codes.shape).ravel()
+    total = _pass_down(np.argsort(-elv, axis=None), moves[codes].ravel(), area.copy())
     return np.where(codes == 247, OCEAN, total.reshape(codes.shape)).astype("float32")
 
 
 @njit(cache=True)
-def _gather(target: NDArray, flows: NDArray, area: NDArray) -> NDArray:  # pragma: no cover
-    """Pass areas down, each cell once all that flows into it has come."""
-    waiting = np.zeros(target.size, np.int8)
-    for cell in range(target.size):
-        if flows[cell]:
-            waiting[target[cell]] += 1
-    springs = waiting == 0
-    for spring in range(target.size):
-        cell = spring
-        while springs[spring] and flows[cell] and waiting[cell] <= 0:
-            waiting[cell] = -1
-            cell, giver = target[cell], cell
-            area[cell] += area[giver]
-            waiting[cell] -= 1
+def _pass_down(order: NDArray, moves: NDArray, area: NDArray) -> NDArray:
+    """Pass areas down, from the highest cell to the lowest."""
+    for cell in order:
+        if moves[cell]:
+            area[cell + moves[cell]] += area[cell]
     return area
 
 
 def write_merit_hydro(world: World, folder: Path) -> Steps:
     """Write elv, dir and upa in 5 deg tiles; only what lies round the layout takes space."""
     elv, first = world.terrain.elv, world.terrain.first_cell
-    lat = merit_coordinates(first, elv.shape)[0]
+    lat = physics.merit_coordinates(first, elv.shape)[0]
     codes = flow_directions(elv, lat)
-    layers = {"elv": elv, "dir": codes, "upa": upstream_area(codes, lat)}
+    layers: dict[str, NDArray] = {"elv": elv, "dir": codes, "upa": upstream_area(elv, codes, lat)}
     # A tile's cells lie half a cell south and west: its first row is the second below its edge.
     spans = [(f - up, f - up + n) for f, up, n in zip(first, (1, 0), elv.shape, strict=True)]
     tiles = [range(a // MERIT_TILE, (b - 1) // MERIT_TILE + 1) for a, b in spans]
-    places = [(row, col) for row in tiles[0] for col in tiles[1]]
-    for done, (place, name) in enumerate(((p, n) for p in places for n in layers), 1):
-        origin = spans[0][0] - MERIT_TILE * place[0], spans[1][0] - MERIT_TILE * place[1]
-        _write_merit_tile(folder, name, place, origin, layers[name])
-        yield done, len(places) * len(layers)
+    jobs = [(row, col, name) for row in tiles[0] for col in tiles[1] for name in layers]
+    for done, (row, col, name) in enumerate(jobs, 1):
+        origin = spans[0][0] - MERIT_TILE * row, spans[1][0] - MERIT_TILE * col
+        _write_merit_tile(folder, name, (row, col), origin, layers[name])
+        yield done, len(jobs)
 
 
 def _write_merit_tile(
@@ -460,25 +387,13 @@ def _write_merit_tile(
     """Write the part of a layer that lies on one tile; ``origin`` counts from the tile's corner."""
     south, west = 90 - 5 * (place[0] + 1), 5 * place[1] - 180
     title = f"{'ns'[south < 0]}{abs(south):02d}{'ew'[west < 0]}{abs(west):03d}_{name}.tif"
-    half = 0.5 / MERIT_PER_DEGREE
-    transform = Affine(2 * half, 0, west - half, 0, -2 * half, south + 5 - half)
-    nodata = 247 if name == "dir" else -9999
-    profile = _profile((MERIT_TILE, MERIT_TILE), array.dtype, "EPSG:4326", transform, nodata)
-    profile |= dict(tiled=True, compress="deflate", zlevel=1, sparse_ok=True)
+    cell = 1 / physics.MERIT_PER_DEGREE
+    transform = Affine(cell, 0, west - cell / 2, 0, -cell, south + 5 - cell / 2)
+    profile = _profile(array, "EPSG:4326", transform, 247 if name == "dir" else -9999)
+    profile |= dict(height=MERIT_TILE, width=MERIT_TILE, tiled=True, sparse_ok=True)
     begin = [max(start, 0) for start in origin]
     end = [min(o + n, MERIT_TILE) for o, n in zip(origin, array.shape, strict=True)]
     rows, cols = (slice(b - o, e - o) for b, e, o in zip(begin, end, origin, strict=True))
     window = Window(begin[1], begin[0], end[1] - begin[1], end[0] - begin[0])
-    with rasterio.open(folder / title, "w", **profile) as raster:
+    with rasterio.open(folder / title, "w", **profile, compress="deflate", zlevel=1) as raster:
         raster.write(np.ascontiguousarray(array[rows, cols]), 1, window=window)
-
-
-_STAGES = {
-    "era5_land": write_era5_land,
-    "mod11a1": write_mod11a1,
-    "mod13a2": write_mod13a2,
-    "soilgrids": write_soilgrids,
-    "merit_hydro": write_merit_hydro,
-    "wtd": write_wtd,
-    "bedrock": write_bedrock,
-}

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS
-from gssm_cube.sources.world import SPINUP_DAYS, TAIL_DAYS, Floats, World, rng_of
+from gssm_cube.sources.world import SPINUP_DAYS, TAIL_DAYS, World, rng_of
 from gssm_cube.variables import FILL, SSM
 
 NETWORKS = ("AZULMESH", "HALCYONET", "MARLINSOIL", "PELAGOS", "TERNGRID")
@@ -264,13 +264,11 @@ def _temperature_text(
     values += 2 * np.cos(2 * np.pi * (hours - 15) / 24)
     tenths = np.rint(10 * values[kept]).astype("int64")
     ends = {int(code): f"{code / 10:.1f} G M\n".encode() for code in np.unique(tenths)}
-    return _join(
-        map(stamps.__getitem__, kept.tolist()), map(ends.__getitem__, tenths.tolist())
-    )
+    return _join(map(stamps.__getitem__, kept.tolist()), map(ends.__getitem__, tenths.tolist()))
 
 
 def _static_text(world: World, station: Station) -> bytes:
-    """The table of soil, land cover and climate that comes with a station."""
+    """Table of soil, land cover and climate that comes with a station."""
     soil, pixel = world.soil, station.pixel
     quantities = {
         "saturation;m^3*m^-3": soil.porosity[pixel],
@@ -284,9 +282,7 @@ def _static_text(world: World, station: Station) -> bytes:
     for depths in ("0.00;0.30", "0.30;1.00"):
         lines += [f"{name};{depths};{v:.2f};;HWSD;{maker}" for name, v in quantities.items()]
     for year in (2000, 2005, 2010):
-        lines.append(
-            f"land cover classification;;;;130;Grassland;CCI_landcover_{year};{maker}"
-        )
+        lines.append(f"land cover classification;;;;130;Grassland;CCI_landcover_{year};{maker}")
     climate = "Cfb;Temperate - Without dry season - Warm Summer"
     for year in (2007, 2017):
         lines.append(f"climate classification;;;;{climate};koeppen_geiger_{year};{maker}")
@@ -310,8 +306,15 @@ def write_truth(store: Path | str, world: World) -> None:
     encoding = {"dtype": "int16", "scale_factor": packing.scale, "_FillValue": FILL}
     encoding |= {"fill_value": FILL, "chunks": chunks}
     dataset = template.assign_attrs(source="synthetic world of gssm_cube").to_dataset()
-    dataset.to_zarr(store, mode="w-", compute=False, zarr_format=3, encoding={"ssm": encoding})
-    array = zarr.open_group(store, mode="r+")["ssm"]
+    dataset.to_zarr(
+        store,
+        mode="w-",
+        compute=False,
+        zarr_format=3,
+        consolidated=False,
+        encoding={"ssm": encoding},
+    )
+    array = zarr.open_array(store, path="ssm", mode="r+")
     for window in layout.windows():
         days = world.water.ssm[TAIL_DAYS : TAIL_DAYS + layout.days][window.slice]
         codes = np.full((window.days, *layout.shape), FILL, "int16")

@@ -1,9 +1,8 @@
 """The physics of a small invented world: terrain, soil, weather and water as plain arrays.
 
-Everything is a function of a layout and a seed. Smooth fields are sums of plane waves, so they are
-defined at any latitude and longitude and every provider's grid samples the same world. The climate
-is one of middle latitudes wherever the layout lies. All constants are invented, for the world
-is meant to be learnable, not true.
+Everything is a function of a layout and a seed. Smooth fields are sums of plane waves, defined at
+any place, so that every provider's grid samples the same world. The climate is one of middle
+latitudes wherever the layout lies, and all constants are invented: learnable, not true.
 """
 
 import zlib
@@ -34,8 +33,7 @@ LAND_SHARE, HIGHEST = 0.6, 1200.0  # m
 
 def rng_of(seed: int, *key: str | int) -> np.random.Generator:
     """Return the random generator of one part of the world, whatever was drawn before."""
-    words = [zlib.crc32(str(word).encode()) for word in key]
-    return np.random.default_rng([seed, *words])
+    return np.random.default_rng([seed, *(zlib.crc32(str(word).encode()) for word in key)])
 
 
 @dataclass(frozen=True)
@@ -55,15 +53,11 @@ class Waves:
 
 @dataclass(frozen=True)
 class MovingWaves:
-    """A field that drifts and changes hour by hour; ``series`` (hour, wave) is complex."""
+    """A field that drifts and changes hour by hour: ``series`` holds amplitudes (hour, wave)."""
 
     north: Floats
     east: Floats
     series: NDArray[np.complexfloating]
-
-    def at(self, hour: int) -> Waves:
-        """Return the field as it stands at one hour."""
-        return Waves(self.north, self.east, self.series[hour])
 
     def on(self, lat: Floats, lon: Floats) -> Floats:
         """Return the field (hour, lat, lon); for small grids."""
@@ -126,8 +120,7 @@ def pixel_sums(cells: NDArray) -> Floats:
     ``cells`` (10 n + 1, 10 m + 1) begin at the corner of the first pixel; the weights of a pixel
     sum to 100.
     """
-    total = np.asarray(cells, dtype="float64")
-    step = MERIT_PER_PIXEL
+    total, step = np.asarray(cells, dtype="float64"), MERIT_PER_PIXEL
     for _ in range(2):  # rows, then columns
         whole = total[:-1].reshape(-1, step, total.shape[1]).sum(axis=1)
         total = (whole + 0.5 * (total[step::step] - total[:-1:step])).T
@@ -136,11 +129,10 @@ def pixel_sums(cells: NDArray) -> Floats:
 
 @dataclass(frozen=True)
 class Terrain:
-    """MERIT cells and 1 km pixels of the layout grown by one and a half 0.1 deg cells.
+    """MERIT cells and 1 km pixels of the layout grown by 18 pixels.
 
-    ``first_cell`` is the global number of the first MERIT cell, from 90 N and 180 W; ``elv`` m;
-    ``elevation`` m, mean over the land of a pixel, 0 at sea; ``ridge`` is the height over the
-    surroundings in standard deviations, -2 (valley) to 2 (ridge).
+    ``first_cell`` counts from 90 N and 180 W; ``elv`` m; ``elevation`` m, mean over the land of a
+    pixel, 0 at sea; ``ridge`` from -2 (valley) to 2, in standard deviations of local height.
     """
 
     relief: Relief
@@ -198,11 +190,6 @@ class Soil:
         """Water that never leaves, m3 m-3."""
         return 0.02 + 0.0012 * self.clay
 
-    def __getitem__(self, places: Bools) -> "Soil":
-        """Return the soil of some places."""
-        parts = (self.sand, self.clay, self.silt, self.density, self.carbon)
-        return Soil(*(part[places] for part in parts))
-
 
 def soil_on(lat: Floats, lon: Floats, elevation: Floats, seed: int) -> Soil:
     """Return the soil on a regular grid; hills are richer in organic matter."""
@@ -243,23 +230,17 @@ def make_weather(layout: Layout, seed: int) -> Weather:
     wetness, cloud = _storms(days.size * 24, lat, lon, seed)
     wetness = wetness.reshape(days.size, 24, lat.size, lon.size)
     rain = 2.0 * np.maximum(wetness - (1.2 + 0.25 * summer), 0) ** 1.3
-    wet_day = rain.sum(axis=1, keepdims=True) > 1
-    swing = (3 + 1.5 * summer) * (1 - 0.4 * wet_day)  # K, half the range of the day
+    swing = (3 + 1.5 * summer) * (1 - 0.4 * (rain.sum(axis=1, keepdims=True) > 1))  # K, half range
     rng = rng_of(seed, "fronts")
     fronts = drifting_waves(random_waves(rng, 12, (3.0, 10.0)), rng, days.size * 24, 90, WIND)
-    course = np.cos(2 * np.pi * (solar_hours(lon) - 15) / 24)[:, None, None]
-    temperature = fronts.on(lat, lon).reshape(rain.shape)
-    temperature = 11.5 + 8.5 * summer + 3 * temperature + swing * course
+    course = np.cos(2 * np.pi * (np.arange(24) + lon.mean() / 15 - 15) / 24)[:, None, None]
+    waves = fronts.on(lat, lon).reshape(rain.shape)
+    temperature = 11.5 + 8.5 * summer + 3 * waves + swing * course
     warmth = np.maximum(temperature.mean(axis=1) + 17.8, 0)
     # Hargreaves (FAO Irrigation and Drainage Paper 56, eq. 52); radiation of 43 N in mm d-1
     pet = 0.0023 * (11 + 6 * summer[:, 0]) * warmth * np.sqrt(2 * swing[:, 0])
     hourly = rain.astype("float32"), temperature.astype("float32")
     return Weather(days, lat, lon, *hourly, pet, summer.ravel(), cloud)
-
-
-def solar_hours(lon: Floats) -> Floats:
-    """Return the local solar time of the 24 hours UTC in the middle of some longitudes."""
-    return (np.arange(24) + lon.mean() / 15) % 24
 
 
 def _summer(days: NDArray[np.datetime64], lat: float) -> Floats:
@@ -285,11 +266,12 @@ class Bucket:
     """Daily water balance of a thin top layer over a root zone, for any number of places."""
 
     def __init__(self, soil: Soil, ridge: Floats) -> None:
-        self.soil, self.ridge = soil, ridge
-        self.capacity = 60 * (soil.porosity - soil.residual)  # mm
+        self.residual, self.pores = soil.residual, soil.porosity - soil.residual
+        self.shape = 1 + 0.15 * ridge
+        self.capacity = 60 * self.pores  # mm
         self.field = 0.30 + 0.006 * soil.clay  # share of capacity held against gravity
         self.drainage = 0.05 + 0.004 * soil.sand  # d-1
-        self.root_capacity = 250 * (soil.porosity - soil.residual)
+        self.root_capacity = 250 * self.pores
         self.top, self.root = 0.5 * self.capacity, 0.5 * self.root_capacity
         self.snow, self.green = np.zeros_like(self.top), np.full_like(self.top, 0.5)
 
@@ -313,16 +295,14 @@ class Bucket:
     @property
     def ssm(self) -> Floats:
         """Soil moisture of the top layer, m3 m-3; valleys are wetter than ridges."""
-        share = (self.top / self.capacity) ** (1 + 0.15 * self.ridge)
-        return self.soil.residual + (self.soil.porosity - self.soil.residual) * share
+        return self.residual + self.pores * (self.top / self.capacity) ** self.shape
 
 
 @dataclass(frozen=True)
 class Water:
-    """Soil moisture m3 m-3 and greenness 0-1, both (day, land pixel), evaporation mm d-1.
+    """Soil moisture m3 m-3 and greenness 0-1 (day, land pixel), evaporation mm d-1 of the cells.
 
-    The first two reach from ``TAIL_DAYS`` before the layout to as long after it; evaporation
-    is on the weather's days and cells (day, lat, lon).
+    The first two begin ``TAIL_DAYS`` before the layout, evaporation with the weather.
     """
 
     ssm: NDArray[np.float32]
@@ -369,36 +349,29 @@ class World:
     def soil(self) -> Soil:
         """Soil of the land pixels."""
         elevation = self.inner(self.terrain.elevation)
-        return soil_on(self.layout.lat, self.layout.lon, elevation, self.seed)[self.land]
+        soil = soil_on(self.layout.lat, self.layout.lon, elevation, self.seed)
+        return Soil(**{name: part[self.land] for name, part in vars(soil).items()})
 
     @cached_property
     def tair(self) -> NDArray[np.float32]:
         """Daily mean air temperature of the land pixels, degC, on the weather's days."""
-        cooler = LAPSE * self.elevation
-        mean = self.weather.temperature.mean(axis=1)
-        return np.stack([self.at_pixels(day) - cooler for day in mean]).astype("float32")
+        mean, cooler = self.weather.temperature.mean(axis=1), LAPSE * self.elevation
+        return np.stack([(self.at_pixels(day) - cooler).astype("float32") for day in mean])
 
     @cached_property
     def water(self) -> Water:
         """Water of the land pixels and evaporation of the cells."""
         return run_water(self)
 
-    @cached_property
-    def _weights(self) -> tuple[Floats, Floats]:
-        """Bilinear weights (pixel, cell) of rows and of columns."""
+    def at_pixels(self, field: Floats) -> Floats:
+        """Interpolate a field of the weather's cells to the land pixels, bilinearly."""
         pairs = (self.layout.lat, self.weather.lat), (self.layout.lon, self.weather.lon)
         rows, cols = (np.maximum(0, 1 - 10 * np.abs(np.subtract.outer(*p))) for p in pairs)
-        return rows, cols
-
-    def at_pixels(self, field: Floats) -> Floats:
-        """Interpolate a field of the weather's cells to the land pixels."""
-        rows, cols = self._weights
         return (rows @ field @ cols.T)[self.land]
 
     def cells(self, array: NDArray) -> Floats:
         """Return means of a terrain array over the weather's cells."""
-        rows, cols = self.weather.lat.size, self.weather.lon.size
-        return array.reshape(rows, 12, cols, 12).mean(axis=(1, 3))
+        return array.reshape(self.weather.lat.size, 12, -1, 12).mean(axis=(1, 3))
 
     @staticmethod
     def inner(array: NDArray) -> NDArray:
@@ -409,19 +382,18 @@ class World:
 def run_water(world: World) -> Water:
     """Run the bucket on pixels and on cells; the first year is run twice, to spin up."""
     weather, terrain = world.weather, world.terrain
-    rain, warmth = weather.rain.sum(axis=1), weather.temperature.mean(axis=1)
-    height = world.cells(terrain.elevation)
+    rain, height = weather.rain.sum(axis=1), world.cells(terrain.elevation)
+    tair = weather.temperature.mean(axis=1) - LAPSE * height
     waves = random_waves(rng_of(world.seed, "rain"), 16, (0.1, 0.6))
     more = 1 + 0.07 * waves.on(world.layout.lat, world.layout.lon)[world.land]
     pixels = Bucket(world.soil, world.inner(terrain.ridge)[world.land])
     coarse = Bucket(soil_on(weather.lat, weather.lon, height, world.seed), np.zeros_like(height))
     ssm, green, evaporation = [], [], []
-    for day in [*range(365), *range(weather.days.size)]:
-        evaporation.append(coarse.step(rain[day], warmth[day] - LAPSE * height, weather.pet[day]))
+    for turn, day in enumerate([*range(365), *range(weather.days.size)]):
+        evaporation.append(coarse.step(rain[day], tair[day], weather.pet[day]))
         wet = world.at_pixels(rain[day]) * more
         pixels.step(wet, world.tair[day], world.at_pixels(weather.pet[day]))
-        ssm.append(pixels.ssm.astype("float32"))
-        green.append(pixels.green.astype("float32"))
-    first = 365 + SPINUP_DAYS - TAIL_DAYS
-    dry = np.stack(evaporation[365:]).astype("float32")
-    return Water(np.stack(ssm[first:]), np.stack(green[first:]), dry)
+        if turn >= 365 + SPINUP_DAYS - TAIL_DAYS:
+            ssm.append(pixels.ssm.astype("float32"))
+            green.append(pixels.green.astype("float32"))
+    return Water(np.stack(ssm), np.stack(green), np.stack(evaporation[365:]))
