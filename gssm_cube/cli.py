@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,7 +45,8 @@ def _configure(
     handler = RichHandler(console=Console(stderr=True), show_path=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     logging.getLogger("gssm_cube").setLevel(logging.DEBUG if verbose else logging.INFO)
-    logging.getLogger("distributed").setLevel(logging.ERROR)
+    # Read when Dask is imported, here and in the workers: its chatter hides the progress.
+    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "error")
 
 
 @contextmanager

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from xarray.backends.common import BackendArray
 from xarray.core import indexing
 
-from gssm_cube.harmonise.regrid import upsample_window
-from gssm_cube.interpolate import interpolate_days
+from gssm_cube.interpolate import interpolate_days, upsample_window
 from gssm_cube.variables import Packing
 
 Region = tuple[slice, ...]

@@ -376,7 +376,7 @@ def _score_rows(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
             continue
         row = {"name": name, "note": note, "grey": key == "random_rows"}
         rows.append(row | {"skipped": score.get("skipped"), "cells": _cells(score)})
-        if baseline := score.get("mean_of_training"):
+        if baseline := score.get("baseline", {}).get("mean_of_training"):
             row = {"name": "Mean of the training stations", "note": "no forest, no skill"}
             rows.append(row | {"grey": False, "skipped": None, "cells": _cells(baseline)})
     return rows

@@ -111,7 +111,8 @@ def scores():
     }
     pooled = {"n": 12360, "rmse": 0.0786, "ubrmse": 0.0512, "bias": -0.0147, "r": 0.752}
     return {
-        "new_stations": pooled | {"stations": medians, "mean_of_training": {"rmse": 0.1042}},
+        "new_stations": pooled
+        | {"stations": medians, "baseline": {"mean_of_training": {"rmse": 0.1042}}},
         "new_years": {"skipped": "all days lie in one <year>"},
         "random_rows": {"label": "comparison only", "n": 99, "rmse": 0.0355, "ubrmse": 0.0354}
         | {"bias": 0.0, "r": None, "stations": {"count": None}},

@@ -13,10 +13,11 @@ from gssm_cube import cube
 from gssm_cube.blocks import checksum, parse_block, parse_tile, write_marker
 from gssm_cube.grid import Block, Layout, Window, inner_chunks
 from gssm_cube.harmonise import temperature
-from gssm_cube.harmonise.regrid import fill_from_nearest, upsample_window
+from gssm_cube.harmonise.regrid import fill_from_nearest
 from gssm_cube.ingest.meteo import cell_slices
 from gssm_cube.ingest.padded import HOLE_PIXELS, Padded, pack
 from gssm_cube.ingest.scratch import OVERPASSES
+from gssm_cube.interpolate import upsample_window
 from gssm_cube.stores import array_of, open_group, write_region
 from gssm_cube.variables import PREDICTORS, names_of
 

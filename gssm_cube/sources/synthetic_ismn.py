@@ -185,10 +185,8 @@ def observe(
     ----------
     world, station
         The truth of the station's pixel is the daily mean, set at noon.
-    depth : float
-        m; sensors below 0.06 m follow a smoothed and delayed truth.
-    bias : float
-        m3 m-3, constant.
+    depth, bias : float
+        m and m3 m-3; below 0.06 m a sensor follows a smoothed and delayed truth.
     rng : Generator
         Of the sensor's noise.
 
