@@ -244,3 +244,7 @@ def demo(
 def _say(line: str) -> None:
     """Print a line above the bars."""
     console.print(line, highlight=False)
+
+
+if __name__ == "__main__":
+    app()

@@ -37,7 +37,7 @@ soilgrids = "raw/soilgrids"
 merit_hydro = "raw/merit_hydro"
 wtd = "raw/wtd"
 bedrock = "raw/bedrock"
-ismn = "raw/ismn"
+ismn = "raw/ismn/Data_separate_files_header_20180301_20210228_synthetic.zip"
 
 [training]
 preset = "default"

@@ -1,0 +1,129 @@
+"""The demo from raw files to report, judged against its truth; killed and resumed."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from gssm_cube import open_product
+from gssm_cube.blocks import marker_folder
+from gssm_cube.stores import array_of, open_group
+
+pytestmark = [pytest.mark.demo, pytest.mark.timeout(1800)]
+
+COMMAND = [sys.executable, "-m", "gssm_cube.cli", "demo"]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """The demo's folder after one uninterrupted run."""
+    folder = tmp_path_factory.mktemp("calm") / "demo"
+    subprocess.run([*COMMAND, str(folder)], check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scores(demo):
+    return json.loads((demo / "scores.json").read_text())
+
+
+def test_the_demo_leaves_what_it_promises(demo):
+    names = ("raw", "features.zarr", "samples.parquet", "forest", "ssm.zarr", "truth.zarr")
+    for name in (*names, "scores.json", "report.html", "figures/density.png"):
+        assert (demo / name).exists(), name
+
+
+def test_new_stations_are_predicted_far_better_than_by_the_mean(scores):
+    new = scores["new_stations"]
+    assert new["rmse"] < 0.6 * new["baseline"]["mean_of_training"]["rmse"]
+    assert scores["random_rows"]["label"] == "comparison only"
+
+
+def test_the_product_follows_the_truth_at_every_land_pixel_and_day(demo, scores):
+    truth = xr.open_zarr(demo / "truth.zarr", chunks=None, consolidated=False)["ssm"].values
+    ssm = open_product(demo / "ssm.zarr")["ssm"].values
+    np.testing.assert_array_equal(np.isfinite(ssm), np.isfinite(truth))
+    land = np.isfinite(truth)
+    r = np.corrcoef(ssm[land], truth[land])[0, 1]
+    assert r > 0.8
+    assert scores["truth"]["r"] == pytest.approx(r, abs=1e-9)
+    assert scores["truth"]["n"] == land.sum()
+
+
+def test_a_place_gives_a_named_dated_series_with_units(demo):
+    plain = xr.open_zarr(demo / "ssm.zarr", chunks=None, consolidated=False)
+    for dataset in (
+        plain,
+        open_product(demo / "ssm.zarr"),
+        open_product(demo / "ssm.zarr", chunks={}),
+    ):
+        series = dataset["ssm"].sel(lat=42.8, lon=-31.1, method="nearest")
+        assert (series.name, series.attrs["units"]) == ("ssm", "m3 m-3")
+        assert str(series.time.values[0])[:10] == "2018-03-01"
+        assert series.notnull().all()
+
+
+def test_a_second_run_does_nothing(demo):
+    before = _contents(demo / "ssm.zarr")
+    done = subprocess.run([*COMMAND, str(demo)], check=True, capture_output=True, text=True).stdout
+    for line in ("predict: 0 blocks done, 12 skipped", "harmonise: 0 tasks done"):
+        assert line in done
+    assert _contents(demo / "ssm.zarr") == before
+
+
+def test_a_demo_killed_while_predicting_resumes_to_the_same_bytes(demo, tmp_path):
+    folder = tmp_path / "demo"
+    shutil.copytree(demo, folder, ignore=shutil.ignore_patterns("ssm.zarr*", "truth.zarr"))
+    shutil.copytree(demo / "truth.zarr", folder / "truth.zarr")
+    markers = marker_folder(folder / "ssm.zarr", "predict")
+    process = subprocess.Popen([*COMMAND, str(folder)], start_new_session=True)
+    while len(list(markers.glob("*.json"))) < 3:
+        # Returns at once if the demo ends, which it must not.
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    done_before = len(list(markers.glob("*.json")))
+    assert done_before < 12
+    product = folder / "ssm.zarr"
+    # A block that is not written reads as missing, not as 0.
+    rest = [path for path in _unmarked(markers) if not (product / path).exists()]
+    assert rest
+    ssm = array_of(open_group(product), "ssm")
+    assert any((ssm[_region(path, ssm.shards)] == -32768).all() for path in rest)
+    subprocess.run([*COMMAND, str(folder)], check=True)
+    assert _contents(product) == _contents(demo / "ssm.zarr")
+    assert not list(product.rglob("*.partial"))
+
+
+def _contents(store: Path) -> dict[str, bytes]:
+    """All objects of a store."""
+    return {
+        str(path.relative_to(store)): path.read_bytes()
+        for path in sorted(store.rglob("*"))
+        if path.is_file()
+    }
+
+
+def _unmarked(markers: Path) -> list[str]:
+    """Shards of the blocks without a marker, in the demo's 2 x 2 tiles and 3 windows."""
+    tiles = {"r058c185": (0, 0), "r058c186": (0, 1), "r059c185": (1, 0), "r059c186": (1, 1)}
+    return [
+        f"ssm/c/{window}/{row}/{col}"
+        for tile, (row, col) in tiles.items()
+        for window in range(3)
+        if not (markers / f"{tile}_w{window:02d}.json").exists()
+    ]
+
+
+def _region(path: str, shards: tuple[int, ...]) -> tuple[slice, ...]:
+    """Region of a shard's object."""
+    places = [int(part) for part in path.split("/")[2:]]
+    return tuple(slice(k * n, (k + 1) * n) for k, n in zip(places, shards, strict=True))
