@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
@@ -117,11 +118,20 @@ def stations(
     minimum_hours: Annotated[int | None, typer.Option(help="Hours that a day needs.")] = None,
 ) -> None:
     """Read the stations of a run, or of an ISMN archive by itself."""
+    from gssm_cube.settings import read_settings
+    from gssm_cube.stations import (
+        MINIMUM_HOURS,
+        read_station_counts,
+        read_stations,
+        summarise,
+        write_stations,
+    )
+
     if source.suffix == ".toml":
         _stage("stations", source)
+        counts = read_station_counts(read_settings(source).table("stations.parquet"))
+        console.print(summarise(counts), highlight=False, soft_wrap=True)
         return
-    from gssm_cube.stations import MINIMUM_HOURS, read_stations, summarise, write_stations
-
     with _told(), _bars() as progress:
         table, counts = read_stations(
             source,
@@ -130,7 +140,7 @@ def stations(
         )
         if out is not None:
             write_stations(table, counts, out)
-    console.print(summarise(counts), highlight=False)
+    console.print(summarise(counts), highlight=False, soft_wrap=True)
     names = table["station"].nunique()
     console.print(f"{len(table)} station days of {names} stations" + (f" in {out}" if out else ""))
 
@@ -177,18 +187,20 @@ def evaluate(
 
 def _score_table(scores: dict[str, Any]) -> Table:
     """Return the scores as a table; random rows stand last and say what they are."""
-    table = Table("judged on", "n", "RMSE", "ubRMSE", "bias", "r", "stations: r", "ubRMSE")
+    table = Table(box=box.SIMPLE, title="m3 m-3; the last column is the median over stations")
+    table.add_column("judged on", no_wrap=True)
+    for name in ("n", "RMSE", "ubRMSE", "bias", "r", "station r"):
+        table.add_column(name, justify="right", no_wrap=True)
     for name in ("new_stations", "new_years", "test", "truth", "random_rows"):
         score = scores.get(name)
         if score is None:
             continue
-        title = name.replace("_", " ") + (" (comparison only)" if name == "random_rows" else "")
+        title = name.replace("_", " ") + (" (comparison)" if name == "random_rows" else "")
         if "skipped" in score:
             table.add_row(title, score["skipped"])
             continue
-        medians = score.get("stations", {})
         values = [score.get(k) for k in ("rmse", "ubrmse", "bias", "r")]
-        values += [medians.get(k) for k in ("r", "ubrmse")]
+        values.append(score.get("stations", {}).get("r"))
         texts = ("" if value is None else f"{value:.3f}" for value in values)
         table.add_row(title, f"{score['n']:,}", *texts)
     return table
@@ -213,6 +225,7 @@ def run(run_file: RunFile) -> None:
 
     with _told(), _bars() as progress:
         settings = read_settings(run_file)
+        pipeline.check(settings)
         for stage in pipeline.STAGES.values():
             console.print(stage(settings, progress=progress), highlight=False)
 

@@ -19,10 +19,11 @@ from gssm_cube.clusters import Profile, open_client
 from gssm_cube.evaluate import evaluate as evaluate_samples
 from gssm_cube.evaluate import read_samples
 from gssm_cube.forest import Preset, compile_forest, find_preset, load_forest, train_forest
+from gssm_cube.ingest import inputs
 from gssm_cube.report import write_report
-from gssm_cube.samples import sample_cube
+from gssm_cube.samples import place_stations, sample_cube
 from gssm_cube.settings import Settings
-from gssm_cube.stations import read_station_table, read_stations, summarise, write_stations
+from gssm_cube.stations import read_station_table, read_stations, write_stations
 from gssm_cube.variables import PREDICTORS
 
 logger = logging.getLogger(__name__)
@@ -31,13 +32,24 @@ SOURCES = ("era5_land", "mod11a1", "mod13a2", "soilgrids", "merit_hydro", "wtd",
 
 
 def run(settings: Settings, *, progress: Progress = silent) -> list[str]:
-    """Run all stages; return a line for each."""
+    """Check all inputs, then run all stages; return a line for each."""
+    check(settings)
     return [stage(settings, progress=progress) for stage in STAGES.values()]
+
+
+def check(settings: Settings) -> None:
+    """Raise what would fail later: missing files and days, wrong units and grids.
+
+    Reads names and headers only.
+    """
+    inputs.find_inputs(_folders(settings), settings.layout)
+    _file_facts(settings.sources.ismn)
+    find_preset(settings.training.preset)
 
 
 def harmonise(settings: Settings, *, progress: Progress = silent) -> str:
     """Build the feature cube from provider files."""
-    folders = {name: getattr(settings.sources, name) for name in SOURCES}
+    folders = _folders(settings)
     with _client(settings, "ingest") as client:
         steps = ingest.harmonise(
             settings.cube, settings.layout, folders, client=client, progress=progress
@@ -58,8 +70,8 @@ def stations(settings: Settings, *, progress: Progress = silent) -> str:
             minimum_hours=rules.minimum_hours,
             progress=lambda done, total: progress("stations", done, total),
         )
+        place_stations(table, settings.layout)
         write_stations(table, counts, target)
-        logger.info("%s", summarise(counts))
         return f"{len(table)} station days of {table['station'].nunique()} stations"
 
     return _once(settings, "stations", key, [target], work)
@@ -159,9 +171,23 @@ def report(settings: Settings, *, progress: Progress = silent) -> str:
         _check_there(settings.table(name), stage)
     _check_there(settings.product / "zarr.json", "predict")
     progress("report", 0, 1)
+    page = settings.table("report.html")
+    key = digest(
+        settings.title,
+        settings.table("scores.json").read_text(),
+        blocks.stage_digest(settings.product, predict.STAGE, _product_units(settings)),
+        __version__,
+    )
+    line = _once(settings, "report", key, [page], lambda: _write_page(settings, page))
+    progress("report", 1, 1)
+    return line
+
+
+def _write_page(settings: Settings, page: Path) -> str:
+    """Write the page from the run's tables and stores; return its path."""
     importance = pd.read_csv(settings.table("importance.csv"), index_col=0)["importance"]
-    page = write_report(
-        settings.table("report.html"),
+    write_report(
+        page,
         title=settings.title,
         scores=json.loads(settings.table("scores.json").read_text()),
         predictions=pd.read_parquet(settings.table("predictions.parquet")),
@@ -171,13 +197,13 @@ def report(settings: Settings, *, progress: Progress = silent) -> str:
         cube=cube.open_cube(settings.cube),
         facts=_facts(settings),
     )
-    progress("report", 1, 1)
-    return f"report: {page}"
+    return str(page)
 
 
+# Stations first: what is wrong with them shows in minutes, the cube takes hours.
 STAGES: dict[str, Callable[..., str]] = {
-    "harmonise": harmonise,
     "stations": stations,
+    "harmonise": harmonise,
     "samples": samples,
     "train": train,
     "evaluate": evaluate,
@@ -187,6 +213,11 @@ STAGES: dict[str, Callable[..., str]] = {
 
 
 # ---- what stages share ------------------------------------------------------------------------
+
+
+def _folders(settings: Settings) -> dict[str, Path]:
+    """Folders of the gridded sources."""
+    return {name: getattr(settings.sources, name) for name in SOURCES}
 
 
 def _client(settings: Settings, profile: Profile) -> Any:
@@ -297,15 +328,20 @@ def _station_list(settings: Settings) -> pd.DataFrame:
     )
 
 
+def _product_units(settings: Settings) -> list[str]:
+    """Labels of the blocks that are predicted."""
+    folder = blocks.marker_folder(settings.product, predict.STAGE)
+    return [path.stem for path in folder.glob("*.json")]
+
+
 def _facts(settings: Settings) -> dict[str, str]:
     """Facts of a run for the report."""
     layout, forest = settings.layout, load_forest(settings.forest, check=False)
     west, south, east, north = layout.bounds
-    blocks_done = len(list(blocks.marker_folder(settings.product, "predict").glob("*.json")))
     return {
         "Period": f"{layout.first_day} to {layout.last_day}, days are {settings.day}",
         "Area": f"{west:.2f} to {east:.2f} E, {south:.2f} to {north:.2f} N",
-        "Blocks": f"{blocks_done} of {layout.tile_size} x {layout.tile_size} pixels x 366 days",
+        "Blocks": f"{len(_product_units(settings))} of {layout.tile_size} x {layout.tile_size} pixels x 366 days",
         "Forest": f"{forest.preset}, {forest.trees} trees, {len(forest.features)} features",
         "Trained on": f"{forest.card['rows']} station days of {forest.card['stations']} stations",
         "Forest digest": forest.digest[:16],

@@ -12,6 +12,7 @@ from gssm_cube.blocks import digest
 from gssm_cube.grid import Layout
 from gssm_cube.harmonise import vegetation
 from gssm_cube.sources import bedrock, era5_land, groundwater, merit_hydro, modis, soilgrids
+from gssm_cube.sources.raster import check_geotiff
 
 LEAD_DAYS = 365  # meteorology before the first day: 34-day index, later the memory's spin-up
 # Vegetation before and after, days: the smoother's half window; own dates lag starts by up to 15.
@@ -84,7 +85,27 @@ def find_inputs(folders: Mapping[str, Path], layout: Layout) -> Inputs:
     starts = vegetation_starts(layout).astype(object)
     missing = [day for day in starts if day not in inputs.vegetation]
     check_complete("MOD13A2", folders["mod13a2"], missing)
+    check_grids(inputs, layout)
     return inputs
+
+
+def check_grids(inputs: Inputs, layout: Layout) -> None:
+    """Raise unless the first file of each source is on its grid and reaches the layout.
+
+    Every file is checked again when it is read.
+    """
+    era5_land.check_cells(inputs.era5_land[0], layout)
+    for files in (inputs.lst, inputs.vegetation):
+        for path in next(iter(files.values())).values():
+            modis.check_grid(path)
+    for path in (*inputs.soilgrids.values(), inputs.bedrock):
+        check_geotiff(path, layout.bounds)
+    groundwater.check_files(inputs.wtd)
+    if not merit_hydro.reaches(inputs.merit_hydro, layout.bounds):
+        raise ValueError(
+            f"no MERIT Hydro tile of {sorted(inputs.merit_hydro)} reaches {layout.bounds}; give "
+            "the tiles of this region"
+        )
 
 
 def check_complete(source: str, folder: Path, missing: list[Any]) -> None:

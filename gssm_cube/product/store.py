@@ -130,6 +130,7 @@ def open_product(store: str | Path, *, chunks: Mapping[str, int] | None = None) 
     """
     check_product(store)
     dataset = xr.open_zarr(str(store), chunks=None, consolidated=False)
+    dataset = dataset.set_coords("depth_bounds")
     if chunks is None:
         return dataset
     inner = dict(zip(DIMS, (WINDOW_DAYS, CHUNK_PIXELS, CHUNK_PIXELS), strict=True))

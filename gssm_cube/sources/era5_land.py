@@ -64,6 +64,13 @@ def _open(path: Path) -> xr.Dataset:
     return dataset.rename({old: new for old, new in NAMES.items() if old in dataset.dims})
 
 
+def check_cells(file: HourlyFile, layout: Layout) -> None:
+    """Raise unless a file holds the layout's cells; reads its header only."""
+    with _open(file.path) as dataset:
+        _places(dataset["lat"].values, layout.cell_lat, file.path, "latitude")
+        _places(dataset["lon"].values, layout.cell_lon, file.path, "longitude")
+
+
 def missing_days(files: list[HourlyFile], first: np.datetime64, last: np.datetime64) -> np.ndarray:
     """Return the days between two, both included, that no file reaches."""
     days = np.arange(first, last + 1)

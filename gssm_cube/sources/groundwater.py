@@ -27,18 +27,24 @@ def find_files(folder: Path) -> list[Path]:
     return files
 
 
+def check_files(files: list[Path]) -> None:
+    """Raise unless every file has the variable; reads headers only."""
+    for path in files:
+        with xr.open_dataset(path, engine="netcdf4", chunks=None) as dataset:
+            if VARIABLE not in dataset:
+                raise ValueError(f"{path} has {list(dataset.data_vars)}, expected {VARIABLE}")
+
+
 def read_depth(files: list[Path], bounds: Bounds) -> Raster:
     """Read the depth below the surface, m, positive, from the first file that reaches ``bounds``.
 
     Raises
     ------
     ValueError
-        If no file reaches the bounds, or the variable is not there.
+        If no file reaches the bounds.
     """
     for path in files:
         with xr.open_dataset(path, engine="netcdf4", chunks=None) as dataset:
-            if VARIABLE not in dataset:
-                raise ValueError(f"{path} has {list(dataset.data_vars)}, expected {VARIABLE}")
             layer = dataset[VARIABLE].squeeze(drop=True).sortby("lat", ascending=False)
             part = _within(layer, bounds)
             if part.size:

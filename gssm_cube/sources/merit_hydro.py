@@ -45,6 +45,11 @@ def find_files(folder: Path) -> dict[str, dict[str, Path]]:
     return found
 
 
+def reaches(files: dict[str, dict[str, Path]], bounds: Bounds) -> bool:
+    """Whether any tile touches bounds."""
+    return any(tile_name(south, west) in files for south, west in _tiles(bounds))
+
+
 def read_layer(files: dict[str, dict[str, Path]], name: str, bounds: Bounds) -> Raster:
     """Read one layer over all cells that touch ``bounds``, across tiles; NaN over the ocean."""
     west, south, east, north = bounds

@@ -123,6 +123,12 @@ def _origin(source: rasterio.DatasetReader, path: Path) -> tuple[int, int]:
     return round(row), round(col)
 
 
+def check_grid(path: Path) -> None:
+    """Raise unless a file is on the MODIS 1 km sinusoidal grid; reads its header only."""
+    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"), rasterio.open(path) as source:
+        _origin(source, path)
+
+
 def usable_lst(numbers: NDArray[np.uint16], quality: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return where MOD11A1 is kept.
 

@@ -36,12 +36,8 @@ def read_geotiff(path: Path, bounds: Bounds) -> Raster:
     if not isinstance(layer, xr.DataArray):
         raise ValueError(f"{path} holds several rasters, expected one band")
     with layer:
-        check_geographic(layer, path)
+        rows, cols = _region(layer, path, bounds)
         transform = layer.rio.transform()
-        rows = _cells(transform.f, transform.e, bounds[3], bounds[1], layer.sizes["y"])
-        cols = _cells(transform.c, transform.a, bounds[0], bounds[2], layer.sizes["x"])
-        if not rows or not cols:
-            raise ValueError(f"{path} does not reach {bounds}: give the file of this region")
         part = layer.isel(band=0, y=_slice(rows), x=_slice(cols)).values
         values = part.astype("float32")
         if layer.rio.nodata is not None:
@@ -49,6 +45,15 @@ def read_geotiff(path: Path, bounds: Bounds) -> Raster:
     return Raster(
         values, _edges(transform.f, transform.e, rows), _edges(transform.c, transform.a, cols)
     )
+
+
+def check_geotiff(path: Path, bounds: Bounds) -> None:
+    """Raise unless a file is north-up EPSG:4326 and reaches ``bounds``; reads its header only."""
+    layer = rioxarray.open_rasterio(path, cache=False)
+    if not isinstance(layer, xr.DataArray):
+        raise ValueError(f"{path} holds several rasters, expected one band")
+    with layer:
+        _region(layer, path, bounds)
 
 
 def check_geographic(layer: xr.DataArray, path: Path) -> None:
@@ -60,6 +65,17 @@ def check_geographic(layer: xr.DataArray, path: Path) -> None:
     transform = layer.rio.transform()
     if transform.b or transform.d or transform.e >= 0:
         raise ValueError(f"{path}: rows do not run from north to south; rewrite it north-up")
+
+
+def _region(layer: xr.DataArray, path: Path, bounds: Bounds) -> tuple[range, range]:
+    """Rows and columns within bounds; raise where there are none, or the grid is another."""
+    check_geographic(layer, path)
+    transform = layer.rio.transform()
+    rows = _cells(transform.f, transform.e, bounds[3], bounds[1], layer.sizes["y"])
+    cols = _cells(transform.c, transform.a, bounds[0], bounds[2], layer.sizes["x"])
+    if not rows or not cols:
+        raise ValueError(f"{path} does not reach {bounds}: give the file of this region")
+    return rows, cols
 
 
 def _cells(edge: float, step: float, first: float, last: float, size: int) -> range:
