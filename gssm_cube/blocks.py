@@ -219,7 +219,7 @@ def _attempt(work: Work, unit: str) -> dict[str, Any]:
     try:
         facts = work(unit)
     except Exception as error:  # the one place where everything is caught: it is reported by name
-        logger.exception("%s failed", unit)
+        logger.debug("%s failed", unit, exc_info=True)
         return {"unit": unit, "error": f"{type(error).__name__}: {error}", "seconds": 0.0}
     return {"unit": unit, "error": "", "seconds": time.perf_counter() - begin, **facts}
 

@@ -187,8 +187,8 @@ def evaluate(
 
 def _score_table(scores: dict[str, Any]) -> Table:
     """Return the scores as a table; random rows stand last and say what they are."""
-    table = Table(box=box.SIMPLE, title="m3 m-3; the last column is the median over stations")
-    table.add_column("judged on", no_wrap=True)
+    table = Table(box=box.SIMPLE, caption="RMSE, ubRMSE, bias in m3 m-3; station r is a median")
+    table.add_column("judged on")
     for name in ("n", "RMSE", "ubRMSE", "bias", "r", "station r"):
         table.add_column(name, justify="right", no_wrap=True)
     for name in ("new_stations", "new_years", "test", "truth", "random_rows"):
@@ -197,7 +197,7 @@ def _score_table(scores: dict[str, Any]) -> Table:
             continue
         title = name.replace("_", " ") + (" (comparison)" if name == "random_rows" else "")
         if "skipped" in score:
-            table.add_row(title, score["skipped"])
+            table.add_row(f"{title}: {score['skipped']}")
             continue
         values = [score.get(k) for k in ("rmse", "ubrmse", "bias", "r")]
         values.append(score.get("stations", {}).get("r"))

@@ -157,6 +157,7 @@ def _create_meteo(group: zarr.Group, layout: Layout) -> None:
 def _create_climatology(group: zarr.Group, layout: Layout) -> None:
     """Harmonics of LST at 1 km and of air temperature at 0.1 deg."""
     write_position(group, layout)
+    group.attrs["fitted_on"] = f"{layout.first_day}/{layout.last_day}"
     size, nan = layout.tile_size, float("nan")
     shape, chunks = (TERMS, *layout.shape), (TERMS, CHUNK_PIXELS, CHUNK_PIXELS)
     for name in ("lst_day", "lst_night"):

@@ -338,10 +338,11 @@ def _facts(settings: Settings) -> dict[str, str]:
     """Facts of a run for the report."""
     layout, forest = settings.layout, load_forest(settings.forest, check=False)
     west, south, east, north = layout.bounds
+    size = layout.tile_size
     return {
         "Period": f"{layout.first_day} to {layout.last_day}, days are {settings.day}",
         "Area": f"{west:.2f} to {east:.2f} E, {south:.2f} to {north:.2f} N",
-        "Blocks": f"{len(_product_units(settings))} of {layout.tile_size} x {layout.tile_size} pixels x 366 days",
+        "Blocks": f"{len(_product_units(settings))} of {size} x {size} pixels x 366 days",
         "Forest": f"{forest.preset}, {forest.trees} trees, {len(forest.features)} features",
         "Trained on": f"{forest.card['rows']} station days of {forest.card['stations']} stations",
         "Forest digest": forest.digest[:16],

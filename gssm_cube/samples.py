@@ -74,9 +74,9 @@ def place_stations(table: pd.DataFrame, layout: Layout) -> pd.DataFrame:
     ValueError
         If a station lies outside the cube, naming it, or no row is left.
     """
-    west, south, east, north = layout.bounds
-    inside = table["lat"].between(south, north) & table["lon"].between(west, east)
+    inside = _inside(table, layout)
     if not inside.all():
+        west, south, east, north = layout.bounds
         names = sorted(table.loc[~inside, "station"].unique())
         raise ValueError(
             f"{len(names)} stations lie outside the cube ({west:.2f}..{east:.2f} E, "
@@ -104,6 +104,15 @@ def place_stations(table: pd.DataFrame, layout: Layout) -> pd.DataFrame:
         _chunk_col=(col - layout.col) // CHUNK_PIXELS,
         _day=(day[in_time] - layout.time[0]).astype("int64"),
     )
+
+
+def _inside(table: pd.DataFrame, layout: Layout) -> pd.Series:
+    """Whether a row's pixel belongs to the box; a place on its south or east edge does not."""
+    known = table["lat"].between(-90, 90) & table["lon"].between(-180, 180)
+    row = layout.grid.row_of(table["lat"].where(known, 0.0)) - layout.row
+    col = layout.grid.col_of(table["lon"].where(known, 0.0)) - layout.col
+    rows, cols = layout.shape
+    return known & (row >= 0) & (row < rows) & (col >= 0) & (col < cols)
 
 
 def _sample_chunk(store: Path, layout: Layout, rows: pd.DataFrame) -> pd.DataFrame:

@@ -76,8 +76,7 @@ def find_inputs(folders: Mapping[str, Path], layout: Layout) -> Inputs:
         bedrock.find_files(folders["bedrock"]),
     )
     days = meteo_days(layout)
-    # One day more: the stamp 00 UTC after the last day holds its totals.
-    missing = list(era5_land.missing_days(inputs.era5_land, days[0], days[-1] + 1))
+    missing = list(era5_land.missing_days(inputs.era5_land, days[0], days[-1]))
     check_complete("ERA5-Land", folders["era5_land"], missing)
     wanted = layout.time.astype(object)
     missing = [day for day in wanted if day not in inputs.lst and not modis.in_outage(day)]

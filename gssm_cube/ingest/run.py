@@ -1,10 +1,10 @@
 """The ingest in order: what is to do, what was done before, and what each step needs."""
 
 import logging
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from distributed import Client
@@ -82,8 +82,8 @@ def harmonise(
                 rows.append(_run(step, client, progress))
         for step in final:
             rows.append(_run(step, client, progress))
-        shutil.rmtree(scratch_of(store), ignore_errors=True)
-        shutil.rmtree(f"{scratch_of(store)}.markers", ignore_errors=True)
+        scratch.remove_scratch(scratch_of(store))
+    logger.info("%s", describe_gaps(store))
     return pd.DataFrame(rows)
 
 
@@ -101,6 +101,27 @@ def _run(step: Step, client: Client | None, progress: Progress) -> dict[str, str
     return {"step": step.name, "units": len(units), "skipped": skipped}
 
 
+def describe_gaps(store: Path) -> str:
+    """Say what was filled and what is missing, from the markers."""
+    static, daily = (_markers(store, stage) for stage in ("static", "daily"))
+    land, filled, lacking = (sum(m[name] for m in static) for name in ("land", "filled", "lacking"))
+    names = ("valid", "day_filled", "night_filled", "missing")
+    valid, day, night, missing = (sum(m[name] for m in daily) for name in names)
+    pixel_days = max(valid + missing, 1)
+    return (
+        f"static: {land} land pixels, {filled} filled from nearby land, {lacking} lack a layer; "
+        f"LST: {day / pixel_days:.0%} of day and {night / pixel_days:.0%} of night values filled, "
+        f"{missing} of {pixel_days} pixel-days missing"
+    )
+
+
+def _markers(store: Path, stage: str) -> list[dict[str, Any]]:
+    """All markers of a stage."""
+    folder = blocks.marker_folder(store, stage)
+    found = (blocks.read_marker(store, stage, path.stem) for path in sorted(folder.glob("*.json")))
+    return [marker for marker in found if marker is not None]
+
+
 def check_land(store: Path) -> None:
     """Raise if the box has no land at all."""
     if not land_tiles(store):
@@ -109,10 +130,7 @@ def check_land(store: Path) -> None:
 
 def land_tiles(store: Path) -> list[str]:
     """Labels of the tiles with land, from the markers of the static step."""
-    folder = blocks.marker_folder(store, "static")
-    labels = sorted(path.stem for path in folder.glob("*.json"))
-    markers = ((label, blocks.read_marker(store, "static", label)) for label in labels)
-    return [label for label, marker in markers if marker and marker["land"]]
+    return [marker["unit"] for marker in _markers(store, "static") if marker["land"]]
 
 
 def _packings() -> list[str]:

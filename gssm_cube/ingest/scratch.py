@@ -5,6 +5,7 @@ cube has a window of days a chunk, as it is read. Writing days straight into the
 each shard 366 times. The scratch is deleted when the cube is complete.
 """
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -39,6 +40,7 @@ def create_scratch(store: Path, layout: Layout) -> None:
     """Create the empty scratch; one that is there is kept."""
     if (store / "zarr.json").exists():
         return
+    remove_scratch(store)
     rows, cols = layout.cells_shape
     days, starts = len(meteo_days(layout)), vegetation_starts(layout)
     size, zone = layout.tile_size, zone_size(layout)
@@ -53,6 +55,12 @@ def create_scratch(store: Path, layout: Layout) -> None:
         for name in VEGETATION:
             _array(root, name, (len(starts), *layout.shape), chunks, shards, "int16", FILL)
         root.attrs.update({"composites": [str(day) for day in starts]})
+
+
+def remove_scratch(store: Path) -> None:
+    """Delete a scratch: its markers first, for they must never outlive the values."""
+    shutil.rmtree(f"{store}.markers", ignore_errors=True)
+    shutil.rmtree(store, ignore_errors=True)
 
 
 def _array(

@@ -76,11 +76,26 @@ def static_layers(
 def soil_means(files: dict[str, Path], padded: Padded) -> dict[str, NDArray[Any]]:
     """Return soil predictors: derived at 250 m, where they belong together, then averaged."""
     rasters = {name: soilgrids.read_layer(files, name, padded.bounds) for name in soilgrids.LAYERS}
+    check_same_cells(rasters)
     edges = rasters["clay"].lat_edges, rasters["clay"].lon_edges
     fine = {name: soil.texture(rasters[name].values) for name in ("clay", "sand", "silt")}
     fine["omc"] = soil.organic_matter(rasters["soc"].values)
     fine["porosity"] = soil.porosity(rasters["bdod"].values, fine["omc"] / 100)
     return {name: padded.mean(Raster(values, *edges))[0] for name, values in fine.items()}
+
+
+def check_same_cells(rasters: dict[str, Raster]) -> None:
+    """Raise unless all rasters have the same cells."""
+    first, *others = rasters
+    for name in others:
+        pairs = [
+            (getattr(rasters[name], axis), getattr(rasters[first], axis))
+            for axis in ("lat_edges", "lon_edges")
+        ]
+        if not all(a.shape == b.shape and np.allclose(a, b, 0, 1e-6) for a, b in pairs):
+            raise ValueError(
+                f"SoilGrids {name} and {first} lie on different grids; cut all layers alike"
+            )
 
 
 def terrain_means(

@@ -19,7 +19,7 @@ NAMES = {"valid_time": "time", "latitude": "lat", "longitude": "lon"}
 
 @dataclass(frozen=True)
 class HourlyFile:
-    """One file and the hours that it holds."""
+    """One file and the hours that it holds, without a gap from first to last."""
 
     path: Path
     first: np.datetime64
@@ -43,8 +43,8 @@ def find_files(folder: Path) -> list[HourlyFile]:
     for path in paths:
         with _open(path) as dataset:
             check_variables(dataset, path)
-            hours = dataset["time"].values
-            files.append(HourlyFile(path, hours.min(), hours.max()))
+            hours = check_hours(dataset["time"].values, path)
+            files.append(HourlyFile(path, hours[0], hours[-1]))
     return sorted(files, key=lambda file: file.first)
 
 
@@ -56,6 +56,18 @@ def check_variables(dataset: xr.Dataset, path: Path) -> None:
         found = dataset[name].attrs.get("units", "missing")
         if found not in expected:
             raise ValueError(f"{path}: units of {name} are {found!r}, expected {expected[0]!r}")
+
+
+def check_hours(stamps: np.ndarray, path: Path) -> np.ndarray:
+    """Return a file's stamps; raise unless hour follows hour (one that is there twice may stay)."""
+    steps = np.diff(stamps)
+    wrong = np.flatnonzero((steps != np.timedelta64(1, "h")) & (steps != np.timedelta64(0, "h")))
+    if wrong.size:
+        before, after = stamps[wrong[0] : wrong[0] + 2].astype("M8[m]")
+        raise ValueError(
+            f"{path} is not hourly: {after} follows {before}; order all 24 hours of the day"
+        )
+    return stamps
 
 
 def _open(path: Path) -> xr.Dataset:
@@ -72,12 +84,12 @@ def check_cells(file: HourlyFile, layout: Layout) -> None:
 
 
 def missing_days(files: list[HourlyFile], first: np.datetime64, last: np.datetime64) -> np.ndarray:
-    """Return the days between two, both included, that no file reaches."""
-    days = np.arange(first, last + 1)
-    reached = np.zeros(days.size, dtype=bool)
+    """Return the days with missing hours, from 00 UTC of ``first`` to 00 UTC after ``last``."""
+    hours = np.arange(first.astype("M8[h]"), (last + 1).astype("M8[h]") + 1)
+    held = np.zeros(hours.size, dtype=bool)
     for file in files:
-        reached |= (days >= file.first.astype("M8[D]")) & (days <= file.last.astype("M8[D]"))
-    return days[~reached]
+        held |= (hours >= file.first) & (hours <= file.last)
+    return np.unique(hours[~held].astype("M8[D]"))
 
 
 def read_hours(

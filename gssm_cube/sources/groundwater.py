@@ -36,35 +36,51 @@ def check_files(files: list[Path]) -> None:
 
 
 def read_depth(files: list[Path], bounds: Bounds) -> Raster:
-    """Read the depth below the surface, m, positive, from the first file that reaches ``bounds``.
+    """Read the depth below the surface, m, positive, from all files that reach ``bounds``.
+
+    Boxes of continents overlap and each holds its own continent: where the first is empty, the
+    next one counts.
 
     Raises
     ------
     ValueError
         If no file reaches the bounds.
     """
-    for path in files:
-        with xr.open_dataset(path, engine="netcdf4", chunks=None) as dataset:
-            layer = dataset[VARIABLE].squeeze(drop=True).sortby("lat", ascending=False)
-            part = _within(layer, bounds)
-            if part.size:
-                return _raster(part)
-    raise ValueError(f"no water table file reaches {bounds}; there are {[p.name for p in files]}")
+    parts = [part for part in (_read_part(path, bounds) for path in files) if part.values.size]
+    if not parts:
+        names = [path.name for path in files]
+        raise ValueError(f"no water table file reaches {bounds}; there are {names}")
+    return parts[0] if len(parts) == 1 else _mosaic(parts)
 
 
-def _within(layer: xr.DataArray, bounds: Bounds) -> xr.DataArray:
-    """Return the cells whose centres lie within bounds, and one more on each side."""
+def _read_part(path: Path, bounds: Bounds) -> Raster:
+    """Read the cells whose centres lie within bounds, and one more on each side."""
     west, south, east, north = bounds
-    step = abs(float(layer.lat[1] - layer.lat[0]))
-    return layer.sel(
-        lat=slice(north + step, south - step), lon=slice(west - step, east + step)
-    ).load()
+    with xr.open_dataset(path, engine="netcdf4", chunks=None) as dataset:
+        layer = dataset[VARIABLE].squeeze(drop=True).sortby("lat", ascending=False)
+        step = abs(float(layer.lat[1] - layer.lat[0]))
+        rows, cols = slice(north + step, south - step), slice(west - step, east + step)
+        part = layer.sel(lat=rows, lon=cols).transpose("lat", "lon").load()
+    lat, lon = part.lat.values.astype("float64"), part.lon.values.astype("float64")
+    lat_edges = np.append(lat + step / 2, lat[-1:] - step / 2)
+    lon_edges = np.append(lon - step / 2, lon[-1:] + step / 2)
+    return Raster(-part.values.astype("float32"), lat_edges, lon_edges)
 
 
-def _raster(part: xr.DataArray) -> Raster:
-    """Return a raster of depths, positive downwards."""
-    step = abs(float(part.lat[1] - part.lat[0]))
-    lat_edges = np.append(part.lat.values + step / 2, part.lat.values[-1] - step / 2)
-    lon_edges = np.append(part.lon.values - step / 2, part.lon.values[-1] + step / 2)
-    values = -part.transpose("lat", "lon").values.astype("float32")
-    return Raster(values, lat_edges, lon_edges)
+def _mosaic(parts: list[Raster]) -> Raster:
+    """Lay parts of one grid over each other, the first on top."""
+    north, west = parts[0].lat_edges[0], parts[0].lon_edges[0]
+    step = north - parts[0].lat_edges[1]
+    rows = [round((north - part.lat_edges[0]) / step) for part in parts]
+    cols = [round((part.lon_edges[0] - west) / step) for part in parts]
+    top, left = min(rows), min(cols)
+    sizes = [part.values.shape for part in parts]
+    bottom = max(row + size[0] for row, size in zip(rows, sizes, strict=True))
+    right = max(col + size[1] for col, size in zip(cols, sizes, strict=True))
+    values = np.full((bottom - top, right - left), np.nan, dtype="float32")
+    for part, row, col in zip(parts, rows, cols, strict=True):
+        height, width = part.values.shape
+        under = values[row - top : row - top + height, col - left : col - left + width]
+        np.copyto(under, part.values, where=np.isnan(under))
+    lat_edges = north - step * np.arange(top, bottom + 1)
+    return Raster(values, lat_edges, west + step * np.arange(left, right + 1))

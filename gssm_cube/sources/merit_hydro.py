@@ -14,12 +14,14 @@ from gssm_cube.sources.raster import Bounds, Raster, read_geotiff
 
 LAYERS = ("elv", "upa", "dir")  # m, km2, D8 code
 CELLS_PER_DEGREE = 1200
+HALF = 0.5 / CELLS_PER_DEGREE  # deg
 OCEAN = 247
 TILE_DEGREES = 5
 
 
 def tile_name(south: int, west: int) -> str:
-    """Name of the tile with this south-west corner, such as ``n40w035``."""
+    """Name of the tile with this south-west corner, such as ``n40w035``; 180 E is 180 W."""
+    west = (west + 180) % 360 - 180
     ns, ew = "s" if south < 0 else "n", "w" if west < 0 else "e"
     return f"{ns}{abs(south):02d}{ew}{abs(west):03d}"
 
@@ -47,52 +49,51 @@ def find_files(folder: Path) -> dict[str, dict[str, Path]]:
 
 def reaches(files: dict[str, dict[str, Path]], bounds: Bounds) -> bool:
     """Whether any tile touches bounds."""
-    return any(tile_name(south, west) in files for south, west in _tiles(bounds))
+    return any(tile_name(south, west) in files for south, west in _tiles(*_cells(bounds)))
 
 
 def read_layer(files: dict[str, dict[str, Path]], name: str, bounds: Bounds) -> Raster:
     """Read one layer over all cells that touch ``bounds``, across tiles; NaN over the ocean."""
-    west, south, east, north = bounds
-    half = 0.5 / CELLS_PER_DEGREE
-    # Cells counted from (180 W, 90 N) of MERIT's own shifted grid; a 1e-6 of a cell is rounding.
-    top, bottom = (_cell(90 - half - lat) for lat in (north, south))
-    left, right = (_cell(lon + 180 + half) for lon in (west, east))
-    rows, cols = np.arange(top, bottom + 1), np.arange(left, right + 1)
-    values = np.full((rows.size, cols.size), np.nan, dtype="float32")
-    lat_edges = 90 - half - np.arange(top, bottom + 2) / CELLS_PER_DEGREE
-    lon_edges = np.arange(left, right + 2) / CELLS_PER_DEGREE - 180 - half
-    for tile_south, tile_west in _tiles(bounds):
+    rows, cols = _cells(bounds)
+    values = np.full((len(rows), len(cols)), np.nan, dtype="float32")
+    lat_edges = 90 - HALF - np.arange(rows.start, rows.stop + 1) / CELLS_PER_DEGREE
+    lon_edges = np.arange(cols.start, cols.stop + 1) / CELLS_PER_DEGREE - 180 - HALF
+    for tile_south, tile_west in _tiles(rows, cols):
         paths = files.get(tile_name(tile_south, tile_west))
         if paths is None:
             continue
-        part = read_geotiff(paths[name], (lon_edges[0], lat_edges[-1], lon_edges[-1], lat_edges[0]))
+        # Half a cell of the easternmost pixel lies beyond 180 E, in the first tile of the west.
+        turn = 360 if tile_west >= 180 else 0
+        wanted = (lon_edges[0] - turn, lat_edges[-1], lon_edges[-1] - turn, lat_edges[0])
+        part = read_geotiff(paths[name], wanted)
         row = round((lat_edges[0] - part.lat_edges[0]) * CELLS_PER_DEGREE)
-        col = round((part.lon_edges[0] - lon_edges[0]) * CELLS_PER_DEGREE)
+        col = round((part.lon_edges[0] + turn - lon_edges[0]) * CELLS_PER_DEGREE)
         n_rows, n_cols = part.values.shape
         values[row : row + n_rows, col : col + n_cols] = part.values
     return Raster(values, lat_edges, lon_edges)
 
 
+def _cells(bounds: Bounds) -> tuple[range, range]:
+    """Rows and columns that touch bounds, from (180 W, 90 N) of MERIT's own shifted grid."""
+    west, south, east, north = bounds
+    top, bottom = (_cell(90 - HALF - lat) for lat in (north, south))
+    left, right = (_cell(lon + 180 + HALF) for lon in (west, east))
+    return range(top, bottom + 1), range(left, right + 1)
+
+
 def _cell(degrees: float) -> int:
-    """Count whole cells in a distance from the corner."""
+    """Count whole cells in a distance from the corner; a 1e-6 of a cell is rounding."""
     return int(np.floor(degrees * CELLS_PER_DEGREE + 1e-6))
 
 
-def _tiles(bounds: Bounds) -> list[tuple[int, int]]:
-    """South-west corners of the tiles that touch bounds, a cell of margin included."""
-    west, south, east, north = bounds
-    margin, step = 1 / CELLS_PER_DEGREE, TILE_DEGREES
-    souths = range(
-        int(np.floor((south - margin) / step)) * step,
-        int(np.ceil((north + margin) / step)) * step,
-        step,
-    )
-    wests = range(
-        int(np.floor((west - margin) / step)) * step,
-        int(np.ceil((east + margin) / step)) * step,
-        step,
-    )
-    return [(tile_south, tile_west) for tile_south in souths for tile_west in wests]
+def _tiles(rows: range, cols: range) -> list[tuple[int, int]]:
+    """South-west corners of the tiles that hold rows and columns; 180 E is one of them."""
+    size = TILE_DEGREES * CELLS_PER_DEGREE
+    return [
+        (90 - TILE_DEGREES * (row + 1), TILE_DEGREES * col - 180)
+        for row in range(rows.start // size, (rows.stop - 1) // size + 1)
+        for col in range(cols.start // size, (cols.stop - 1) // size + 1)
+    ]
 
 
 def land_share(files: dict[str, dict[str, Path]], bounds: Bounds, samples: int = 48) -> float:
@@ -101,7 +102,7 @@ def land_share(files: dict[str, dict[str, Path]], bounds: Bounds, samples: int =
     lats = north - (np.arange(samples) + 0.5) * (north - south) / samples
     lons = west + (np.arange(samples) + 0.5) * (east - west) / samples
     land = 0
-    for tile_south, tile_west in _tiles(bounds):
+    for tile_south, tile_west in _tiles(*_cells(bounds)):
         paths = files.get(tile_name(tile_south, tile_west))
         inside_lat = lats[(lats >= tile_south) & (lats < tile_south + TILE_DEGREES)]
         inside_lon = lons[(lons >= tile_west) & (lons < tile_west + TILE_DEGREES)]

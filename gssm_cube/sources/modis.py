@@ -64,6 +64,8 @@ def find_files(folder: Path, product: str, layers: tuple[str, ...]) -> Files:
     ------
     FileNotFoundError
         If there is none, or a day lacks a layer.
+    ValueError
+        If a layer of a day is there twice.
     """
     pattern = re.compile(rf"{product}\.061_(?P<layer>\w+)_doy(?P<year>\d{{4}})(?P<day>\d{{3}})_")
     found: Files = {}
@@ -71,7 +73,11 @@ def find_files(folder: Path, product: str, layers: tuple[str, ...]) -> Files:
         match = pattern.match(path.name)
         if match and match["layer"] in layers:
             day = date(int(match["year"]), 1, 1) + timedelta(days=int(match["day"]) - 1)
-            found.setdefault(day, {})[match["layer"]] = path
+            other = found.setdefault(day, {}).setdefault(match["layer"], path)
+            if other != path:
+                raise ValueError(
+                    f"{product} of {day} is there twice: {other} and {path}; leave one area"
+                )
     if not found:
         raise FileNotFoundError(f"no {product}.061 GeoTIFF (such as AppEEARS delivers) in {folder}")
     for day, files in sorted(found.items()):
@@ -143,7 +149,8 @@ def read_lst(files: dict[str, Path], overpass: str, rows: range, cols: range) ->
     """Read the ``"Day"`` or ``"Night"`` overpass: digital numbers of 0.02 K, 0 where not usable."""
     lst = read_cutout(files[f"LST_{overpass}_1km"], rows, cols)
     quality = read_cutout(files[f"QC_{overpass}"], rows, cols)
-    if lst.values.shape != quality.values.shape:
+    places = [(part.row, part.col, part.values.shape) for part in (lst, quality)]
+    if places[0] != places[1]:
         raise ValueError(f"{files[f'QC_{overpass}']} covers another area than its LST")
     usable = usable_lst(lst.values, quality.values)
     return Cutout(np.where(usable, lst.values, 0).astype("uint16"), lst.row, lst.col)
