@@ -21,7 +21,7 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import pandas as pd
-from distributed import Client, as_completed, futures_of
+from distributed import Client, as_completed, futures_of  # others take Client from here
 
 from gssm_cube.grid import Block, Layout, Tile
 
@@ -68,11 +68,11 @@ def marker_folder(store: str | Path, stage: str) -> Path:
 
 
 def read_marker(store: str | Path, stage: str, unit: str) -> dict[str, Any] | None:
-    """Return what a unit's marker says, or None where there is none."""
+    """Return what a unit's marker says, or None where there is none that can be read."""
     path = marker_folder(store, stage) / f"{unit}.json"
     try:
         return json.loads(path.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, json.JSONDecodeError):  # a power cut may leave an empty file
         return None
 
 
@@ -116,11 +116,22 @@ def stage_digest(store: str | Path, stage: str, units: Iterable[str]) -> str:
 
 
 def remove_partial_files(store: str | Path) -> int:
-    """Delete what a killed writer left behind; only under the store's lock."""
+    """Delete what a killed writer left behind, and damaged objects; only under the lock."""
     leftovers = [*Path(store).rglob("*.partial"), *Path(f"{store}.markers").rglob("*.tmp")]
+    leftovers += _damaged_objects(store)
     for path in leftovers:
         path.unlink(missing_ok=True)
     return len(leftovers)
+
+
+def _damaged_objects(store: str | Path) -> Iterator[Path]:
+    """Yield objects that differ from their markers: zarr reads a shard before it writes it."""
+    for path in Path(f"{store}.markers").glob("*/*.json"):
+        marker = read_marker(store, path.parent.name, path.stem) or {"objects": {}}
+        for name, size in marker["objects"].items():
+            place = Path(store) / name
+            if place.exists() and not _has_size(place, size):
+                yield place
 
 
 # ---- one run per store ------------------------------------------------------------------------
@@ -243,10 +254,12 @@ def _results_on(client: Client, work: Work, units: Sequence[str]) -> Iterator[di
     status = client.persist(
         labels.map_blocks(_attempt_chunk, work, dtype=object, meta=np.empty(0, dtype=object))
     )
-    futures = futures_of(status)
-    names = {future.key: units[future.key[1]] for future in futures}
-    for future in as_completed(futures):
+    for future in as_completed(futures_of(status)):
         if future.status == "finished":
-            yield future.result()[0]
+            row = future.result()[0]
         else:
-            yield {"unit": names[future.key], "error": repr(future.exception()), "seconds": 0.0}
+            unit = units[future.key[1]]
+            row = {"unit": unit, "error": repr(future.exception()), "seconds": 0.0}
+        # Else a worker that dies would take its rows along, and their units would run again.
+        future.release()
+        yield row

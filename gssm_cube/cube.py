@@ -148,6 +148,7 @@ def _create_meteo(group: zarr.Group, layout: Layout) -> None:
         "scale_factors": [PREDICTORS[name].packing.scale for name in METEO],
         "add_offsets": [PREDICTORS[name].packing.offset for name in METEO],
         "units": [PREDICTORS[name].units for name in METEO],
+        "_FillValue": FILL,
     }
     shape = (len(METEO), layout.days, rows, cols)
     chunks = (len(METEO), WINDOW_DAYS, min(CELL_CHUNK, rows), min(CELL_CHUNK, cols))

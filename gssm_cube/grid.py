@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
+from math import lcm
 from typing import Any
 
 import numpy as np
@@ -142,6 +143,13 @@ class Layout:
         check_tile_size(self.tile_size, self.grid)
         if self.last_day < self.first_day:
             raise ValueError(f"last_day {self.last_day} is before first_day {self.first_day}")
+        rows, cols = self.grid.rows // self.tile_size, self.grid.cols // self.tile_size
+        row, col = self.first_tile.row, self.first_tile.col
+        tiles = (self.tile_rows, self.tile_cols)
+        if not (0 <= row < row + tiles[0] <= rows and 0 <= col < col + tiles[1] <= cols):
+            raise ValueError(
+                f"{tiles} tiles from {self.first_tile} are not within the globe's {(rows, cols)}"
+            )
 
     @classmethod
     def covering(
@@ -284,10 +292,10 @@ class Layout:
 
 def check_tile_size(tile_size: int, grid: Grid) -> None:
     """Raise unless tiles are whole inner chunks and whole cells and fill the globe."""
-    half = grid.rows
-    if tile_size <= 0 or tile_size % CHUNK_PIXELS or half % tile_size:
+    unit = lcm(CHUNK_PIXELS, grid.pixels_per_degree // CELLS_PER_DEGREE)
+    if tile_size <= 0 or tile_size % unit or grid.rows % tile_size:
         raise ValueError(
-            f"tile_size is {tile_size}, expected a multiple of {CHUNK_PIXELS} that divides {half}"
+            f"tile_size is {tile_size}, expected a multiple of {unit} that divides {grid.rows}"
         )
 
 

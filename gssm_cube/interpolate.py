@@ -29,17 +29,20 @@ def interpolate_days(
     (day, ...) int16
         ``floor(value + 0.5)``; missing where one of the two composites is.
     """
-    before = np.clip(np.searchsorted(starts, days, side="right") - 1, 0, len(starts) - 2)
-    length = (starts[before + 1] - starts[before]).astype("int32")
+    last = len(starts) - 1
+    before = np.clip(np.searchsorted(starts, days, side="right") - 1, 0, last)
+    after = np.minimum(before + 1, last)
+    # The last composite has none after it: only its own day is known.
+    length = np.maximum(starts[after] - starts[before], 1).astype("int32")
     passed = (days - starts[before]).astype("int32")
     shape = (-1, *(1,) * (codes.ndim - 1))
     length, passed = length.reshape(shape), passed.reshape(shape)
-    left, right = codes[before], codes[before + 1]
+    left, right = codes[before], codes[after]
     total = left * (length - passed) + right * passed
     daily = (2 * total + length) // (2 * length)
     # On a composite's own day the other one has no weight and may be missing.
     missing = ((left == FILL) & (passed < length)) | ((right == FILL) & (passed > 0))
-    missing |= (passed < 0) | (passed > length)
+    missing |= (passed < 0) | (passed >= length)
     return np.where(missing, FILL, daily).astype("int16")
 
 

@@ -75,12 +75,18 @@ class CellReader:
         top, left = lat.start // n, lon.start // n
         bottom, right = (lat.stop - 1) // n + 2, (lon.stop - 1) // n + 2
         day, row, col = self.origin
-        codes = self.cells[
-            self.feature,
-            time.start - day : time.stop - day,
-            top - row : bottom - row,
-            left - col : right - col,
-        ]
+        box = (
+            slice(time.start - day, time.stop - day),
+            slice(top - row, bottom - row),
+            slice(left - col, right - col),
+        )
+        sizes = self.cells.shape[1:]
+        if any(b.start < 0 or b.stop > size for b, size in zip(box, sizes, strict=True)):
+            raise ValueError(
+                f"{region} reaches outside the block whose cells are held, {sizes} "
+                f"from {self.origin}; open the cube without a block"
+            )
+        codes = self.cells[self.feature, *box]
         rows = slice(lat.start - top * n, lat.stop - top * n)
         cols = slice(lon.start - left * n, lon.stop - left * n)
         return upsample_window(np.asarray(codes), rows, cols, n)
@@ -110,9 +116,7 @@ class PackedArray(BackendArray):
         box = tuple(slice(int(np.min(p)), int(np.max(p)) + 1) for p in places)
         codes = self.reader.read(box)
         for axis, (place, part) in enumerate(zip(places, box, strict=True)):
-            if np.ndim(place) and np.size(place) != part.stop - part.start:
+            if np.ndim(place) and not np.array_equal(place, np.arange(part.start, part.stop)):
                 codes = np.take(codes, place - part.start, axis=axis)
-            elif np.ndim(place) and place[0] > place[-1]:
-                codes = np.flip(codes, axis=axis)
         picked = codes[tuple(0 if np.ndim(place) == 0 else slice(None) for place in places)]
         return picked if self.packing is None else self.packing.decode(picked)

@@ -134,7 +134,7 @@ def plan_table(plan: Plan, place: Path) -> Table:
 def size(count: float) -> str:
     """Return bytes in a unit that reads well."""
     for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
+        if count < 999.5:  # else it would read 1e+03
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:.3g} TB"

@@ -4,9 +4,9 @@ All three call ``predict_block``, a pure function of a Dataset and a forest; NaN
 a feature is missing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,12 @@ import dask.array as da
 import numpy as np
 import pandas as pd
 import xarray as xr
-from distributed import Client
 from numpy.typing import NDArray
 
 from gssm_cube import blocks, cube, product
-from gssm_cube.blocks import Progress
+from gssm_cube.blocks import Client, Progress
 from gssm_cube.clusters import ForestPlugin
-from gssm_cube.forest import CompiledForest, load_forest
+from gssm_cube.forest import CompiledForest, forest_hash, load_forest
 from gssm_cube.grid import Block, Layout, inner_chunks
 from gssm_cube.stores import DIMS, array_of, open_group, read_layout
 from gssm_cube.variables import FILL, SSM
@@ -29,8 +28,18 @@ STAGE = "predict"
 
 
 @lru_cache(maxsize=2)
-def open_forest(path: str) -> CompiledForest:
-    """Open a saved forest once per process; its arrays are mapped."""
+def open_forest(path: str, digest: str = "") -> CompiledForest:
+    """Open a saved forest once per process; its arrays are mapped.
+
+    ``digest`` tells forests apart that one folder held in turn: another one is opened anew, and
+    must be the one that is there.
+    """
+    found = forest_hash(path)
+    if digest and found != digest:
+        raise ValueError(
+            f"{path} holds the forest {found[:16]}, expected {digest[:16]}; it was trained again "
+            "during the run, or the worker sees another folder: start again"
+        )
     return load_forest(path, check=False)
 
 
@@ -118,7 +127,10 @@ def predict(features: xr.Dataset, forest: CompiledForest | str | Path) -> xr.Dat
     ValueError
         If the forest needs a feature that is not there.
     """
-    opened = open_forest(str(forest)) if isinstance(forest, str | Path) else forest
+    keep: Any = forest
+    if isinstance(forest, str | Path):
+        keep = partial(open_forest, str(forest), digest=forest_hash(forest))
+    opened = keep() if callable(keep) else keep
     check_features(features, opened)
     names = [name for name in opened.features if name not in features.dims]
     if "land" in features:
@@ -131,14 +143,14 @@ def predict(features: xr.Dataset, forest: CompiledForest | str | Path) -> xr.Dat
     coords = {dim: wanted[dim] for dim in DIMS}
     empty = da.empty(shape, dtype="float32", chunks=chunks)
     template = xr.DataArray(empty, coords, DIMS, name="ssm", attrs=SSM.attrs)
-    keep = str(forest) if isinstance(forest, str | Path) else forest
     return xr.map_blocks(_predict_chunk, wanted, kwargs={"forest": keep}, template=template)
 
 
-def _predict_chunk(features: xr.Dataset, forest: CompiledForest | str) -> xr.DataArray:
-    """Predict one Dask chunk, by a forest or its path."""
-    opened = open_forest(forest) if isinstance(forest, str) else forest
-    return predict_block(features, opened)
+def _predict_chunk(
+    features: xr.Dataset, forest: CompiledForest | Callable[[], CompiledForest]
+) -> xr.DataArray:
+    """Predict one Dask chunk, by a forest or what opens it."""
+    return predict_block(features, forest() if callable(forest) else forest)
 
 
 # ---- the whole run ----------------------------------------------------------------------------
@@ -166,7 +178,7 @@ class PredictBlock:
     def __call__(self, unit: str) -> dict[str, Any]:
         """Write the block's soil moisture."""
         block = blocks.parse_block(unit, self.layout)
-        forest = open_forest(str(self.forest))
+        forest = open_forest(str(self.forest), digest=self.forest_digest)
         codes = predict_codes(self.cube, self.layout, block, forest)
         objects = product.write_block(self.product, self.layout, block, codes)
         facts = {
@@ -270,7 +282,8 @@ def predict_product(
         work = PredictBlock(store, target, forest, opened.digest, layout, starts)
         todo = [str(b) for b in units if not blocks.is_done(target, STAGE, str(b), work.key(b))]
         if client is not None:
-            client.register_plugin(ForestPlugin(str(forest), open_forest))
+            opener = partial(open_forest, digest=opened.digest)
+            client.register_plugin(ForestPlugin(str(forest), opener))
         status = blocks.run_units(work, todo, stage=STAGE, client=client, progress=progress)
     return status, len(units) - len(todo)
 

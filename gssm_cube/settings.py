@@ -9,7 +9,14 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from gssm_cube.grid import Grid, Layout
 
@@ -39,6 +46,14 @@ class StationRules(_Part):
     depth: tuple[float, float] = (0.0, 0.05)  # m, by enclosure; 2 inch sensors are let in
     minimum_hours: int = Field(default=18, ge=1, le=24)
 
+    @field_validator("depth")
+    @classmethod
+    def _check_depth(cls, depth: tuple[float, float]) -> tuple[float, float]:
+        """Refuse a layer that no sensor can lie in."""
+        if not 0 <= depth[0] <= depth[1]:
+            raise ValueError(f"depth is {list(depth)} m, expected the upper end first, from 0 on")
+        return depth
+
 
 class Training(_Part):
     """Which forest is trained, and how it is judged."""
@@ -55,6 +70,14 @@ class Cluster(_Part):
     kind: str = "local"
     workers: int | None = Field(default=None, ge=1)  # all cores
     memory_limit: str = "auto"
+
+    @field_validator("kind")
+    @classmethod
+    def _check_kind(cls, kind: str) -> str:
+        """Refuse a word that names no cluster before any work is done."""
+        if kind not in ("local", "none") and "://" not in kind:
+            raise ValueError(f"kind is {kind!r}, expected 'local', 'none' or 'tcp://host:8786'")
+        return kind
 
 
 class Settings(_Part):
@@ -140,4 +163,5 @@ def _absolute(values: dict[str, Any], base: Path) -> dict[str, Any]:
             for key, value in sources.items()
         }
         values = values | {"sources": sources}
-    return values | {"folder": str(base / values.get("folder", "."))}
+    folder = values.get("folder", ".")
+    return values | {"folder": str(base / folder) if isinstance(folder, str) else folder}

@@ -42,8 +42,11 @@ def created_whole(store: str | Path) -> Iterator[zarr.Group]:
         raise ValueError(f"{store} exists and is not a complete store; move it away first")
     building = place.with_name(f"{place.name}.new")
     shutil.rmtree(building, ignore_errors=True)
-    yield zarr.open_group(str(building), mode="w-", zarr_format=3)
-    building.rename(place)
+    try:
+        yield zarr.open_group(str(building), mode="w-", zarr_format=3)
+        building.rename(place)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
 
 
 def codec(level: int = 3) -> BloscCodec:
@@ -103,6 +106,7 @@ def write_coordinate(
         dtype=values.dtype,
         chunks=values.shape,
         dimension_names=(name,),
+        compressors=[codec()],
         attributes=attrs,
     )
     array[:] = values
@@ -132,7 +136,8 @@ def write_region(array: zarr.Array, region: tuple[slice, ...], values: NDArray[A
     Raises
     ------
     ValueError
-        If the region cuts a shard: another task may be writing the rest of it.
+        If the region cuts a shard (another task may be writing the rest of it), or the values
+        are not of its shape and kind.
     """
     units = array.shards or array.chunks
     for part, unit, length in zip(region, units, array.shape, strict=True):
@@ -140,6 +145,12 @@ def write_region(array: zarr.Array, region: tuple[slice, ...], values: NDArray[A
             raise ValueError(
                 f"{array.path}: {region} cuts a shard of {units}; write whole shards only"
             )
+    shape = tuple(part.stop - part.start for part in region)
+    if values.shape != shape or not np.can_cast(values.dtype, array.dtype, "same_kind"):
+        raise ValueError(
+            f"{array.path}: values are {values.dtype} {values.shape}, expected {array.dtype} "
+            f"{shape} for {region}"
+        )
     array[region] = values
     steps = [
         range(part.start // unit, -(-part.stop // unit))
@@ -164,7 +175,7 @@ def open_group(store: str | Path, mode: str = "r") -> zarr.Group:
     """
     try:
         return zarr.open_group(str(store), mode=mode)  # type: ignore[arg-type]
-    except (FileNotFoundError, zarr.errors.GroupNotFoundError) as error:
+    except (FileNotFoundError, zarr.errors.ContainsArrayError) as error:
         raise FileNotFoundError(
             f"no Zarr store at {store}: run the stage that writes it"
         ) from error

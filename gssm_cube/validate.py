@@ -41,7 +41,7 @@ def score_against_truth(
     for number, start in enumerate(starts, start=1):
         days = slice(start, start + WINDOW_DAYS)
         x = truth.isel(time=days).values.astype("float64")
-        y = product.isel(time=days).values.astype("float64")
+        y = product.isel(time=days).transpose(*truth.dims).values.astype("float64")
         missing += int((np.isfinite(x) & np.isnan(y)).sum())
         extra += int((np.isnan(x) & np.isfinite(y)).sum())
         both = np.isfinite(x) & np.isfinite(y)
@@ -52,11 +52,16 @@ def score_against_truth(
 
 
 def _scores(n: float, x: float, y: float, xx: float, yy: float, xy: float) -> dict[str, Any]:
-    """Scores from sums over pairs."""
+    """Scores from sums over pairs; NaN where the pairs cannot give one."""
+    if n == 0:
+        return {"n": 0} | dict.fromkeys(("rmse", "ubrmse", "bias", "r"), float("nan"))
     bias = (y - x) / n
     mean_square = (xx - 2 * xy + yy) / n
     covariance = xy / n - x * y / n**2
-    spread = np.sqrt((xx / n - (x / n) ** 2) * (yy / n - (y / n) ** 2))
+    variances = xx / n - (x / n) ** 2, yy / n - (y / n) ** 2
+    # A variance below what rounding of the sums can leave is that of a constant.
+    constant = any(v < 1e-14 * m / n for v, m in zip(variances, (xx, yy), strict=True))
+    spread = np.nan if constant else np.sqrt(variances[0] * variances[1])
     return {
         "n": int(n),
         "rmse": float(np.sqrt(mean_square)),

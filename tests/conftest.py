@@ -1,11 +1,20 @@
 """Fixtures that several test modules share."""
 
 import os
+import shutil
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import pytest
 
+from gssm_cube import ingest, pipeline
+from gssm_cube.grid import Layout
+from gssm_cube.settings import read_settings
+from gssm_cube.sources.synthetic import write_world
+
 ROOT = Path(__file__).resolve().parent.parent
+SOURCES = ("era5_land", "mod11a1", "mod13a2", "soilgrids", "merit_hydro", "wtd", "bedrock")
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +23,96 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real-data kit at {folder}: set GSSM_REAL_DATA to run this test")
     return folder
+
+
+@dataclass(frozen=True)
+class SmallWorld:
+    """Two tiles of 48 x 48 pixels on an invented coast and 370 days, as provider files."""
+
+    folder: Path
+    layout: Layout
+
+    @property
+    def raw(self) -> Path:
+        """Folder of the provider files."""
+        return self.folder / "raw"
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """Folder of each gridded source."""
+        return {name: self.raw / name for name in SOURCES}
+
+    @property
+    def cube(self) -> Path:
+        """The feature cube, harmonised without Dask; read only."""
+        return self.folder / "features.zarr"
+
+    def copy_cube(self, folder: Path) -> Path:
+        """Copy the cube with its markers, to be spoilt."""
+        for name in ("features.zarr", "features.zarr.markers"):
+            shutil.copytree(self.folder / name, folder / name)
+        return folder / "features.zarr"
+
+    def link_raw(self, folder: Path) -> dict[str, Path]:
+        """Make folders of links to the provider files, whose entries may be removed."""
+        for path in self.raw.rglob("*"):
+            if path.is_file():
+                link = folder / path.relative_to(self.raw)
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.hardlink_to(path)
+        return {name: folder / name for name in SOURCES}
+
+    def write_settings(self, folder: Path, more: str = "") -> Path:
+        """Write a run of this world in a folder of its own, without Dask."""
+        west, south, east, north = (round(edge, 6) for edge in self.layout.bounds)
+        sources = "\n".join(f'{name} = "{self.raw / name}"' for name in (*SOURCES, "ismn"))
+        text = (
+            f"bounds = [{west}, {south}, {east}, {north}]\n"
+            f"first_day = {self.layout.first_day}\nlast_day = {self.layout.last_day}\n"
+            f"tile_size = 48\n{more}\n[sources]\n{sources}\n"
+            "[training]\ntrees = 5\nevaluation_trees = 3\n"
+            '[cluster]\nkind = "none"\n'
+        )
+        path = folder / "run.toml"
+        path.write_text(text)
+        return path
+
+
+@pytest.fixture(scope="session")
+def small_world(tmp_path_factory: pytest.TempPathFactory) -> SmallWorld:
+    """The small world with its truth and its cube, written once."""
+    # 370 days: a window and a short one; LST climatologies need more than seven months.
+    bounds, days = (-32.0, 43.2, -31.2, 43.6), (date(2018, 3, 1), date(2019, 3, 5))
+    world = SmallWorld(tmp_path_factory.mktemp("small"), Layout.covering(bounds, *days, 48))
+    truth = world.folder / "truth.zarr"
+    write_world(world.raw, world.layout, stations=12, truth_store=truth)
+    ingest.harmonise(world.cube, world.layout, world.folders)
+    return world
+
+
+@dataclass(frozen=True)
+class SmallRun:
+    """A whole run of the small world: its settings file and what each stage said."""
+
+    settings: Path
+    lines: list[str]
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the run's stores and tables; read only."""
+        return self.settings.parent
+
+    def copy(self, folder: Path) -> Path:
+        """Copy the run, to be continued or spoilt; return its settings file."""
+        shutil.copytree(self.folder, folder)
+        return folder / self.settings.name
+
+
+@pytest.fixture(scope="session")
+def small_run(small_world: SmallWorld, tmp_path_factory: pytest.TempPathFactory) -> SmallRun:
+    """All stages on the small world, without Dask; its cube is a copy."""
+    folder = tmp_path_factory.mktemp("run") / "run"
+    folder.mkdir()
+    small_world.copy_cube(folder)
+    settings = small_world.write_settings(folder)
+    return SmallRun(settings, pipeline.run(read_settings(settings)))

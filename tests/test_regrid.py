@@ -1,4 +1,4 @@
-"""Regridding: weights by hand, areas conserved, pixels against pyproj and exact integers."""
+"""Regridding: weights by hand, areas conserved, pixels against pyproj."""
 
 import numpy as np
 import pyproj
@@ -12,16 +12,10 @@ from gssm_cube.harmonise.regrid import (
     fill_from_nearest,
     overlap_weights,
     sinusoidal_index,
-    upsample_cells,
-    upsample_window,
 )
-from gssm_cube.variables import FILL
 
 EDGES = st.lists(st.integers(-800, 800), min_size=2, max_size=12, unique=True).map(
     lambda tenths: np.sort(tenths) / 10.0
-)
-CODES = st.integers(0, 2**32 - 1).map(
-    lambda seed: np.random.default_rng(seed).integers(-32767, 32768, (2, 4, 5)).astype("int16")
 )
 
 
@@ -31,21 +25,6 @@ def ramp_mean(source_lat_edges, source_lon_edges, target_lat_edges, target_lon_e
     lat, lon = (np.convolve(e, [0.5, 0.5], "valid") for e in edges[:2])
     lats, lons = np.meshgrid(lat, lon, indexing="ij")
     return area_mean(lats, *edges), area_mean(lons, *edges)
-
-
-def bilinear_by_integers(codes, cell_pixels):
-    """The rule in Python's own integers, pixel by pixel."""
-    whole = 2 * cell_pixels
-    rows, cols = ((size - 1) * cell_pixels for size in codes.shape)
-    result = np.empty((rows, cols), dtype="int16")
-    for row, col in np.ndindex(rows, cols):
-        (i, y), (j, x) = divmod(row, cell_pixels), divmod(col, cell_pixels)
-        y, x = 2 * y + 1, 2 * x + 1
-        four = [int(code) for code in codes[i : i + 2, j : j + 2].ravel()]
-        weights = [(whole - y) * (whole - x), (whole - y) * x, y * (whole - x), y * x]
-        total = sum(weight * code for weight, code in zip(weights, four, strict=True))
-        result[row, col] = FILL if FILL in four else (2 * total + whole**2) // (2 * whole**2)
-    return result
 
 
 # ---- overlaps and area means ------------------------------------------------------------------
@@ -197,55 +176,6 @@ def test_the_corners_of_the_globe_stay_inside_the_grid():
     np.testing.assert_array_equal(rows, [0, 10800, 21599])
     np.testing.assert_array_equal(cols[1], [0, 43199])
     np.testing.assert_array_equal(cols[[0, 2]], 21600)  # a pole is one point, at x = 0
-
-
-# ---- bilinear in exact integers ---------------------------------------------------------------
-
-
-def test_two_pixels_a_cell_weigh_three_to_one():
-    codes = np.array([[0, 4], [8, 12]], dtype="int16")
-    np.testing.assert_array_equal(upsample_cells(codes, 2), [[3, 5], [7, 9]])
-
-
-@pytest.mark.parametrize(("last", "expected"), [(2, 1), (-2, 0), (-6, -1), (1, 0), (-1, 0)])
-def test_halves_round_up_whatever_the_sign(last, expected):
-    codes = np.array([[0, 0], [0, last]], dtype="int16")
-    assert upsample_cells(codes, 1).item() == expected  # last / 4, halves towards plus infinity
-
-
-@pytest.mark.parametrize("cell_pixels", [1, 5, 12])
-@given(codes=CODES)
-@settings(max_examples=15, deadline=None)
-def test_pixels_are_exact_integers_rounded_once(cell_pixels, codes):
-    expected = np.stack([bilinear_by_integers(layer, cell_pixels) for layer in codes])
-    np.testing.assert_array_equal(upsample_cells(codes, cell_pixels), expected)
-
-
-@pytest.mark.parametrize("extreme", [-32767, 32767])
-def test_a_constant_field_stays_what_it_is(extreme):
-    assert (upsample_cells(np.full((3, 3), extreme, dtype="int16")) == extreme).all()
-
-
-def test_a_missing_cell_empties_the_four_squares_round_it():
-    codes = np.full((4, 4), 7, dtype="int16")
-    codes[1, 1] = FILL
-    expected = np.full((9, 9), 7)
-    expected[:6, :6] = FILL
-    np.testing.assert_array_equal(upsample_cells(codes, 3), expected)
-
-
-@given(codes=CODES, bounds=st.tuples(*[st.integers(0, 36)] * 2, *[st.integers(0, 48)] * 2))
-@settings(max_examples=40, deadline=None)
-def test_a_window_has_the_bits_of_the_whole(codes, bounds):
-    codes[0, 2, 3] = FILL
-    rows, cols = slice(*sorted(bounds[:2])), slice(*sorted(bounds[2:]))
-    window = upsample_window(codes, rows, cols)
-    np.testing.assert_array_equal(window, upsample_cells(codes)[:, rows, cols])
-
-
-def test_a_window_past_the_last_centre_is_refused():
-    with pytest.raises(ValueError, match=r"not a window of 0\.\.12"):
-        upsample_window(np.zeros((2, 2), "int16"), slice(0, 13), slice(0, 12))
 
 
 # ---- holes ------------------------------------------------------------------------------------

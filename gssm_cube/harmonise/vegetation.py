@@ -275,15 +275,18 @@ def _solve_moments(moments: NDArray[np.float64], vector: NDArray[np.float64]) ->
     """Solve the system of moments by elimination, in place; False where it is singular."""
     size = vector.size
     matrix = np.empty((size, size))
+    # Scalar loops throughout: array expressions would take numba seconds to compile.
     for row in range(size):
-        matrix[row] = moments[row : row + size]
+        for col in range(size):
+            matrix[row, col] = moments[row + col]
     for k in range(size):
         if matrix[k, k] <= 1e-10 * moments[0]:
             return False
         for row in range(k + 1, size):
             factor = matrix[row, k] / matrix[k, k]
             vector[row] -= factor * vector[k]
-            matrix[row, k:] -= factor * matrix[k, k:]
+            for col in range(k, size):
+                matrix[row, col] -= factor * matrix[k, col]
     for k in range(size - 1, -1, -1):
         for col in range(k + 1, size):
             vector[k] -= matrix[k, col] * vector[col]

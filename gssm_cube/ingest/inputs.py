@@ -66,24 +66,27 @@ def find_inputs(folders: Mapping[str, Path], layout: Layout) -> Inputs:
     FileNotFoundError
         If a source has no file, or days are missing: which ones.
     """
+    meteo = era5_land.find_files(folders["era5_land"])
+    lst = modis.find_files(folders["mod11a1"], "MOD11A1", modis.LST_LAYERS)
+    greenness = modis.find_files(folders["mod13a2"], "MOD13A2", modis.VEGETATION_LAYERS)
+    days, starts = layout.time.astype(object), vegetation_starts(layout).astype(object)
+    first, last = meteo_days(layout)[[0, -1]]
+    missing = list(era5_land.missing_days(meteo, first, last))
+    check_complete("ERA5-Land", folders["era5_land"], missing)
+    missing = [day for day in days if day not in lst and not modis.in_outage(day)]
+    check_complete("MOD11A1", folders["mod11a1"], missing)
+    missing = [day for day in starts if day not in greenness]
+    check_complete("MOD13A2", folders["mod13a2"], missing)
+    # Files of other days must not count: a new download would otherwise renew the whole cube.
     inputs = Inputs(
-        era5_land.find_files(folders["era5_land"]),
-        modis.find_files(folders["mod11a1"], "MOD11A1", modis.LST_LAYERS),
-        modis.find_files(folders["mod13a2"], "MOD13A2", modis.VEGETATION_LAYERS),
+        [file for file in meteo if file.first <= last + 1 and file.last >= first],
+        {day: lst[day] for day in days if day in lst},
+        {day: greenness[day] for day in starts},
         soilgrids.find_files(folders["soilgrids"]),
         merit_hydro.find_files(folders["merit_hydro"]),
         groundwater.find_files(folders["wtd"]),
         bedrock.find_files(folders["bedrock"]),
     )
-    days = meteo_days(layout)
-    missing = list(era5_land.missing_days(inputs.era5_land, days[0], days[-1]))
-    check_complete("ERA5-Land", folders["era5_land"], missing)
-    wanted = layout.time.astype(object)
-    missing = [day for day in wanted if day not in inputs.lst and not modis.in_outage(day)]
-    check_complete("MOD11A1", folders["mod11a1"], missing)
-    starts = vegetation_starts(layout).astype(object)
-    missing = [day for day in starts if day not in inputs.vegetation]
-    check_complete("MOD13A2", folders["mod13a2"], missing)
     check_grids(inputs, layout)
     return inputs
 
@@ -95,7 +98,7 @@ def check_grids(inputs: Inputs, layout: Layout) -> None:
     """
     era5_land.check_cells(inputs.era5_land[0], layout)
     for files in (inputs.lst, inputs.vegetation):
-        for path in next(iter(files.values())).values():
+        for path in next(iter(files.values()), {}).values():
             modis.check_grid(path)
     for path in (*inputs.soilgrids.values(), inputs.bedrock):
         check_geotiff(path, layout.bounds)

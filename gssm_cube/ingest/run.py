@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from distributed import Client
 
 from gssm_cube import blocks, cube
-from gssm_cube.blocks import Progress, Work, digest
+from gssm_cube.blocks import Client, Progress, Work, digest
 from gssm_cube.grid import Layout
 from gssm_cube.ingest import inputs as files
 from gssm_cube.ingest import lst, meteo, scratch, static

@@ -181,15 +181,19 @@ class LstDays:
         for region in zones(self.layout):
             rows, cols = sinusoidal_index(self.layout.lat[region[0]], self.layout.lon[region[1]])
             for name, overpass in OVERPASSES.items():
-                values = np.zeros((len(days), *cols.shape), dtype="uint16")
-                for number, day in enumerate(days):
-                    if day in self.files:
-                        spans = _span(rows), _span(cols)
-                        cutout = modis.read_lst(self.files[day], overpass, *spans)
-                        values[number] = cutout.at(rows, cols, 0)
+                values = self._read(overpass, days, rows, cols)
                 array_of(root, name)[(slice(first, first + len(days)), *region)] = values
         write_marker(self.scratch, "lst", unit, self.key)
         return {"days": len(days)}
+
+    def _read(self, overpass: str, days: list[date], rows: Any, cols: Any) -> NDArray[np.uint16]:
+        """Return (day, lat, lon) digital numbers of an overpass; a day in an outage is missing."""
+        values = np.zeros((len(days), *cols.shape), dtype="uint16")
+        for number, day in enumerate(days):
+            if day in self.files:
+                cutout = modis.read_lst(self.files[day], overpass, _span(rows), _span(cols))
+                values[number] = cutout.at(rows, cols, 0)
+        return values
 
 
 @dataclass(frozen=True)

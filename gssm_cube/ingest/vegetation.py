@@ -9,7 +9,7 @@ import zarr
 from numpy.typing import NDArray
 
 from gssm_cube import cube
-from gssm_cube.blocks import checksum, parse_tile, write_marker
+from gssm_cube.blocks import checksum, digest, parse_tile, write_marker
 from gssm_cube.grid import Layout
 from gssm_cube.harmonise import vegetation
 from gssm_cube.harmonise.regrid import fill_from_nearest
@@ -44,13 +44,16 @@ class CompositeTile:
         region = (composites, *self.layout.tile_slices(padded.tile))
         objects: list[str] = []
         facts: dict[str, Any] = {}
+        checksums = []
         for name in names_of("composite"):
             smooth = smooth_vegetation(open_group(self.scratch), name, near, rows, cols, at)
             layers = [fill_from_nearest(layer, land, HOLE_PIXELS)[0] for layer in smooth]
             codes = pack(name, np.where(land, np.stack(layers), np.nan)[(slice(None), *core)])
             objects += write_region(array_of(root, f"composite/{name}"), region, codes)
             missing = (codes == cube.FILL) & land[core]
-            facts |= {f"{name}_missing": int(missing.sum()), f"{name}_checksum": checksum(codes)}
+            facts[f"{name}_missing"] = int(missing.sum())
+            checksums.append(checksum(codes))
+        facts["checksum"] = digest(checksums)
         write_marker(self.cube, "composite", unit, self.key, objects, **facts)
         return facts
 

@@ -13,6 +13,7 @@ from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Block, Layout
 from gssm_cube.stores import (
     DIMS,
     array_of,
+    codec,
     create_daily_array,
     created_whole,
     open_group,
@@ -81,9 +82,10 @@ def _write_depth(root: zarr.Group) -> None:
         "axis": "Z",
         "bounds": "depth_bounds",
     }
-    root.create_array("depth", data=np.array(DEPTH), attributes=attrs)
+    packed: dict[str, Any] = {"compressors": [codec()]}
+    root.create_array("depth", data=np.array(DEPTH), attributes=attrs, **packed)
     bounds = np.array(DEPTH_BOUNDS)
-    root.create_array("depth_bounds", data=bounds, dimension_names=("bounds",))
+    root.create_array("depth_bounds", data=bounds, dimension_names=("bounds",), **packed)
 
 
 def check_product(store: str | Path) -> None:

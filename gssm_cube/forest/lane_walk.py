@@ -1,0 +1,263 @@
+"""The walk of the block kernel: every tree once over a sub-block, lists of lane masks going down.
+
+`lanes` tells how it works. Indices are uint64 throughout: a signed one would cost a test for
+negative numbers at each access. An edit of `lane_vectors` alone leaves numba's cache of this file
+as it was: touch this file as well.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from gssm_cube.forest.lane_vectors import blend64, greater64, prefetch, split4, split8
+from gssm_cube.forest.packed import PAIR
+
+SCALAR, BY_FOUR, BY_EIGHT = 0, 4, 8  # how a list is split: one by one, AVX2, AVX-512
+PAD = 8  # entries that a vector may write past the end of a list
+
+_ZERO, _ONE, _TWO, _SIX = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(6)
+_EIGHT, _LOW_BYTE, _PAD = np.uint64(8), np.uint64(255), np.uint64(PAD)
+
+
+class Block(NamedTuple):
+    """A sub-block in lanes; a key is ``group * days + day``.
+
+    Parameters
+    ----------
+    codes : ndarray, int16
+        Planes of 64 lanes, by key for a dynamic feature and by group for a static one.
+    start : ndarray (feature), uint64
+        Where the plane of each feature begins.
+    static : ndarray (feature), bool
+    low, high : ndarray (feature), int16
+        Range of the codes of valid rows.
+    group : ndarray (key), uint32
+    valid : ndarray (key), uint64
+        Bit i is set where row i of the key has all features.
+    """
+
+    codes: NDArray[np.int16]
+    start: NDArray[np.uint64]
+    static: NDArray[np.bool_]
+    low: NDArray[np.int16]
+    high: NDArray[np.int16]
+    group: NDArray[np.uint32]
+    valid: NDArray[np.uint64]
+
+
+class Scratch(NamedTuple):
+    """What a walk writes to.
+
+    Parameters
+    ----------
+    keys, masks : ndarray, uint32 and uint64
+        The lists, one behind the other: (depth + 1) x (keys + PAD) entries.
+    bits : ndarray (key + PAD), uint64
+        Of the list at hand: which lanes go right.
+    group_bits : ndarray (group), uint64
+    stack : ndarray (depth + 1, 3), uint64
+        Node, start and stop of the lists that wait.
+    plane : ndarray (row), uint16
+        Number of the leaf of each row, counted in the order of arrival; 0 is none yet.
+    arrived : ndarray (65536), uint32
+        Leaf of each number.
+    table : ndarray (65536), float64
+        Value of each number.
+    """
+
+    keys: NDArray[np.uint32]
+    masks: NDArray[np.uint64]
+    bits: NDArray[np.uint64]
+    group_bits: NDArray[np.uint64]
+    stack: NDArray[np.uint64]
+    plane: NDArray[np.uint16]
+    arrived: NDArray[np.uint32]
+    table: NDArray[np.float64]
+
+
+class Sums(NamedTuple):
+    """Sums over the trees, each (row), float64; all but ``total`` are empty without spread.
+
+    Squares are taken about the first tree's value: about zero they would cancel.
+    """
+
+    total: NDArray[np.float64]
+    first: NDArray[np.float64]
+    moment: NDArray[np.float64]
+    square: NDArray[np.float64]
+
+
+@njit(nogil=True, cache=True)
+def predict_sub_block(path, forest, block, scratch, sums, limit):  # type: ignore[no-untyped-def]
+    """Add the value of every tree to every valid row, in the order of the trees.
+
+    Parameters
+    ----------
+    path : int
+        SCALAR, BY_FOUR or BY_EIGHT; the bits of the result are the same.
+    forest : PackedForest
+    block : Block
+    scratch : Scratch
+    sums : Sums
+        Written anew.
+    limit : int
+        Numbers that leaves may take in one go, at most 65,535.
+    """
+    sums.total[:] = sums.moment[:] = sums.square[:] = 0.0
+    scratch.table[0] = 0.0
+    for tree in range(forest.node_offsets.size - 1):
+        nodes = forest.nodes[forest.node_offsets[tree] : forest.node_offsets[tree + 1]]
+        leaves = forest.leaves[forest.leaf_offsets[tree] : forest.leaf_offsets[tree + 1]]
+        waiting = _list_valid(block.valid, scratch)
+        while waiting > _ZERO:
+            if leaves.size > limit:  # it may take several goes, and a row has its leaf in one
+                scratch.plane[:] = 0
+            waiting, used = _walk(path, nodes, block, scratch, np.uint64(limit), waiting)
+            for number in range(_ONE, used):
+                scratch.table[number] = leaves[scratch.arrived[number]]
+            _add(scratch.plane, scratch.table, sums, tree > 0)
+        if tree == 0 and sums.first.size:
+            sums.first[:] = sums.total
+
+
+@njit(nogil=True, cache=True)
+def _list_valid(valid, scratch):  # type: ignore[no-untyped-def]
+    """Put all keys with valid rows into the root's list; return how many lists wait."""
+    length = _ZERO
+    for key in range(np.uint64(valid.size)):
+        scratch.keys[length] = np.uint32(key)
+        scratch.masks[length] = valid[key]
+        length += np.uint64(valid[key] != _ZERO)
+    if length == _ZERO:
+        return _ZERO
+    return _wait(scratch.stack, _ZERO, _ZERO, _ZERO, length)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _wait(stack, waiting, node, start, stop):  # type: ignore[no-untyped-def]
+    """Put a node and its list on the stack; return how many wait."""
+    stack[waiting, 0] = node
+    stack[waiting, 1] = start
+    stack[waiting, 2] = stop
+    return waiting + _ONE
+
+
+@njit(nogil=True, cache=True)
+def _walk(path, nodes, block, scratch, limit, waiting):  # type: ignore[no-untyped-def]
+    """Go down one tree until no list waits or the numbers are used up; return both counts."""
+    stack, used = scratch.stack, _ONE
+    while waiting > _ZERO and used < limit:
+        waiting -= _ONE
+        node, start, stop = stack[waiting, 0], stack[waiting, 1], stack[waiting, 2]
+        while True:
+            word = nodes[node]
+            threshold = np.int16(word & np.uint64(0xFFFF))
+            feature = np.int64(np.int16((word >> np.uint64(16)) & np.uint64(0xFFFF)))
+            right = word >> np.uint64(32)
+            if feature < 0 or feature >= PAIR:
+                used = _arrive(feature, threshold, right, block, scratch, start, stop, used)
+                break
+            prefetch(nodes, right)
+            if block.high[feature] <= threshold:
+                node += _ONE
+                continue
+            if block.low[feature] > threshold:
+                node = right
+                continue
+            _compare(feature, threshold, block, scratch, start, stop)
+            left_stop, right_stop = _split(path, scratch, start, stop)
+            left_start = stop + _PAD
+            if left_stop == left_start:
+                node, stop = right, right_stop
+                continue
+            if right_stop > start:
+                waiting = _wait(stack, waiting, right, start, right_stop)
+            node, start, stop = node + _ONE, left_start, left_stop
+    return waiting, used
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _arrive(feature, threshold, right, block, scratch, start, stop, used):  # type: ignore[no-untyped-def]
+    """Number a leaf, or two at once, and write the numbers to the rows; return numbers used."""
+    keys, masks, plane = scratch.keys, scratch.masks, scratch.plane
+    number = np.uint16(used)
+    scratch.arrived[used] = np.uint32(right)
+    if feature < 0:
+        for entry in range(start, stop):
+            at = np.uint64(keys[entry]) << _SIX
+            blend64(plane, at, masks[entry], _ZERO, number, number)
+        return used + _ONE
+    scratch.arrived[used + _ONE] = np.uint32(right + _ONE)
+    feature -= PAIR
+    plane_start = block.start[feature]
+    for entry in range(start, stop):
+        at = np.uint64(keys[entry]) << _SIX
+        lanes = np.uint64(block.group[keys[entry]]) << _SIX if block.static[feature] else at
+        bits = greater64(block.codes, plane_start + lanes, threshold)
+        blend64(plane, at, masks[entry], bits, number, np.uint16(used + _ONE))
+    return used + _TWO
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _compare(feature, threshold, block, scratch, start, stop):  # type: ignore[no-untyped-def]
+    """Find for each entry of a list which lanes go right."""
+    codes, keys, bits, group = block.codes, scratch.keys, scratch.bits, block.group
+    plane_start = block.start[feature]
+    if not block.static[feature]:
+        for entry in range(start, stop):
+            lanes = np.uint64(keys[entry]) << _SIX
+            bits[entry - start] = greater64(codes, plane_start + lanes, threshold)
+        return
+    # Keys ascend in a list, so its groups lie between the first and the last.
+    first, last = np.uint64(group[keys[start]]), np.uint64(group[keys[stop - _ONE]])
+    if last - first >= stop - start:
+        for entry in range(start, stop):
+            lanes = np.uint64(group[keys[entry]]) << _SIX
+            bits[entry - start] = greater64(codes, plane_start + lanes, threshold)
+        return
+    for number in range(first, last + _ONE):
+        lanes = number << _SIX
+        scratch.group_bits[number] = greater64(codes, plane_start + lanes, threshold)
+    for entry in range(start, stop):
+        bits[entry - start] = scratch.group_bits[group[keys[entry]]]
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _split(path, scratch, start, stop):  # type: ignore[no-untyped-def]
+    """Split a list: right in its own place, left behind it; return where both end."""
+    keys, masks, bits = scratch.keys, scratch.masks, scratch.bits
+    left, right = stop + _PAD, start
+    # A vector read of what was just written one by one would wait: short lists go one by one.
+    if path == SCALAR or stop - start < _EIGHT:
+        for entry in range(start, stop):
+            key, mask, to_right = keys[entry], masks[entry], bits[entry - start]
+            keys[left], masks[left] = key, mask & ~to_right
+            left += np.uint64(mask & ~to_right != _ZERO)
+            keys[right], masks[right] = key, mask & to_right
+            right += np.uint64(mask & to_right != _ZERO)
+        return left, right
+    step = np.uint64(path)
+    for entry in range(start, stop, step):
+        at, remaining = entry - start, stop - entry
+        if path == BY_EIGHT:
+            found = split8(keys, masks, bits, entry, at, remaining, left, right)
+        else:
+            found = split4(keys, masks, bits, entry, at, remaining, left, right)
+        left += found & _LOW_BYTE
+        right += found >> _EIGHT
+    return left, right
+
+
+@njit(nogil=True, cache=True)
+def _add(plane, table, sums, about_first):  # type: ignore[no-untyped-def]
+    """Add the value of one tree to the sums of all rows that have arrived."""
+    total, first, moment, square = sums.total, sums.first, sums.moment, sums.square
+    for row in range(plane.size):
+        total[row] += table[plane[row]]
+    if about_first and first.size:
+        for row in range(plane.size):
+            deviation = table[plane[row]] - first[row] if plane[row] else 0.0
+            moment[row] += deviation
+            square[row] += deviation * deviation

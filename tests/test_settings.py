@@ -1,0 +1,161 @@
+"""One run as one value: what a TOML file may say, and what it is told when it may not."""
+
+from datetime import date
+
+import pytest
+from pydantic import ValidationError
+
+from gssm_cube.grid import Tile
+from gssm_cube.settings import read_settings
+
+SOURCES = (
+    "era5_land", "mod11a1", "mod13a2", "soilgrids", "merit_hydro", "wtd", "bedrock", "ismn",
+)  # fmt: skip
+HEAD = """\
+bounds = [-32.0, 42.0, -30.4, 43.6]
+first_day = 2018-03-01
+last_day = 2018-04-02
+tile_size = 96
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a run from its head and its tables, and return the path."""
+
+    def write(head=HEAD, tables="", sources=SOURCES):
+        lines = "".join(f'{name} = "raw/{name}"\n' for name in sources)
+        path = tmp_path / "run.toml"
+        path.write_text(f"{head}\n[sources]\n{lines}\n{tables}")
+        return path
+
+    return write
+
+
+def refused(path, match):
+    with pytest.raises(ValueError, match=match) as caught:
+        read_settings(path)
+    assert str(caught.value).startswith(f"{path} ")
+    return str(caught.value)
+
+
+def test_a_run_is_read_with_its_defaults(write):
+    run = read_settings(write())
+    assert run.layout.first_tile == Tile(58, 185)
+    assert (run.layout.days, run.layout.shape) == (33, (192, 192))
+    assert (run.title, run.day) == ("GSSM cube", "UTC")
+    assert (run.stations.depth, run.stations.minimum_hours) == ((0.0, 0.05), 18)
+    assert (run.training.preset, run.training.trees, run.training.seed) == ("default", None, 0)
+    assert (run.cluster.kind, run.cluster.workers, run.cluster.memory_limit) == (
+        "local", None, "auto",
+    )  # fmt: skip
+
+
+def test_tiles_are_480_pixels_unless_told(write):
+    assert read_settings(write(HEAD.replace("tile_size = 96\n", ""))).tile_size == 480
+
+
+def test_relative_paths_count_from_the_file(write, tmp_path, monkeypatch):
+    path = write()
+    monkeypatch.chdir("/")
+    run = read_settings(path)
+    assert run.folder == tmp_path
+    assert run.sources.era5_land == tmp_path / "raw" / "era5_land"
+    assert run.cube == tmp_path / "features.zarr"
+    assert run.product == tmp_path / "ssm.zarr"
+    assert run.forest == tmp_path / "forest"
+    assert run.table("samples.parquet") == tmp_path / "samples.parquet"
+
+
+def test_a_folder_of_its_own_may_be_relative_or_absolute(write, tmp_path):
+    assert read_settings(write(HEAD + 'folder = "out"\n')).folder == tmp_path / "out"
+    assert str(read_settings(write(HEAD + 'folder = "/out"\n')).folder) == "/out"
+
+
+def test_a_file_named_relatively_is_found_with_its_folder(write, tmp_path, monkeypatch):
+    write()
+    monkeypatch.chdir(tmp_path)
+    assert read_settings("run.toml").folder == tmp_path
+
+
+def test_settings_cannot_be_changed(write):
+    run = read_settings(write())
+    with pytest.raises(ValidationError, match="frozen"):
+        run.tile_size = 480
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no settings file .*nowhere.toml"):
+        read_settings(tmp_path / "nowhere.toml")
+
+
+def test_a_file_that_is_not_toml_is_told_where(write):
+    refused(write("bounds = [1, 2\nfirst_day"), "is not valid TOML: .*line 2")
+
+
+@pytest.mark.parametrize(
+    ("tables", "key"),
+    [
+        ("[cluster]\nworker = 2\n", "cluster.worker: Extra inputs"),
+        ("[training]\ntree = 20\n", "training.tree: Extra inputs"),
+        ("[stations]\nhours = 12\n", "stations.hours: Extra inputs"),
+        ("[clusters]\nworkers = 2\n", "clusters: Extra inputs"),
+    ],
+)
+def test_an_unknown_key_is_named_with_its_path(write, tables, key):
+    refused(write(tables=tables), key)
+
+
+def test_all_wrong_keys_are_told_at_once(write):
+    message = refused(
+        write(HEAD.replace("2018-03-01", "true"), sources=SOURCES[1:]), "cannot be used"
+    )
+    lines = message.splitlines()[1:]
+    assert len(lines) == 2
+    assert lines[0].startswith("  first_day: ") and lines[1].startswith("  sources.era5_land: ")
+
+
+@pytest.mark.parametrize(
+    ("head", "match"),
+    [
+        (HEAD.replace("last_day = 2018-04-02", "last_day = 2018-02-28"), "run: .*before first_day"),
+        (HEAD.replace("-32.0", "-29.0"), "run: .*bounds are"),
+        (HEAD.replace("96", "100"), "run: .*tile_size is 100, expected a multiple of 48"),
+        (HEAD.replace("2018-04-02", '"2018-04-31"'), "last_day: "),
+        (HEAD.replace(", 43.6]", "]"), "bounds.3: Field required"),
+        (HEAD + 'day = "local"\n', "day: Input should be 'UTC'"),
+        (HEAD + "folder = 5\n", "folder: "),
+    ],
+)
+def test_an_impossible_value_is_named_with_its_key(write, head, match):
+    refused(write(head), match)
+
+
+@pytest.mark.parametrize(
+    ("table", "match"),
+    [
+        ("[stations]\nminimum_hours = 25\n", "stations.minimum_hours: .*less than or equal to 24"),
+        ("[stations]\ndepth = [0.05, 0.0]\n", "stations.depth: .*upper end first"),
+        ("[training]\ntrees = 0\n", "training.trees: .*greater than or equal to 1"),
+        ("[cluster]\nworkers = 0\n", "cluster.workers: "),
+        ("[cluster]\nkind = \"locale\"\n", "cluster.kind: .*'locale'"),
+    ],
+)  # fmt: skip
+def test_an_impossible_value_of_a_table_is_named_with_its_path(write, table, match):
+    refused(write(tables=table), match)
+
+
+@pytest.mark.parametrize("kind", ["local", "none", "tcp://127.0.0.1:8786", "tls://host:8786"])
+def test_a_cluster_is_a_word_or_an_address(write, kind):
+    assert read_settings(write(tables=f'[cluster]\nkind = "{kind}"\n')).cluster.kind == kind
+
+
+def test_sources_that_are_no_table_are_refused(tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_text(HEAD + 'sources = "raw"\n')
+    refused(path, "sources: ")
+
+
+def test_days_are_days(write):
+    run = read_settings(write())
+    assert (run.first_day, run.last_day) == (date(2018, 3, 1), date(2018, 4, 2))
