@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,6 +87,11 @@ def write_marker(
     path.parent.mkdir(parents=True, exist_ok=True)
     record = {"unit": unit, "key": key, "objects": sizes, **facts}
     write_atomically(path, json.dumps(record, indent=1))
+
+
+def remove_marker(store: str | Path, stage: str, unit: str) -> None:
+    """Let a unit count as not done."""
+    (marker_folder(store, stage) / f"{unit}.json").unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -251,8 +257,11 @@ def _attempt_chunk(labels: np.ndarray, work: Work) -> np.ndarray:
 def _results_on(client: Client, work: Work, units: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Yield status rows as workers finish: ``map_blocks`` over an array of one label a chunk."""
     labels = da.from_array(np.asarray(units), chunks=1)
+    # A name of its own, else Dask takes a unit that runs again for the one it still remembers.
+    name = f"units-{uuid.uuid4().hex}"
+    meta = np.empty(0, dtype=object)
     status = client.persist(
-        labels.map_blocks(_attempt_chunk, work, dtype=object, meta=np.empty(0, dtype=object))
+        labels.map_blocks(_attempt_chunk, work, dtype=object, meta=meta, name=name)
     )
     for future in as_completed(futures_of(status)):
         if future.status == "finished":

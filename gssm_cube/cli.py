@@ -135,7 +135,7 @@ def stations(
     with _told(), _bars() as progress:
         table, counts = read_stations(
             source,
-            minimum_hours=minimum_hours or MINIMUM_HOURS,
+            minimum_hours=MINIMUM_HOURS if minimum_hours is None else minimum_hours,
             progress=lambda done, total: progress("stations", done, total),
         )
         if out is not None:

@@ -81,6 +81,8 @@ def samples(settings: Settings, *, progress: Progress = silent) -> str:
     """Sample the cube at the stations."""
     source, target = settings.table("stations.parquet"), settings.table("samples.parquet")
     _check_there(source, "stations")
+    _check_there(settings.cube / "zarr.json", "harmonise")
+    predict.check_complete(settings.cube)
     key = digest(_key_of(settings, "stations"), _cube_digest(settings))
 
     def work() -> str:
@@ -103,6 +105,8 @@ def train(settings: Settings, *, progress: Progress = silent) -> str:
         forest = train_forest(table, preset, seed=seed)
         card = _model_card(settings, table, preset)
         compile_forest(forest, preset=preset.name, card=card).save(settings.forest)
+        # The card has no scores yet: the evaluation puts them there.
+        blocks.remove_marker(settings.folder / "run", "stages", "evaluate")
         return f"{preset.trees} trees on {card['rows']} rows of {card['stations']} stations"
 
     progress("train", 0, 1)
@@ -143,6 +147,7 @@ def evaluate(settings: Settings, *, progress: Progress = silent) -> str:
 def predict_all(settings: Settings, *, progress: Progress = silent) -> str:
     """Predict all land blocks into the SSM Zarr."""
     _check_there(settings.forest / "forest.json", "train")
+    _check_there(settings.cube / "zarr.json", "harmonise")
     forest = load_forest(settings.forest)
     attrs = {
         "history": f"gssm_cube {__version__}",

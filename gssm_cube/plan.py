@@ -1,6 +1,7 @@
 """What a run will take, before anything runs: blocks, land, bytes, memory.
 
-Counts are exact; bytes written and memory are estimates from the sizes of the arrays, and say so.
+Counts are exact but for tiles with land: land is judged from 48 x 48 places a tile, so that an
+islet may be missed. Bytes written and memory are estimates from the sizes of the arrays.
 """
 
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ SOURCES = ("era5_land", "mod11a1", "mod13a2", "soilgrids", "merit_hydro", "wtd",
 
 @dataclass(frozen=True)
 class Plan:
-    """Costs of a run; bytes and shares are estimates, counts are exact."""
+    """Costs of a run; see the module for what is counted and what is estimated."""
 
     tiles: int
     land_tiles: int

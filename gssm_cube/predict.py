@@ -274,11 +274,10 @@ def predict_product(
     layout = read_layout(store)
     opened = load_forest(forest)
     check_features(cube.open_cube(store), opened)
-    units = land_blocks(store, layout)
+    units, starts = check_complete(store)
     with blocks.locked(target):
         blocks.remove_partial_files(target)
         product.create_product(target, layout, attrs)
-        starts = tuple(map(int, cube.composite_starts_of(open_group(store), layout)))
         work = PredictBlock(store, target, forest, opened.digest, layout, starts)
         todo = [str(b) for b in units if not blocks.is_done(target, STAGE, str(b), work.key(b))]
         if client is not None:
@@ -286,6 +285,34 @@ def predict_product(
             client.register_plugin(ForestPlugin(str(forest), opener))
         status = blocks.run_units(work, todo, stage=STAGE, client=client, progress=progress)
     return status, len(units) - len(todo)
+
+
+def check_complete(store: Path) -> tuple[list[Block], tuple[int, ...]]:
+    """Return the land blocks and the composites' starts of a cube that is whole.
+
+    Raises
+    ------
+    ValueError
+        If something that a block reads was not harmonised: it would read as missing.
+    """
+    layout = read_layout(store)
+    wanted = land_blocks(store, layout)
+    starts = tuple(map(int, cube.composite_starts_of(open_group(store), layout)))
+    needed = {
+        (stage, unit)
+        for block in wanted
+        for stage, units in input_units(layout, block, starts).items()
+        for unit in units
+    }
+    if not wanted:
+        raise ValueError(f"{store} has no land yet; run `gssm harmonise` to its end first")
+    lacking = sorted(place for place in needed if blocks.read_marker(store, *place) is None)
+    if lacking:
+        raise ValueError(
+            f"{store} is not complete: it lacks {len(lacking)} of {len(needed)} parts, such as "
+            f"{'/'.join(lacking[0])}; run `gssm harmonise` to its end first"
+        )
+    return wanted, starts
 
 
 def land_blocks(store: Path, layout: Layout) -> list[Block]:

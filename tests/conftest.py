@@ -43,6 +43,11 @@ class SmallWorld:
         return {name: self.raw / name for name in SOURCES}
 
     @property
+    def archive(self) -> Path:
+        """The ISMN archive."""
+        return next((self.raw / "ismn").glob("*.zip"))
+
+    @property
     def cube(self) -> Path:
         """The feature cube, harmonised without Dask; read only."""
         return self.folder / "features.zarr"
@@ -65,7 +70,8 @@ class SmallWorld:
     def write_settings(self, folder: Path, more: str = "") -> Path:
         """Write a run of this world in a folder of its own, without Dask."""
         west, south, east, north = (round(edge, 6) for edge in self.layout.bounds)
-        sources = "\n".join(f'{name} = "{self.raw / name}"' for name in (*SOURCES, "ismn"))
+        places = {**self.folders, "ismn": self.archive}
+        sources = "\n".join(f'{name} = "{place}"' for name, place in places.items())
         text = (
             f"bounds = [{west}, {south}, {east}, {north}]\n"
             f"first_day = {self.layout.first_day}\nlast_day = {self.layout.last_day}\n"

@@ -245,6 +245,18 @@ def test_a_second_run_of_the_same_units_runs_them_again(where, tmp_path):
     assert kept[0]["unit"].equals(kept[1]["unit"])
 
 
+def test_a_unit_runs_again_though_its_last_result_is_still_held(client, tmp_path):
+    work, begun = noting(tmp_path / "log"), []
+
+    def again(stage, done, total):
+        if not begun:  # within the first run, whose other rows are still on their way
+            begun.append(done)
+            blocks.run_units(work, UNITS, stage="predict", client=client)
+
+    blocks.run_units(work, UNITS, stage="predict", client=client, progress=again)
+    assert sorted((tmp_path / "log").read_text().split()) == sorted(UNITS * 2)
+
+
 def test_without_units_nothing_runs_and_the_table_is_empty(tmp_path):
     status = blocks.run_units(noting(tmp_path / "log"), [], stage="predict")
     assert status.empty and list(status.columns) == ["unit", "seconds", "error"]

@@ -136,7 +136,7 @@ def test_a_period_without_a_station_day_stops_the_run_before_the_cube(small_worl
 @pytest.mark.parametrize(
     ("old", "new", "error", "message"),
     [
-        ("raw/ismn", "raw/nothing", FileNotFoundError, "no ISMN archive at"),
+        ("raw/ismn/", "raw/nothing/", FileNotFoundError, "no ISMN archive at"),
         ("raw/wtd", "raw/nothing", FileNotFoundError, "no water table depth NetCDF"),
         ("trees = 5", 'trees = 5\npreset = "best"', ValueError, "preset 'best' is not known"),
     ],

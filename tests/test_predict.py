@@ -8,8 +8,9 @@ from distributed import Client, LocalCluster
 
 from gssm_cube import open_product
 from gssm_cube.blocks import UnitsFailed, marker_folder
-from gssm_cube.cube import open_cube
+from gssm_cube.cube import create_cube, open_cube
 from gssm_cube.forest import Preset, compile_forest, load_forest, train_forest
+from gssm_cube.ingest.inputs import composite_starts
 from gssm_cube.predict import land_blocks, open_forest, predict, predict_block, predict_product
 from gssm_cube.variables import SSM
 
@@ -202,7 +203,25 @@ def test_a_failed_block_is_named_the_others_are_done_and_it_alone_is_repeated(
     assert shards(target) == shards(written)
 
 
-def test_tiles_without_land_are_no_blocks(small_world):
+@pytest.mark.parametrize("part", ["daily/r116c370_w01", "meteo/k00k00_w00"])
+def test_a_cube_that_is_not_complete_is_refused_before_any_block(
+    small_world, forest, tmp_path, part
+):
+    store = small_world.copy_cube(tmp_path)
+    (tmp_path / "features.zarr.markers" / f"{part}.json").unlink()
+    with pytest.raises(ValueError, match=f"not complete: it lacks 1 of 12 parts, such as {part};"):
+        predict_product(store, tmp_path / "ssm.zarr", forest, {})
+    assert not (tmp_path / "ssm.zarr").exists()
+
+
+def test_an_empty_cube_is_refused(small_world, forest, tmp_path):
+    layout = small_world.layout
+    create_cube(tmp_path / "features.zarr", layout, composite_starts(layout), {})
+    with pytest.raises(ValueError, match="has no land yet; run `gssm harmonise` to its end"):
+        predict_product(tmp_path / "features.zarr", tmp_path / "ssm.zarr", forest, {})
+
+
+def test_every_tile_with_land_gives_a_block_a_window(small_world):
     labels = [str(block) for block in land_blocks(small_world.cube, small_world.layout)]
     assert sorted(labels) == BLOCKS
 

@@ -105,7 +105,8 @@ def predict_sub_block(path, forest, block, scratch, sums, limit):  # type: ignor
     limit : int
         Numbers that leaves may take in one go, at most 65,535.
     """
-    sums.total[:] = sums.moment[:] = sums.square[:] = 0.0
+    for array in (sums.total, sums.moment, sums.square):
+        array.fill(0.0)
     scratch.table[0] = 0.0
     for tree in range(forest.node_offsets.size - 1):
         nodes = forest.nodes[forest.node_offsets[tree] : forest.node_offsets[tree + 1]]
@@ -113,13 +114,14 @@ def predict_sub_block(path, forest, block, scratch, sums, limit):  # type: ignor
         waiting = _list_valid(block.valid, scratch)
         while waiting > _ZERO:
             if leaves.size > limit:  # it may take several goes, and a row has its leaf in one
-                scratch.plane[:] = 0
+                scratch.plane.fill(0)
             waiting, used = _walk(path, nodes, block, scratch, np.uint64(limit), waiting)
             for number in range(_ONE, used):
                 scratch.table[number] = leaves[scratch.arrived[number]]
             _add(scratch.plane, scratch.table, sums, tree > 0)
-        if tree == 0 and sums.first.size:
-            sums.first[:] = sums.total
+        if tree == 0:
+            for row in range(sums.first.size):
+                sums.first[row] = sums.total[row]
 
 
 @njit(nogil=True, cache=True)
@@ -180,7 +182,7 @@ def _walk(path, nodes, block, scratch, limit, waiting):  # type: ignore[no-untyp
 
 @njit(nogil=True, cache=True, inline="always")
 def _arrive(feature, threshold, right, block, scratch, start, stop, used):  # type: ignore[no-untyped-def]
-    """Number a leaf, or two at once, and write the numbers to the rows; return numbers used."""
+    """Give a leaf, or two at once, a number and write it to the rows; return numbers used."""
     keys, masks, plane = scratch.keys, scratch.masks, scratch.plane
     number = np.uint16(used)
     scratch.arrived[used] = np.uint32(right)

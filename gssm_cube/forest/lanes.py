@@ -41,7 +41,7 @@ with the same result: eight entries at a time (AVX-512), four (AVX2), or one by 
 
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -50,7 +50,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from gssm_cube.forest.compiled import CompiledForest
-from gssm_cube.forest.lane_vectors import LANES, greater64, host_features
+from gssm_cube.forest.lane_vectors import LANES, copy8, greater64, host_features
 from gssm_cube.forest.lane_walk import (
     BY_EIGHT,
     BY_FOUR,
@@ -66,6 +66,7 @@ from gssm_cube.variables import FILL, Packing
 
 GROUP = 8  # edge of a group, pixels
 SUB_BLOCK = (61, 48, 48)  # days, rows, columns: an inner chunk of the stores in six slices
+_ALL = np.uint64(2**64 - 1)
 NUMBERS = 65_535  # that leaves can take in a uint16 plane; 0 is none yet
 
 Codes = Mapping[str, NDArray[np.int16]]
@@ -160,15 +161,163 @@ def predict_codes(
     """
     shape = check_codes(forest.features, dynamic, static)
     packed = packed_forest(forest, feature_packings(forest.features, packings))
-    arrays = [np.ascontiguousarray((dynamic | static)[name]) if False else
-              np.ascontiguousarray(dynamic[name] if name in dynamic else static[name])
-              for name in forest.features]  # fmt: skip
-    mean = np.empty(shape)
-    deviation = np.empty(shape if spread else (0, 0, 0))
+    given = [dynamic.get(name, static.get(name)) for name in forest.features]
+    arrays = [np.ascontiguousarray(array) for array in given]
+    results = [np.empty(shape) for _ in range(2 if spread else 1)]
     for part in _sub_blocks(shape):
-        block = _pack(arrays, part)
+        block = _lay_out(arrays, part)
         sums = _sums(block.valid.size * LANES, spread)
         predict_sub_block(PATH, packed, block, _scratch(packed, block), sums, NUMBERS)
-        trees = packed.node_offsets.size - 1
-        _unpack(sums, trees, block.valid, mean, deviation, part.corner, part.shape)
-    return (mean, deviation) if spread else mean
+        planes = _results(sums, packed.node_offsets.size - 1)
+        for plane, result in zip(planes, results, strict=True):
+            _unpack(plane, block.valid, *part, result)
+    return tuple(results) if spread else results[0]
+
+
+def check_codes(features: Sequence[str], dynamic: Codes, static: Codes) -> tuple[int, int, int]:
+    """Return the shape (time, lat, lon) of a piece; raise unless all features fit it."""
+    missing = [name for name in features if name not in dynamic and name not in static]
+    if missing:
+        raise ValueError(
+            f"the forest needs {missing}, the codes have {sorted([*dynamic, *static])}"
+        )
+    double = [name for name in features if name in dynamic and name in static]
+    if double:
+        raise ValueError(f"{double} are given as dynamic and as static codes; keep one each")
+    if not dynamic:
+        raise ValueError("no dynamic codes are given, so the number of days is not known")
+    shape = np.shape(next(iter(dynamic.values())))
+    for codes, expected in ((dynamic, shape), (static, shape[1:])):
+        for name, array in codes.items():
+            if len(shape) != 3 or array.shape != expected or array.dtype != np.int16:
+                raise ValueError(
+                    f"{name!r} has shape {array.shape} and type {array.dtype}, expected int16 "
+                    f"codes of shape {expected if len(shape) == 3 else '(time, lat, lon)'}"
+                )
+    return shape
+
+
+def _sub_blocks(shape: tuple[int, int, int]) -> Iterator[SubBlock]:
+    """Parts of a piece, those at its far edges smaller."""
+    starts = [range(0, length, step) for length, step in zip(shape, SUB_BLOCK, strict=True)]
+    for corner in product(*starts):
+        ends = zip(corner, SUB_BLOCK, shape, strict=True)
+        days, rows, cols = (min(step, length - first) for first, step, length in ends)
+        yield SubBlock((corner[0], corner[1], corner[2]), (days, rows, cols))
+
+
+def _lay_out(arrays: Sequence[NDArray[np.int16]], part: SubBlock) -> Block:
+    """Copy a part into lanes, find its valid rows and the range of each feature there."""
+    (_, top, left), (days, rows, cols) = part
+    groups = -(-rows // GROUP) * -(-cols // GROUP)
+    static = np.array([array.ndim == 2 for array in arrays])
+    sizes = np.where(static, groups, groups * days) * LANES
+    start = (np.cumsum(sizes) - sizes).astype("uint64")
+    codes = _arena.take("codes", int(sizes.sum()), "int16")
+    valid = np.full(groups * days, _ALL)
+    always = np.full(groups, _ALL)
+    for array, first in zip(arrays, start, strict=True):
+        if array.ndim == 2:
+            _fill_lanes(array[np.newaxis], (0, top, left), (1, rows, cols), codes, first, always)
+        else:
+            _fill_lanes(array, *part, codes, first, valid)
+    valid &= np.repeat(always, days)
+    somewhen = np.bitwise_or.reduce(valid.reshape(groups, days), axis=1)
+    masks = [somewhen if still else valid for still in static]
+    ranges = [_find_range(codes, *place) for place in zip(start, masks, strict=True)]
+    low, high = np.array(ranges, dtype="int16").T.copy()
+    group = np.repeat(np.arange(groups, dtype="uint32"), days)
+    return Block(codes, start, static, low, high, group, valid)
+
+
+def _scratch(forest: PackedForest, block: Block) -> Scratch:
+    """Take what the walk of a forest over a block needs from this thread's arena."""
+    keys, groups = block.valid.size, int(block.group[-1]) + 1
+    entries = (forest.depth + 1) * (keys + PAD)
+    return Scratch(
+        keys=_arena.take("keys", entries, "uint32"),
+        masks=_arena.take("masks", entries, "uint64"),
+        bits=_arena.take("bits", keys + PAD, "uint64"),
+        group_bits=_arena.take("group_bits", groups, "uint64"),
+        stack=_arena.take("stack", 3 * (forest.depth + 1), "uint64").reshape(-1, 3),
+        plane=_arena.take("plane", keys * LANES, "uint16"),
+        arrived=_arena.take("arrived", NUMBERS + 1, "uint32"),
+        table=_arena.take("table", NUMBERS + 1, "float64"),
+    )
+
+
+def _sums(rows: int, spread: bool) -> Sums:
+    """Take the sums of a sub-block from this thread's arena."""
+    sizes = dict(total=rows) | dict.fromkeys(("first", "moment", "square"), rows * spread)
+    return Sums(**{name: _arena.take(name, size, "float64") for name, size in sizes.items()})
+
+
+def _results(sums: Sums, trees: int) -> list[NDArray[np.float64]]:
+    """Mean of each row and, where it was summed up, its standard deviation over the trees."""
+    mean = sums.total / trees
+    if not sums.first.size:
+        return [mean]
+    variance = sums.square / trees - (sums.moment / trees) ** 2
+    return [mean, np.sqrt(np.maximum(variance, 0.0))]
+
+
+@njit(nogil=True, cache=True)
+def _fill_lanes(values, corner, shape, codes, first, valid):  # type: ignore[no-untyped-def]
+    """Copy one feature (time, lat, lon) into lanes; clear the bits of rows where it is missing."""
+    days, rows, cols = shape
+    wide = (cols + GROUP - 1) // GROUP
+    flat, line = values.reshape(-1), np.uint64(values.shape[2])
+    for key in range(valid.size):
+        group, day = key // days, corner[0] + key % days
+        top, left = group // wide * GROUP, group % wide * GROUP
+        height, width = min(GROUP, rows - top), min(GROUP, cols - left)
+        row = np.uint64(day * values.shape[1] + corner[1] + top)
+        pixel = row * line + np.uint64(corner[2] + left)
+        at = first + np.uint64(LANES * key)
+        if width == GROUP and height == GROUP:
+            for number in range(np.uint64(GROUP)):
+                copy8(flat, pixel + number * line, codes, at + number * np.uint64(GROUP))
+        else:
+            _copy_edge(flat, pixel, line, height, width, codes[at : at + np.uint64(LANES)])
+        valid[key] &= greater64(codes, at, np.int16(FILL))
+
+
+@njit(nogil=True, cache=True)
+def _copy_edge(flat, pixel, line, height, width, lanes):  # type: ignore[no-untyped-def]
+    """Copy a square that the edge of the piece cuts; what lies outside is missing."""
+    lanes[:] = FILL
+    for row in range(height):
+        for col in range(width):
+            lanes[row * GROUP + col] = flat[pixel + np.uint64(row) * line + np.uint64(col)]
+
+
+@njit(nogil=True, cache=True)
+def _find_range(codes, start, masks):  # type: ignore[no-untyped-def]
+    """Lowest and highest code of one feature over the rows of the masks."""
+    low, high = np.int16(32767), np.int16(FILL)
+    for key in range(np.uint64(masks.size)):
+        at, mask = start + np.uint64(LANES) * key, masks[key]
+        if mask == _ALL:
+            for lane in range(np.uint64(LANES)):
+                low, high = min(low, codes[at + lane]), max(high, codes[at + lane])
+        elif mask:
+            for lane in range(np.uint64(LANES)):
+                code = codes[at + lane]
+                there = (mask >> lane) & np.uint64(1)
+                low, high = min(low, code if there else low), max(high, code if there else high)
+    return low, high
+
+
+@njit(nogil=True, cache=True)
+def _unpack(plane, valid, corner, shape, result):  # type: ignore[no-untyped-def]
+    """Put lanes back to their days and pixels; NaN where a row is not valid."""
+    days, rows, cols = shape
+    wide = (cols + GROUP - 1) // GROUP
+    for day in range(days):
+        for row in range(rows):
+            for col in range(cols):
+                key = (row // GROUP * wide + col // GROUP) * days + day
+                lane = row % GROUP * GROUP + col % GROUP
+                there = (valid[key] >> np.uint64(lane)) & np.uint64(1)
+                value = plane[key * LANES + lane] if there else np.nan
+                result[corner[0] + day, corner[1] + row, corner[2] + col] = value

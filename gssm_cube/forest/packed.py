@@ -1,0 +1,154 @@
+"""A compiled forest as the block kernel walks it: eight bytes a node, thresholds as int16 codes.
+
+One node is one word: bits 0-15 the threshold, 16-31 the feature, 32-63 the right child. Derived
+from a `CompiledForest` at first use and kept as long as that forest lives; the saved form knows
+nothing of it.
+"""
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from gssm_cube.forest.compiled import CompiledForest
+from gssm_cube.variables import FILL, PREDICTORS, Packing
+
+NODE = np.dtype([("threshold", "<i2"), ("feature", "<i2"), ("right", "<u4")])
+LEAF = -1  # in place of a feature; `right` is then the number of the leaf in its tree
+PAIR = 0x4000  # added to the feature where both children are leaves; `right` is the left leaf
+_CODES = np.arange(FILL + 1, 32768).astype("int16")  # all but the fill code
+
+
+class PackedForest(NamedTuple):
+    """Arrays of a forest for the block kernel.
+
+    Parameters
+    ----------
+    nodes : ndarray (node), uint64
+        Words of `NODE`, tree by tree in preorder: the left child is the next node.
+    leaves : ndarray (leaf), float64, m3 m-3
+    node_offsets, leaf_offsets : ndarray (tree + 1), int64
+    depth : int
+        Nodes on the longest way down from a root.
+    """
+
+    nodes: NDArray[np.uint64]
+    leaves: NDArray[np.float64]
+    node_offsets: NDArray[np.int64]
+    leaf_offsets: NDArray[np.int64]
+    depth: int
+
+
+_packed: WeakKeyDictionary[CompiledForest, dict[tuple[Packing, ...], PackedForest]]
+_packed = WeakKeyDictionary()
+_packing_lock = threading.Lock()
+
+
+def code_thresholds(thresholds: NDArray[np.float64], packing: Packing) -> NDArray[np.int16]:
+    """Return the largest code whose decoded value is not above each threshold.
+
+    Parameters
+    ----------
+    thresholds : ndarray (node), float64
+        In the feature's units.
+    packing : Packing
+        Of the feature.
+
+    Returns
+    -------
+    ndarray (node), int16
+        ``code <= result`` equals ``packing.decode(code) <= threshold`` for every code but the
+        fill code, which is also the result where nothing goes left.
+    """
+    values = packing.decode(_CODES).astype("float64")
+    not_above = np.searchsorted(values, thresholds, side="right")
+    return (not_above + FILL).astype("int16")
+
+
+def feature_packings(
+    features: Sequence[str], packings: Mapping[str, Packing] | None = None
+) -> tuple[Packing, ...]:
+    """Return the packing of each feature: the given one, else that of the predictors' table.
+
+    Raises
+    ------
+    ValueError
+        If a feature has neither.
+    """
+    known = {name: variable.packing for name, variable in PREDICTORS.items()} | dict(packings or {})
+    missing = [name for name in features if name not in known]
+    if missing:
+        raise ValueError(
+            f"the features {missing} have no packing, so they have no codes; give their packings "
+            "or predict rows of values instead"
+        )
+    return tuple(known[name] for name in features)
+
+
+def packed_forest(forest: CompiledForest, packings: tuple[Packing, ...]) -> PackedForest:
+    """Return the packed form of a forest, made once per process.
+
+    Parameters
+    ----------
+    forest : CompiledForest
+    packings : tuple of Packing
+        One for each feature, in the forest's order.
+
+    Raises
+    ------
+    ValueError
+        If the forest has more features than a node can say.
+    """
+    if len(forest.features) >= PAIR:
+        raise ValueError(f"the forest has {len(forest.features)} features, expected under {PAIR}")
+    with _packing_lock:
+        forms = _packed.setdefault(forest, {})
+        if packings not in forms:
+            forms[packings] = _pack(forest, packings)
+        return forms[packings]
+
+
+def _pack(forest: CompiledForest, packings: tuple[Packing, ...]) -> PackedForest:
+    """Put thresholds, features and children into words."""
+    feature = np.asarray(forest.feature)
+    nodes = np.zeros(feature.size, NODE)
+    nodes["feature"] = feature
+    nodes["right"] = forest.right
+    for number, packing in enumerate(packings):
+        chosen = np.flatnonzero(feature == number)
+        nodes["threshold"][chosen] = code_thresholds(forest.threshold[chosen], packing)
+    for tree in range(forest.trees):
+        _mark_pairs(nodes[forest.tree_slices(tree)[0]])
+    offsets = np.array(forest.node_offsets)
+    deepest = int(_deepest(feature, np.asarray(forest.right), offsets))
+    leaves = np.ascontiguousarray(forest.leaf)
+    return PackedForest(
+        nodes.view("uint64"), leaves, offsets, np.array(forest.leaf_offsets), deepest
+    )
+
+
+def _mark_pairs(tree: NDArray[np.void]) -> None:
+    """Mark the nodes of one tree whose two children are leaves, which spares two visits."""
+    inner = np.flatnonzero(tree["feature"] != LEAF)
+    leaf = tree["feature"] == LEAF
+    pairs = inner[leaf[inner + 1] & leaf[tree["right"][inner]]]
+    tree["right"][pairs] = tree["right"][pairs + 1]
+    tree["feature"][pairs] += PAIR
+
+
+@njit(nogil=True, cache=True)
+def _deepest(feature, right, offsets):  # type: ignore[no-untyped-def]
+    """Nodes on the longest way from a root to a leaf."""
+    depth, deepest = np.ones(feature.size, np.int64), 1
+    for tree in range(offsets.size - 1):
+        root = offsets[tree]
+        for node in range(root, offsets[tree + 1]):
+            deepest = max(deepest, depth[node])
+            if feature[node] >= 0:
+                depth[node + 1] = depth[node] + 1
+                depth[root + right[node]] = depth[node] + 1
+    return deepest

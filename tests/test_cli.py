@@ -1,0 +1,183 @@
+"""The command line: every command on the small world, its exit status and what it says."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from gssm_cube.cli import app
+from gssm_cube.stations import read_station_table
+
+
+def invoke(*words: str | Path, status: int = 0) -> str:
+    """Run a command and return what it printed; the status must be as expected."""
+    result = CliRunner().invoke(app, [str(word) for word in words], env={"COLUMNS": "300"})
+    assert result.exit_code == status, result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result.output
+
+
+@pytest.fixture
+def run_file(small_run, tmp_path):
+    """Settings of a copy of the small run."""
+    return small_run.copy(tmp_path / "run")
+
+
+# ---- a run ------------------------------------------------------------------------------------
+
+
+def test_a_run_done_before_is_skipped_everywhere(run_file):
+    said = invoke("run", run_file)
+    for stage in ("stations", "samples", "train", "evaluate", "report"):
+        assert f"{stage}: skipped, up to date" in said
+    assert "harmonise: 0 tasks done" in said
+    assert "predict: 0 blocks done, 4 skipped" in said
+
+
+@pytest.mark.parametrize(
+    ("command", "lost", "said"),
+    [
+        ("stations", "stations.parquet", "station days of 12 stations"),
+        ("samples", "samples.parquet", "samples of 12 stations"),
+        ("train", "forest/forest.json", "train: 5 trees on"),
+        ("evaluate", "scores.json", "evaluate: new stations: RMSE"),
+        ("report", "report.html", "report.html"),
+    ],
+)
+def test_each_stage_is_a_command_that_makes_its_result_again(run_file, command, lost, said):
+    path = run_file.parent / lost
+    path.unlink()
+    output = invoke(command, run_file)
+    assert said in output and "skipped" not in output
+    assert path.exists()
+    assert f"{command}: skipped, up to date" in invoke(command, run_file)
+
+
+def test_harmonise_and_predict_do_what_is_left(run_file):
+    folder = run_file.parent
+    (folder / "features.zarr.markers/static/r116c370.json").unlink()
+    assert "harmonise: 1 tasks done, " in invoke("harmonise", run_file)
+    (folder / "ssm.zarr.markers/predict/r116c371_w01.json").unlink()
+    assert "predict: 1 blocks done, 3 skipped" in invoke("predict", run_file)
+
+
+def test_the_plan_counts_tiles_blocks_and_files(small_world, run_file):
+    said = invoke("plan", run_file)
+    assert "tiles (with land)" in said and "2 (2)" in said
+    assert "370, 2" in said  # days and windows
+    files = [path for folder in small_world.folders.values() for path in folder.iterdir()]
+    assert f"{len(files)}, " in said
+
+
+def test_without_a_command_there_is_help():
+    assert "harmonise" in invoke("--help")
+
+
+# ---- tables of one's own ----------------------------------------------------------------------
+
+
+def test_an_archive_by_itself_becomes_a_table(small_world, tmp_path):
+    out = tmp_path / "stations.parquet"
+    said = invoke("stations", small_world.archive, "--out", out)
+    table = read_station_table(out)
+    assert f"{len(table)} station days of 12 stations in {out}" in said.replace("\n", "")
+    assert "TERNGRID" in said and "Files: " in said
+    stricter = tmp_path / "full.parquet"
+    invoke("stations", small_world.archive, "--out", stricter, "--minimum-hours", "24")
+    assert 0 < len(read_station_table(stricter)) < len(table)
+
+
+@pytest.fixture
+def tables(tmp_path):
+    """Two small tables under names of their own: y follows wet, 12 places and 40 days."""
+    rows = [
+        {"site": f"s{k}", "y": 0.1 + 0.001 * ((7 * d + 3 * k) % 50), "wet": (7 * d + 3 * k) % 50,
+         "dry": (d * k) % 9, "north": 40 + 0.7 * k, "east": 10.0 + 0.5 * k,
+         "day": pd.Timestamp("2018-12-12") + pd.Timedelta(days=d)}
+        for k in range(12) for d in range(40)
+    ]  # fmt: skip
+    table = pd.DataFrame(rows)
+    names = tmp_path / "train.parquet", tmp_path / "test.csv"
+    table[table["site"] != "s5"].to_parquet(names[0])
+    table[table["site"] == "s5"].to_csv(names[1], index=False)
+    return names
+
+
+COLUMNS = [
+    *("--observed", "y", "--station", "site", "--lat", "north", "--lon", "east", "--time", "day"),
+    *("--features", "wet, dry"),
+]
+
+
+def test_a_recipe_is_scored_on_a_table_of_one_s_own(tables, tmp_path):
+    scores_file = tmp_path / "scores.json"
+    said = invoke(
+        "evaluate", "--samples", tables[0], "--test", tables[1], "--json", scores_file, *COLUMNS
+    )
+    for title in ("new stations", "new years", "test", "random rows (comparison)"):
+        assert title in said
+    scores = json.loads(scores_file.read_text())
+    assert {"random_rows", "new_years", "new_stations", "test", "rows", "forest"} <= set(scores)
+    assert scores["test"]["n"] == 40
+    assert {"rmse", "ubrmse", "bias", "r"} <= set(scores["test"])
+    assert scores["test"]["rmse"] < 0.01 < 0.0144  # y spreads evenly over 0.05
+
+
+def test_a_preset_s_features_must_be_in_the_table(tables):
+    said = invoke("evaluate", "--samples", tables[0], *COLUMNS[:-2], status=1)
+    assert said.startswith("error:") and "apei" in said
+
+
+def test_evaluate_without_anything_tells_its_use():
+    assert "--samples" in invoke("evaluate", status=2)
+
+
+# ---- what goes wrong --------------------------------------------------------------------------
+
+
+def one_error(said: str) -> str:
+    """The one message; no traceback."""
+    assert said.count("error:") == 1 and "Traceback" not in said
+    return said
+
+
+@pytest.mark.parametrize("command", ["run", "plan", "harmonise", "predict"])
+def test_an_unknown_key_ends_with_one_message_and_status_one(small_world, tmp_path, command):
+    path = small_world.write_settings(tmp_path, more="colour = 3")
+    said = one_error(invoke(command, path, status=1))
+    assert "colour: Extra inputs are not permitted" in said
+    assert len(said.strip().splitlines()) == 2  # the file, then a line for the one key
+    assert [entry.name for entry in tmp_path.iterdir()] == ["run.toml"]
+
+
+def test_impossible_values_are_named_with_their_path(small_world, tmp_path):
+    path = small_world.write_settings(tmp_path)
+    path.write_text(path.read_text().replace("trees = 5", "trees = 0"))
+    assert "training.trees: " in one_error(invoke("run", path, status=1))
+
+
+def test_missing_files_end_with_one_message(tmp_path, small_world):
+    assert "no settings file" in one_error(invoke("run", tmp_path / "none.toml", status=1))
+    said = one_error(invoke("stations", tmp_path / "none.zip", status=1))
+    assert "no ISMN archive at" in said
+    path = small_world.write_settings(tmp_path)
+    path.write_text(path.read_text().replace("raw/bedrock", "raw/none"))
+    for command in ("plan", "run", "harmonise"):
+        assert "no depth to bedrock at" in one_error(invoke(command, path, status=1))
+
+
+def test_stages_out_of_order_name_the_one_before(small_world, tmp_path):
+    path = small_world.write_settings(tmp_path)
+    for command, before in (("samples", "stations"), ("train", "samples"), ("predict", "train")):
+        said = one_error(invoke(command, path, status=1))
+        assert f"run `gssm {before}` first" in said
+
+
+def test_a_failed_block_ends_with_its_name_and_status_one(run_file):
+    shard = run_file.parent / "features.zarr/daily/lst/c/0/0/1"
+    shard.write_bytes(shard.read_bytes()[:-100])
+    (run_file.parent / "ssm.zarr.markers/predict/r116c371_w00.json").unlink()
+    said = one_error(invoke("predict", run_file, status=1))
+    assert "predict: 1 of its units failed" in said and "r116c371_w00: " in said
