@@ -1,6 +1,7 @@
-"""The random forest: presets and fitting, the compiled form, prediction of rows."""
+"""The random forest: presets and fitting, the compiled form, prediction of rows and blocks."""
 
 from gssm_cube.forest.compiled import CompiledForest, compile_forest, forest_hash, load_forest
+from gssm_cube.forest.lanes import predict_codes
 from gssm_cube.forest.train import PRESETS, Preset, find_preset, train_forest
 
 __all__ = [
@@ -11,5 +12,6 @@ __all__ = [
     "find_preset",
     "forest_hash",
     "load_forest",
+    "predict_codes",
     "train_forest",
 ]

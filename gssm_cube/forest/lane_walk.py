@@ -113,7 +113,7 @@ def predict_sub_block(path, forest, block, scratch, sums, limit):  # type: ignor
         leaves = forest.leaves[forest.leaf_offsets[tree] : forest.leaf_offsets[tree + 1]]
         waiting = _list_valid(block.valid, scratch)
         while waiting > _ZERO:
-            if leaves.size > limit:  # it may take several goes, and a row has its leaf in one
+            if leaves.size >= limit:  # it may take several goes, and a row has its leaf in one
                 scratch.plane.fill(0)
             waiting, used = _walk(path, nodes, block, scratch, np.uint64(limit), waiting)
             for number in range(_ONE, used):
