@@ -1,7 +1,8 @@
 """From features to soil moisture: one block, a lazy region, or the whole run.
 
-All three call ``predict_block``, a pure function of a Dataset and a forest; NaN goes out wherever
-a feature is missing.
+A region goes through ``predict_block``, a pure function of a Dataset and a forest; the whole run
+through the block kernel on packed codes, which gives the same bits. NaN goes out wherever a feature
+is missing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,10 +20,10 @@ from numpy.typing import NDArray
 from gssm_cube import blocks, cube, product
 from gssm_cube.blocks import Client, Progress
 from gssm_cube.clusters import ForestPlugin
-from gssm_cube.forest import CompiledForest, forest_hash, load_forest
+from gssm_cube.forest import CompiledForest, forest_hash, load_forest, predict_codes
 from gssm_cube.grid import Block, Layout, inner_chunks
 from gssm_cube.stores import DIMS, array_of, open_group, read_layout
-from gssm_cube.variables import FILL, SSM
+from gssm_cube.variables import FILL, PREDICTORS, SSM
 
 STAGE = "predict"
 
@@ -179,7 +180,7 @@ class PredictBlock:
         """Write the block's soil moisture."""
         block = blocks.parse_block(unit, self.layout)
         forest = open_forest(str(self.forest), digest=self.forest_digest)
-        codes = predict_codes(self.cube, self.layout, block, forest)
+        codes = block_codes(self.cube, self.layout, block, forest)
         objects = product.write_block(self.product, self.layout, block, codes)
         facts = {
             "valid": int((codes != FILL).sum()),
@@ -189,23 +190,47 @@ class PredictBlock:
         return facts
 
 
-def predict_codes(
+def block_codes(
     store: Path, layout: Layout, block: Block, forest: CompiledForest
 ) -> NDArray[np.int16]:
-    """Return a block's packed soil moisture, computed chunk by chunk."""
+    """Return a block's packed soil moisture, computed on packed features, chunk by chunk."""
     rows, cols = layout.tile_slices(block.tile)
-    features = cube.open_cube(store, block=block).isel(time=block.window.slice)
+    features = cube.open_cube(store, block=block, mask_and_scale=False)
     names = [name for name in forest.features if name not in DIMS] + ["land"]
+    features = features[names].isel(time=block.window.slice)
     codes = np.full((block.window.days, layout.tile_size, layout.tile_size), FILL, dtype="int16")
     for lat, lon in inner_chunks(rows, cols):
-        chunk = features[names].isel(lat=lat, lon=lon)
-        if not chunk["land"].values.any():
+        chunk = features.isel(lat=lat, lon=lon)
+        land = chunk["land"].values == 1
+        if not land.any():
             continue
-        ssm = predict_block(chunk.load(), forest)
+        dynamic, static = split_codes(chunk.load(), forest.features)
+        ssm = predict_codes(forest, dynamic, static).astype("float32")
         top, left = lat.start - rows.start, lon.start - cols.start
-        height, width = lat.stop - lat.start, lon.stop - lon.start
-        codes[:, top : top + height, left : left + width] = SSM.packing.encode(ssm.values)
+        place = (slice(None), slice(top, top + land.shape[0]), slice(left, left + land.shape[1]))
+        codes[place] = np.where(land, SSM.packing.encode(ssm), FILL)
     return codes
+
+
+def split_codes(
+    features: xr.Dataset, names: Sequence[str]
+) -> tuple[dict[str, NDArray[np.int16]], dict[str, NDArray[np.int16]]]:
+    """Return the packed features of a chunk: (time, lat, lon) ones, and (lat, lon) ones.
+
+    Positions are packed here, for the cube does not store them.
+    """
+    dynamic, static = {}, {}
+    shape = features.sizes["lat"], features.sizes["lon"]
+    for name in names:
+        if name in DIMS:
+            values = PREDICTORS[name].packing.encode(features[name].values)
+            across = values[:, np.newaxis] if name == "lat" else values
+            static[name] = np.ascontiguousarray(np.broadcast_to(across, shape))
+        elif "time" in features[name].dims:
+            dynamic[name] = features[name].values
+        else:
+            static[name] = features[name].values
+    return dynamic, static
 
 
 def input_units(layout: Layout, block: Block, starts: Sequence[int]) -> dict[str, list[str]]:
