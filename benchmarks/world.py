@@ -60,7 +60,7 @@ class Field:
 
 
 def varied(places: Places, seed: int, white: float) -> NDArray[np.float64]:
-    """A field of four scales, from regions to a few pixels, and noise from pixel to pixel."""
+    """Return a field of four scales, from regions to a few pixels, with noise on each pixel."""
     scales = ((15.0, 1.0), (2.5, 0.7), (0.3, 0.45), (0.05, 0.25))
     total = sum(a * Field(s, seed + 10 * n).at(places) for n, (s, a) in enumerate(scales))
     own = np.random.default_rng((seed, len(places))).normal(size=len(places))
