@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 
-from gssm_cube.forest import CompiledForest, compile_forest, lanes, predict_codes
+from gssm_cube.forest import CompiledForest, compile_forest, lanes, load_forest, predict_codes
 from gssm_cube.forest.lane_walk import BY_EIGHT, BY_FOUR, SCALAR
 from gssm_cube.forest.packed import (
     LEAF,
@@ -239,6 +239,19 @@ def test_two_threads_give_the_bits_of_one(forest):
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(lambda piece: predict_codes(forest, *piece), pieces))
     np.testing.assert_array_equal(found, expected)
+
+
+def test_a_saved_forest_predicts_the_same_bits_from_mapped_arrays(forest, tmp_path):
+    piece = made_piece((4, 9, 12))
+    forest.save(tmp_path)
+    found = predict_codes(load_forest(tmp_path), *piece)
+    np.testing.assert_array_equal(found, predict_codes(forest, *piece))
+
+
+def test_the_codes_stay_writable(forest):
+    dynamic, static = made_piece((2, 8, 8))
+    predict_codes(forest, dynamic, static)
+    assert dynamic["tair"].flags.writeable and static["clay"].flags.writeable
 
 
 def test_read_only_and_strided_codes_are_read_as_they_are(forest):

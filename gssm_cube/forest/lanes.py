@@ -10,7 +10,7 @@ group on a day is a key::
     | 1  2  2  3  3  4  4  5 | lanes 8-15      . . . . . . . #      64 int16 codes, two to four
     | 2  2  3  3  4  4  5  5 | ...             . . . . . . # #      vector compares, 64 bits
     | 2  3  3  4  4  5  5  6 |                 . . . . . # # #
-    | 3  3  4  4  5  5  6  6 |                 . . . . # # # #      bits = 0x...e0c080
+    | 3  3  4  4  5  5  6  6 |                 . . . . # # # #      bits = 0xfefcf8f0e0c08000
     | 3  4  4  5  5  6  6  7 |                 . . . # # # # #
     | 4  4  5  5  6  6  7  7 |                 . . # # # # # #
     | 4  5  5  6  6  7  7  8 | lanes 56-63     . # # # # # # #
@@ -18,7 +18,7 @@ group on a day is a key::
 
 A node of a tree owns a list of (key, mask); the mask tells which lanes of the key came this far.
 At the root these are the valid rows, so sea and missing values are lanes without a bit. A split
-ands each mask with the bits and appends what is left of it to the lists of the children::
+ands each mask with the bits and appends what is left of it to the lists of the children (8 of the 64 lanes are shown)::
 
     node owns       key   7  mask 1111 0110    ->   left    7  0011 0000    right   7  1100 0110
                     key   8  mask 1111 1111         child   8  1111 1111    child  31  0000 0011
@@ -61,7 +61,7 @@ from gssm_cube.forest.lane_walk import (
     Sums,
     predict_sub_block,
 )
-from gssm_cube.forest.packed import PackedForest, feature_packings, packed_forest
+from gssm_cube.forest.packed import PackedForest, feature_packings, packed_forest, read_only
 from gssm_cube.variables import FILL, Packing
 
 GROUP = 8  # edge of a group, pixels
@@ -162,7 +162,7 @@ def predict_codes(
     shape = check_codes(forest.features, dynamic, static)
     packed = packed_forest(forest, feature_packings(forest.features, packings))
     given = [dynamic.get(name, static.get(name)) for name in forest.features]
-    arrays = [np.ascontiguousarray(array) for array in given]
+    arrays = [read_only(np.asarray(array)) for array in given]
     results = [np.empty(shape) for _ in range(2 if spread else 1)]
     for part in _sub_blocks(shape):
         block = _lay_out(arrays, part)

@@ -7,7 +7,7 @@ nothing of it.
 
 import threading
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -43,8 +43,8 @@ class PackedForest(NamedTuple):
     depth: int
 
 
-_packed: WeakKeyDictionary[CompiledForest, dict[tuple[Packing, ...], PackedForest]]
-_packed = WeakKeyDictionary()
+_Forms = dict[tuple[Packing, ...], PackedForest]
+_packed: WeakKeyDictionary[CompiledForest, _Forms] = WeakKeyDictionary()
 _packing_lock = threading.Lock()
 
 
@@ -114,21 +114,26 @@ def packed_forest(forest: CompiledForest, packings: tuple[Packing, ...]) -> Pack
 
 def _pack(forest: CompiledForest, packings: tuple[Packing, ...]) -> PackedForest:
     """Put thresholds, features and children into words."""
-    feature = np.asarray(forest.feature)
+    feature, right = read_only(forest.feature), read_only(forest.right)
     nodes = np.zeros(feature.size, NODE)
     nodes["feature"] = feature
-    nodes["right"] = forest.right
+    nodes["right"] = right
     for number, packing in enumerate(packings):
         chosen = np.flatnonzero(feature == number)
         nodes["threshold"][chosen] = code_thresholds(forest.threshold[chosen], packing)
     for tree in range(forest.trees):
         _mark_pairs(nodes[forest.tree_slices(tree)[0]])
-    offsets = np.array(forest.node_offsets)
-    deepest = int(_deepest(feature, np.asarray(forest.right), offsets))
-    leaves = np.ascontiguousarray(forest.leaf)
-    return PackedForest(
-        nodes.view("uint64"), leaves, offsets, np.array(forest.leaf_offsets), deepest
-    )
+    offsets, leaf_offsets = np.array(forest.node_offsets), np.array(forest.leaf_offsets)
+    depth = int(_deepest(feature, right, offsets))
+    leaves = read_only(forest.leaf)
+    return PackedForest(nodes.view("uint64"), leaves, offsets, leaf_offsets, depth)
+
+
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a contiguous view that cannot be written: mapped or not, one type for numba."""
+    view = np.ascontiguousarray(array).view(np.ndarray)
+    view.flags.writeable = False
+    return view
 
 
 def _mark_pairs(tree: NDArray[np.void]) -> None:
