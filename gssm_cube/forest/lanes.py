@@ -18,7 +18,8 @@ group on a day is a key::
 
 A node of a tree owns a list of (key, mask); the mask tells which lanes of the key came this far.
 At the root these are the valid rows, so sea and missing values are lanes without a bit. A split
-ands each mask with the bits and appends what is left of it to the lists of the children (8 of the 64 lanes are shown)::
+ands each mask with the bits and appends what is left of it to the lists of the children; here with
+8 of the 64 lanes::
 
     node owns       key   7  mask 1111 0110    ->   left    7  0011 0000    right   7  1100 0110
                     key   8  mask 1111 1111         child   8  1111 1111    child  31  0000 0011
