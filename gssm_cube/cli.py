@@ -224,10 +224,7 @@ def run(run_file: RunFile) -> None:
     from gssm_cube.settings import read_settings
 
     with _told(), _bars() as progress:
-        settings = read_settings(run_file)
-        pipeline.check(settings)
-        for stage in pipeline.STAGES.values():
-            console.print(stage(settings, progress=progress), highlight=False)
+        pipeline.run(read_settings(run_file), progress=progress, tell=_say)
 
 
 @app.command()

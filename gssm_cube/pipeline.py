@@ -28,13 +28,17 @@ from gssm_cube.variables import PREDICTORS
 
 logger = logging.getLogger(__name__)
 
-SOURCES = ("era5_land", "mod11a1", "mod13a2", "soilgrids", "merit_hydro", "wtd", "bedrock")
 
-
-def run(settings: Settings, *, progress: Progress = silent) -> list[str]:
-    """Check all inputs, then run all stages; return a line for each."""
+def run(
+    settings: Settings, *, progress: Progress = silent, tell: Callable[[str], None] = logger.info
+) -> list[str]:
+    """Check all inputs, then run all stages; return a line for each, told as it is done."""
     check(settings)
-    return [stage(settings, progress=progress) for stage in STAGES.values()]
+    lines = []
+    for stage in STAGES.values():
+        lines.append(stage(settings, progress=progress))
+        tell(lines[-1])
+    return lines
 
 
 def check(settings: Settings) -> None:
@@ -42,14 +46,14 @@ def check(settings: Settings) -> None:
 
     Reads names and headers only.
     """
-    inputs.find_inputs(_folders(settings), settings.layout)
+    inputs.find_inputs(settings.sources.gridded, settings.layout)
     _file_facts(settings.sources.ismn)
     find_preset(settings.training.preset)
 
 
 def harmonise(settings: Settings, *, progress: Progress = silent) -> str:
     """Build the feature cube from provider files."""
-    folders = _folders(settings)
+    folders = settings.sources.gridded
     with _client(settings, "ingest") as client:
         steps = ingest.harmonise(
             settings.cube, settings.layout, folders, client=client, progress=progress
@@ -218,11 +222,6 @@ STAGES: dict[str, Callable[..., str]] = {
 
 
 # ---- what stages share ------------------------------------------------------------------------
-
-
-def _folders(settings: Settings) -> dict[str, Path]:
-    """Folders of the gridded sources."""
-    return {name: getattr(settings.sources, name) for name in SOURCES}
 
 
 def _client(settings: Settings, profile: Profile) -> Any:

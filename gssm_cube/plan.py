@@ -22,7 +22,6 @@ from gssm_cube.variables import names_of
 # Packed arrays on disk over their plain size: seen on the demo's cube and product.
 COMPRESSION = 0.55
 PROCESS_BYTES = 300e6  # Python with xarray, dask and scikit-learn
-SOURCES = ("era5_land", "mod11a1", "mod13a2", "soilgrids", "merit_hydro", "wtd", "bedrock")
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,7 @@ def plan_run(settings: Settings) -> Plan:
         As the run itself would: missing days, wrong units.
     """
     layout = settings.layout
-    folders = {name: getattr(settings.sources, name) for name in SOURCES}
-    found = find_inputs(folders, layout)
+    found = find_inputs(settings.sources.gridded, layout)
     shares = list(tile_shares(layout, found))
     land_tiles = sum(share > 0 for share in shares)
     pixels = land_tiles * layout.tile_size**2

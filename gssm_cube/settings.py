@@ -39,6 +39,11 @@ class Sources(_Part):
     bedrock: Path
     ismn: Path
 
+    @property
+    def gridded(self) -> dict[str, Path]:
+        """Folders of what the feature cube is made of: all but the stations."""
+        return {name: folder for name, folder in self if name != "ismn"}
+
 
 class StationRules(_Part):
     """How station days are made of sensors' hours."""

@@ -12,7 +12,6 @@ from gssm_cube.harmonise.vegetation import (
     composite_starts,
     reliability_weights,
     smooth_composites,
-    to_daily,
 )
 
 REGULAR = np.arange(20) * 16.0
@@ -186,23 +185,3 @@ def test_real_composites_left_out_are_found_again(real_data):
         errors.append(np.nanmedian(np.abs(estimate - ndvi[left_out])))
     spread = np.nanmedian(np.abs(ndvi[4:19] - np.nanmean(ndvi, axis=0)))
     assert np.mean(errors) < 0.6 * spread
-
-
-# ---- daily ------------------------------------------------------------------------------------
-
-
-def test_days_lie_on_the_line_between_composites():
-    starts = np.array(["2019-12-19", "2020-01-01", "2020-01-17"], dtype="datetime64[D]")
-    days = np.array(["2019-12-18", "2019-12-19", "2019-12-20", "2020-01-01", "2020-01-09",
-                     "2020-01-17", "2020-01-18"], dtype="datetime64[D]")  # fmt: skip
-    daily = to_daily(np.array([0.0, 13.0, 29.0]), starts, days)
-    np.testing.assert_allclose(daily, [np.nan, 0.0, 1.0, 13.0, 21.0, 29.0, np.nan])
-    assert daily.dtype == np.float32
-
-
-def test_a_missing_composite_empties_the_days_that_lean_on_it():
-    starts = np.array(["2019-01-01", "2019-01-17", "2019-02-02"], dtype="datetime64[D]")
-    composites = np.array([1.0, 1.0, np.nan]).reshape(3, 1, 1)
-    daily = to_daily(composites, starts, np.arange(starts[0], starts[2] + 1))
-    assert daily.shape == (33, 1, 1)
-    np.testing.assert_array_equal(np.flatnonzero(np.isnan(daily)), np.arange(17, 33))

@@ -1,4 +1,4 @@
-"""Vegetation indices: 16-day composites smoothed on each pixel's own dates, then daily.
+"""Vegetation indices: 16-day composites smoothed on each pixel's own dates.
 
 A composite holds the best observation of 16 days, so its date differs from pixel to pixel by up
 to 15 days; smoothing on the file's date would blur spring. Days are counted from 1970-01-01.
@@ -144,35 +144,6 @@ def smooth_composites(
     smooth = np.empty((np.size(at), pixels.shape[1]), dtype=values.dtype)
     _smooth(pixels, dates, trust, _day_numbers(at), float(half_window_days), order, smooth)
     return smooth.reshape(-1, *values.shape[1:])
-
-
-def to_daily(composites: NDArray[Any], starts: ArrayLike, days: ArrayLike) -> NDArray[np.float32]:
-    """Interpolate linearly in time from composites to days.
-
-    Parameters
-    ----------
-    composites : array (n, ...)
-        Values at ``starts``.
-    starts : array (n), datetime64
-        Rising.
-    days : array (m), datetime64
-
-    Returns
-    -------
-    array (m, ...), float32
-        NaN before the first and after the last start, and where a neighbour that counts is NaN.
-    """
-    numbers, wanted = _day_numbers(starts), _day_numbers(days)
-    daily = np.full((wanted.size, *composites.shape[1:]), np.nan, dtype="float32")
-    inside = np.flatnonzero((wanted >= numbers[0]) & (wanted <= numbers[-1]))
-    for place in inside:
-        left = np.searchsorted(numbers, wanted[place], side="right") - 1
-        if wanted[place] == numbers[left]:
-            daily[place] = composites[left]
-            continue
-        share = float((wanted[place] - numbers[left]) / (numbers[left + 1] - numbers[left]))
-        daily[place] = (1 - share) * composites[left] + share * composites[left + 1]
-    return daily
 
 
 def _day_numbers(dates: ArrayLike) -> NDArray[np.float64]:
