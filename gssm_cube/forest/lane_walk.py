@@ -149,7 +149,10 @@ def _wait(stack, waiting, node, start, stop):  # type: ignore[no-untyped-def]
 @njit(nogil=True, cache=True)
 def _walk(path, nodes, block, scratch, limit, waiting):  # type: ignore[no-untyped-def]
     """Go down one tree until no list waits or the numbers are used up; return both counts."""
-    stack, used = scratch.stack, _ONE
+    # Arrays are taken out of their tuples here: in the loop each would be counted, atomically.
+    codes, start_of, static, low, high, group, _ = block
+    keys, masks, bits, group_bits, stack, plane, arrived, _ = scratch
+    used = _ONE
     while waiting > _ZERO and used < limit:
         waiting -= _ONE
         node, start, stop = stack[waiting, 0], stack[waiting, 1], stack[waiting, 2]
@@ -159,77 +162,84 @@ def _walk(path, nodes, block, scratch, limit, waiting):  # type: ignore[no-untyp
             feature = np.int64(np.int16((word >> np.uint64(16)) & np.uint64(0xFFFF)))
             right = word >> np.uint64(32)
             if feature < 0 or feature >= PAIR:
-                used = _arrive(feature, threshold, right, block, scratch, start, stop, used)
+                used = _arrive(
+                    codes, start_of, static, group, feature, threshold, right,
+                    keys, masks, plane, arrived, start, stop, used,
+                )  # fmt: skip
                 break
             prefetch(nodes, right)
-            if block.high[feature] <= threshold:
+            if high[feature] <= threshold:
                 node += _ONE
                 continue
-            if block.low[feature] > threshold:
+            if low[feature] > threshold:
                 node = right
                 continue
-            _compare(feature, threshold, block, scratch, start, stop)
-            left_stop, right_stop = _split(path, scratch, start, stop)
-            left_start = stop + _PAD
-            if left_stop == left_start:
+            first = start_of[feature]
+            if static[feature]:
+                _compare_groups(codes, first, threshold, group, keys, bits, group_bits, start, stop)
+            else:
+                _compare(codes, first, threshold, keys, bits, start, stop)
+            left_stop, right_stop = _split(path, keys, masks, bits, start, stop)
+            if left_stop == stop + _PAD:
                 node, stop = right, right_stop
                 continue
             if right_stop > start:
                 waiting = _wait(stack, waiting, right, start, right_stop)
-            node, start, stop = node + _ONE, left_start, left_stop
+            node, start, stop = node + _ONE, stop + _PAD, left_stop
     return waiting, used
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _arrive(feature, threshold, right, block, scratch, start, stop, used):  # type: ignore[no-untyped-def]
+def _arrive(  # type: ignore[no-untyped-def]
+    codes, start_of, static, group, feature, threshold, right,
+    keys, masks, plane, arrived, start, stop, used,
+):  # fmt: skip
     """Give a leaf, or two at once, a number and write it to the rows; return numbers used."""
-    keys, masks, plane = scratch.keys, scratch.masks, scratch.plane
-    number = np.uint16(used)
-    scratch.arrived[used] = np.uint32(right)
+    number, other = np.uint16(used), np.uint16(used + _ONE)
+    arrived[used] = np.uint32(right)
     if feature < 0:
         for entry in range(start, stop):
-            at = np.uint64(keys[entry]) << _SIX
-            blend64(plane, at, masks[entry], _ZERO, number, number)
+            blend64(plane, np.uint64(keys[entry]) << _SIX, masks[entry], _ZERO, number, number)
         return used + _ONE
-    scratch.arrived[used + _ONE] = np.uint32(right + _ONE)
-    feature -= PAIR
-    plane_start = block.start[feature]
+    arrived[used + _ONE] = np.uint32(right + _ONE)
+    first, still = start_of[feature - PAIR], static[feature - PAIR]
     for entry in range(start, stop):
         at = np.uint64(keys[entry]) << _SIX
-        lanes = np.uint64(block.group[keys[entry]]) << _SIX if block.static[feature] else at
-        bits = greater64(block.codes, plane_start + lanes, threshold)
-        blend64(plane, at, masks[entry], bits, number, np.uint16(used + _ONE))
+        lanes = np.uint64(group[keys[entry]]) << _SIX if still else at
+        bits = greater64(codes, first + lanes, threshold)
+        blend64(plane, at, masks[entry], bits, number, other)
     return used + _TWO
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _compare(feature, threshold, block, scratch, start, stop):  # type: ignore[no-untyped-def]
+def _compare(codes, first, threshold, keys, bits, start, stop):  # type: ignore[no-untyped-def]
     """Find for each entry of a list which lanes go right."""
-    codes, keys, bits, group = block.codes, scratch.keys, scratch.bits, block.group
-    plane_start = block.start[feature]
-    if not block.static[feature]:
-        for entry in range(start, stop):
-            lanes = np.uint64(keys[entry]) << _SIX
-            bits[entry - start] = greater64(codes, plane_start + lanes, threshold)
-        return
-    # Keys ascend in a list, so its groups lie between the first and the last.
-    first, last = np.uint64(group[keys[start]]), np.uint64(group[keys[stop - _ONE]])
-    if last - first >= stop - start:
-        for entry in range(start, stop):
-            lanes = np.uint64(group[keys[entry]]) << _SIX
-            bits[entry - start] = greater64(codes, plane_start + lanes, threshold)
-        return
-    for number in range(first, last + _ONE):
-        lanes = number << _SIX
-        scratch.group_bits[number] = greater64(codes, plane_start + lanes, threshold)
     for entry in range(start, stop):
-        bits[entry - start] = scratch.group_bits[group[keys[entry]]]
+        lanes = np.uint64(keys[entry]) << _SIX
+        bits[entry - start] = greater64(codes, first + lanes, threshold)
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _split(path, scratch, start, stop):  # type: ignore[no-untyped-def]
+def _compare_groups(  # type: ignore[no-untyped-def]
+    codes, first, threshold, group, keys, bits, group_bits, start, stop
+):
+    """Find it for a static feature, once for each group where that is less work."""
+    # Keys ascend in a list, so its groups lie between the first and the last.
+    lowest, highest = np.uint64(group[keys[start]]), np.uint64(group[keys[stop - _ONE]])
+    if highest - lowest >= stop - start:
+        for entry in range(start, stop):
+            lanes = np.uint64(group[keys[entry]]) << _SIX
+            bits[entry - start] = greater64(codes, first + lanes, threshold)
+        return
+    for number in range(lowest, highest + _ONE):
+        group_bits[number] = greater64(codes, first + (number << _SIX), threshold)
+    for entry in range(start, stop):
+        bits[entry - start] = group_bits[group[keys[entry]]]
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _split(path, keys, masks, bits, start, stop):  # type: ignore[no-untyped-def]
     """Split a list: right in its own place, left behind it; return where both end."""
-    keys, masks, bits = scratch.keys, scratch.masks, scratch.bits
     left, right = stop + _PAD, start
     # A vector read of what was just written one by one would wait: short lists go one by one.
     if path == SCALAR or stop - start < _EIGHT:
