@@ -218,6 +218,25 @@ def plan(run_file: RunFile) -> None:
 
 
 @app.command()
+def check(
+    source: Annotated[Path, typer.Argument(help="Settings of a run (TOML), or a forest's folder.")],
+) -> None:
+    """Check a run's files by their headers, and a forest by its hashes, before anything runs."""
+    from gssm_cube import pipeline
+    from gssm_cube.settings import read_settings
+
+    with _told():
+        if source.suffix == ".toml":
+            settings = read_settings(source)
+            pipeline.check(settings)
+            _say(f"{source}: all files are there, on their grids and in their units")
+            source = settings.forest
+            if not source.exists():
+                return
+        _say(pipeline.check_forest(source))
+
+
+@app.command()
 def run(run_file: RunFile) -> None:
     """Run all stages, or what is left of them."""
     from gssm_cube import pipeline

@@ -51,6 +51,12 @@ def check(settings: Settings) -> None:
     find_preset(settings.training.preset)
 
 
+def check_forest(folder: Path) -> str:
+    """Compare a forest's arrays with their hashes and look at every index; raise if one is off."""
+    forest = load_forest(folder, check=True)
+    return f"{folder}: {forest.trees} trees as they were saved, {forest.feature.size} nodes"
+
+
 def harmonise(settings: Settings, *, progress: Progress = silent) -> str:
     """Build the feature cube from provider files."""
     folders = settings.sources.gridded

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
@@ -61,6 +62,16 @@ def test_harmonise_and_predict_do_what_is_left(run_file):
     assert "harmonise: 1 tasks done, " in invoke("harmonise", run_file)
     (folder / "ssm.zarr.markers/predict/r116c371_w01.json").unlink()
     assert "predict: 1 blocks done, 3 skipped" in invoke("predict", run_file)
+
+
+def test_check_finds_a_sound_run_sound_and_names_a_changed_forest(run_file):
+    assert "5 trees as they were saved" in invoke("check", run_file)
+    forest = run_file.parent / "forest"
+    assert "5 trees as they were saved" in invoke("check", forest)
+    leaf = np.load(forest / "leaf.npy")
+    np.save(forest / "leaf.npy", leaf + 1e-6)
+    said = invoke("check", run_file, status=1)
+    assert "leaf.npy is not the file that was saved" in said
 
 
 def test_the_plan_counts_tiles_blocks_and_files(small_world, run_file):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import mmap
 import pickle
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from sklearn.ensemble import (
 from sklearn.tree import DecisionTreeRegressor
 
 from gssm_cube.forest import CompiledForest, compile_forest, forest_hash, load_forest
+from gssm_cube.forest.packed import feature_packings, packed_forest
+from gssm_cube.variables import Packing
 
 TABLE = pd.DataFrame(
     np.random.default_rng(3).normal(size=(120, 3)), columns=["wet", "warm", "flat"]
@@ -66,7 +69,9 @@ def test_arrays_hold_scikit_learns_trees_one_after_another(fitted, forest):
     for number, estimator in enumerate(fitted.estimators_):
         tree, (nodes, leaves) = estimator.tree_, forest.tree_slices(number)
         inner = tree.children_left >= 0
-        np.testing.assert_array_equal(forest.threshold[nodes], tree.threshold)
+        rounded = forest.threshold[nodes].astype("float64")
+        above = np.nextafter(forest.threshold[nodes], np.float32(np.inf)).astype("float64")
+        assert (rounded <= tree.threshold).all() and (above > tree.threshold).all()
         np.testing.assert_array_equal(forest.feature[nodes][inner], tree.feature[inner])
         np.testing.assert_array_equal(forest.right[nodes][inner], tree.children_right[inner])
         np.testing.assert_array_equal(tree.children_left[inner], np.flatnonzero(inner) + 1)
@@ -90,14 +95,14 @@ def test_the_folder_holds_plain_arrays_and_one_record(folder):
     ]
     types = {path.stem: np.load(path, allow_pickle=False).dtype for path in folder.glob("*.npy")}
     assert types["feature"] == np.int16 and types["right"] == np.uint32
-    assert types["threshold"] == np.float64 and types["leaf"] == np.float64
+    assert types["threshold"] == np.float32 and types["leaf"] == np.float64
 
 
 def test_the_record_states_the_hash_of_each_array(forest, folder):
     record = json.loads((folder / "forest.json").read_text())
     expected = hashlib.sha256(forest.leaf.tobytes()).hexdigest()
     assert record["arrays"]["leaf"]["sha256"] == expected
-    assert (record["version"], record["features"]) == (1, ["wet", "warm", "flat"])
+    assert (record["version"], record["features"]) == (2, ["wet", "warm", "flat"])
 
 
 def test_the_digest_is_of_trees_and_names_and_not_of_the_card(fitted, forest, folder):
@@ -146,9 +151,9 @@ def test_a_folder_without_a_forest_is_named(tmp_path):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"version": 2}, "has format version 2, this package reads 1; update"),
+        ({"version": 3}, "has format version 3, this package reads 2; update"),
         ({"format": "other"}, "not the record of a gssm_cube forest"),
-        ({"arrays": {}}, "lacks .*'leaf'"),
+        ({"arrays": {}}, "lacks .*'feature'"),
     ],
 )
 def test_a_newer_or_foreign_record_is_refused(folder, changes, message):
@@ -201,13 +206,13 @@ def test_an_array_of_another_type_or_size_is_refused(forest, folder):
         load_forest(folder)
 
 
-def test_one_changed_value_is_noticed_unless_the_check_is_left_out(forest, folder):
+def test_one_changed_value_is_noticed_by_the_check_and_by_nothing_else(forest, folder):
     changed = forest.leaf.copy()
     changed[3] += 1e-9
     np.save(folder / "leaf.npy", changed)
     with pytest.raises(ValueError, match=r"leaf.npy is not the file that was saved"):
-        load_forest(folder)
-    np.testing.assert_array_equal(load_forest(folder, check=False).leaf, changed)
+        load_forest(folder, check=True)
+    np.testing.assert_array_equal(load_forest(folder).leaf, changed)
 
 
 @pytest.mark.parametrize(
@@ -228,4 +233,58 @@ def test_indices_that_would_lead_outside_are_refused(forest, tmp_path, name, pos
     forged[position] = value
     save_forged(forest, tmp_path, **{name: forged})
     with pytest.raises(ValueError, match="do not form trees"):
-        load_forest(tmp_path)
+        load_forest(tmp_path, check=True)
+
+
+def owner_of(array):
+    """Whatever holds the memory of an array that is a view of a view."""
+    while isinstance(array, np.ndarray) and array.base is not None:
+        array = array.base
+    return array
+
+
+@pytest.fixture
+def packed_folder(tmp_path) -> Path:
+    named = TABLE.rename(columns={"wet": "apei", "warm": "tair", "flat": "clay"})
+    compile_forest(RandomForestRegressor(4, random_state=0).fit(named, TARGET)).save(tmp_path)
+    return tmp_path
+
+
+def test_nodes_for_blocks_are_saved_and_mapped_not_made_again(packed_folder):
+    opened = load_forest(packed_folder, check=True)
+    packed = packed_forest(opened, feature_packings(opened.features))
+    saved = np.load(packed_folder / "nodes.npy", mmap_mode="r")
+    np.testing.assert_array_equal(packed.nodes, saved)
+    assert not packed.nodes.flags.writeable
+    assert isinstance(owner_of(packed.nodes), mmap.mmap)
+    again = CompiledForest(**{n: getattr(opened, n) for n in opened.__dataclass_fields__})
+    derived = packed_forest(again, feature_packings(opened.features))
+    np.testing.assert_array_equal(derived.nodes, saved)
+    assert derived.depth == packed.depth
+
+
+def test_another_packing_than_the_saved_one_gives_other_nodes(packed_folder):
+    opened = load_forest(packed_folder)
+    finer = tuple(Packing(packing.scale / 2) for packing in feature_packings(opened.features))
+    nodes = packed_forest(opened, finer).nodes
+    assert (nodes != np.load(packed_folder / "nodes.npy")).any()
+
+
+def test_saved_nodes_of_other_trees_are_noticed_by_the_check(packed_folder):
+    nodes = np.load(packed_folder / "nodes.npy")
+    nodes[0] += np.uint64(1)
+    np.save(packed_folder / "nodes.npy", nodes)
+    with pytest.raises(ValueError, match="nodes.npy is not the file that was saved"):
+        load_forest(packed_folder, check=True)
+    record = json.loads((packed_folder / "forest.json").read_text())
+    record["arrays"]["nodes"]["sha256"] = hashlib.sha256(nodes.tobytes()).hexdigest()
+    edit_record(packed_folder, arrays=record["arrays"])
+    with pytest.raises(ValueError, match="nodes.npy holds other trees"):
+        load_forest(packed_folder, check=True)
+
+
+def test_what_a_forest_takes_is_a_fifth_of_scikit_learn(fitted, forest):
+    trees = [estimator.tree_ for estimator in fitted.estimators_]
+    theirs = sum(tree.__getstate__()["nodes"].nbytes + tree.value.nbytes for tree in trees)
+    ours = sum(getattr(forest, name).nbytes for name in ("feature", "threshold", "right", "leaf"))
+    assert 5 * ours <= theirs

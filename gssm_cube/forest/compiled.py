@@ -1,14 +1,13 @@
 """The compiled forest: flat arrays, saved without pickle, mapped on load.
 
-Nodes stand tree by tree in preorder, so a left child is the next node. Thresholds are kept as
-scikit-learn has them (float64); what a kernel compares with is derived after loading. Opening a
-forest cannot run code: there are plain arrays and one JSON file, and their indices are checked.
+Nodes stand tree by tree in preorder, so a left child is the next node. Thresholds are float32,
+rounded down, which is exact for float32 rows; the block kernel's packed nodes are saved beside
+them. Opening a forest cannot run code: there are plain arrays and one JSON file.
 """
 
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,27 +19,35 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 
+from gssm_cube.forest.folder import check_hashes, map_array, read_record, sha256, write_folder
+from gssm_cube.forest.packed import (
+    feature_packings,
+    keep_packed,
+    known_packings,
+    packed_as_derived,
+    packed_forest,
+)
 from gssm_cube.forest.rows import (
     Tree,
+    float32_thresholds,
     mean_and_spread,
     mean_of_trees,
     table_values,
     walking_tree,
 )
+from gssm_cube.variables import Packing
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "gssm_cube forest"
-VERSION = 1
-CARD_FILE = "forest.json"
 ARRAYS = {
     "feature": "<i2",
-    "threshold": "<f8",
+    "threshold": "<f4",
     "right": "<u4",
     "leaf": "<f8",
     "node_offsets": "<i8",
     "leaf_offsets": "<i8",
 }
+NODES = "<u8"  # as the block kernel walks them
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,8 +60,10 @@ class CompiledForest:
         Names, in the order of the feature indices.
     feature : ndarray (node), int16
         Feature of the split; -1 at a leaf.
-    threshold : ndarray (node), float64
-        In the feature's units; a row goes left where its value is not above it.
+    threshold : ndarray (node), float32
+        In the feature's units; a row goes left where its float32 value is not above it. Given as
+        float64, as scikit-learn fits them, the largest float32 not above it is kept: for
+        float32 rows that is the same.
     right : ndarray (node), uint32
         Right child, counted from the tree's first node; at a leaf, the number of its value in
         the tree. The left child is the next node.
@@ -70,13 +79,17 @@ class CompiledForest:
 
     features: tuple[str, ...]
     feature: NDArray[np.int16]
-    threshold: NDArray[np.float64]
+    threshold: NDArray[np.float32]
     right: NDArray[np.uint32]
     leaf: NDArray[np.float64]
     node_offsets: NDArray[np.int64]
     leaf_offsets: NDArray[np.int64]
     preset: str = ""
     card: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.threshold.dtype != np.float32:
+            object.__setattr__(self, "threshold", float32_thresholds(self.threshold))
 
     @property
     def trees(self) -> int:
@@ -86,7 +99,7 @@ class CompiledForest:
     @cached_property
     def digest(self) -> str:
         """SHA-256 over the arrays and the features' names; preset and card do not count."""
-        return _digest(self.features, {name: _sha256(getattr(self, name)) for name in ARRAYS})
+        return _digest(self.features, {name: sha256(getattr(self, name)) for name in ARRAYS})
 
     def tree_slices(self, tree: int) -> tuple[slice, slice]:
         """Return where the nodes and the leaves of one tree stand."""
@@ -163,28 +176,26 @@ class CompiledForest:
     def save(self, folder: str | Path) -> None:
         """Write the forest to a folder: one .npy file per array and forest.json, written last.
 
+        Where all features have a packing, the nodes are also written as the block kernel walks
+        them, so that workers map them instead of making them.
+
         Files are replaced, never changed in place, so whoever has an older forest of this folder
         mapped keeps it whole.
         """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        record = {
-            "format": FORMAT,
-            "version": VERSION,
+        arrays = {name: getattr(self, name) for name in ARRAYS}
+        record: dict[str, Any] = {
             "preset": self.preset,
             "features": list(self.features),
             "digest": self.digest,
-            "arrays": {name: _describe(getattr(self, name)) for name in ARRAYS},
             "card": dict(self.card),
         }
-        text = json.dumps(record, indent=1)
-        for name in ARRAYS:
-            partial = folder / f"{name}.partial.npy"
-            np.save(partial, getattr(self, name), allow_pickle=False)
-            os.replace(partial, folder / f"{name}.npy")
-        partial = folder / f"{CARD_FILE}.partial"
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, folder / CARD_FILE)
+        if known_packings(self.features):
+            packings = feature_packings(self.features)
+            packed = packed_forest(self, packings)
+            arrays["nodes"] = packed.nodes
+            pairs = [[packing.scale, packing.offset] for packing in packings]
+            record["packed"] = {"packings": pairs, "depth": packed.depth}
+        write_folder(Path(folder), arrays, record)
         logger.info("forest of %d trees saved to %s", self.trees, folder)
 
 
@@ -228,7 +239,7 @@ def compile_forest(
     values = [tree.value[is_leaf, 0, 0] for tree, is_leaf in zip(trees, leaves, strict=True)]
     arrays = {
         "feature": np.concatenate([np.where(t.feature < 0, -1, t.feature) for t in trees]),
-        "threshold": np.concatenate([tree.threshold for tree in trees]),
+        "threshold": np.concatenate([float32_thresholds(tree.threshold) for tree in trees]),
         "right": np.concatenate(rights),
         "leaf": np.concatenate(values),
         "node_offsets": np.cumsum([0, *(tree.node_count for tree in trees)]),
@@ -266,32 +277,24 @@ def _check_preorder(tree: Any, is_leaf: NDArray[np.bool_]) -> None:
         )
 
 
-def _sha256(array: NDArray[Any]) -> str:
-    """SHA-256 of an array's bytes, without a copy of them."""
-    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
-
-
-def _describe(array: NDArray[Any]) -> dict[str, Any]:
-    """Size and hash of an array, as forest.json states them."""
-    return {"size": int(array.size), "sha256": _sha256(array)}
-
-
 def _digest(features: Sequence[str], hashes: Mapping[str, str]) -> str:
     """One hash over the features' names and the hashes of the arrays."""
     content = {"features": list(features), "arrays": {name: hashes[name] for name in ARRAYS}}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def load_forest(folder: str | Path, *, check: bool = True) -> CompiledForest:
-    """Open a saved forest, its arrays mapped into memory, nothing executed.
+def load_forest(folder: str | Path, *, check: bool = False) -> CompiledForest:
+    """Open a saved forest, its arrays mapped into memory, nothing read or executed.
+
+    Processes of one machine that open the same folder share one copy of it.
 
     Parameters
     ----------
     folder : path
         What `CompiledForest.save` wrote.
     check : bool
-        Compare the hashes and look at every index. Leave it out only for a folder that this
-        machine has checked before: a wrong index would be read outside the arrays.
+        Compare the hashes and look at every index: reads all of it. Do so once for a folder from
+        elsewhere (``gssm check``): a wrong index would be read outside the arrays.
 
     Returns
     -------
@@ -302,66 +305,34 @@ def load_forest(folder: str | Path, *, check: bool = True) -> CompiledForest:
     FileNotFoundError
         If there is no forest.
     ValueError
-        If it is foreign, of a newer format, truncated or changed.
+        If it is foreign, of another format version, truncated or, with ``check``, changed.
     """
     folder = Path(folder)
-    record = _read_record(folder)
-    arrays = {name: _read_array(folder, name, record["arrays"][name], check) for name in ARRAYS}
+    record = read_record(folder)
+    arrays = {name: map_array(folder, name, ARRAYS[name], record) for name in ARRAYS}
     forest = CompiledForest(
         tuple(record["features"]), **arrays, preset=record["preset"], card=record["card"]
     )
+    if "packed" in record:
+        _keep_saved(forest, map_array(folder, "nodes", NODES, record), record["packed"])
     if check:
+        check_hashes(folder, record)
         _check_structure(forest, folder)
+        if "packed" in record and not packed_as_derived(forest):
+            raise ValueError(f"{folder / 'nodes.npy'} holds other trees; save the forest again")
     logger.info("forest of %d trees opened from %s", forest.trees, folder)
     return forest
 
 
+def _keep_saved(forest: CompiledForest, nodes: NDArray[np.uint64], said: dict[str, Any]) -> None:
+    """Let the block kernel walk the saved nodes instead of packing them again."""
+    packings = tuple(Packing(scale, offset) for scale, offset in said["packings"])
+    keep_packed(forest, packings, nodes, int(said["depth"]))
+
+
 def forest_hash(folder: str | Path) -> str:
     """Return the digest of a saved forest as its record states it, without opening the arrays."""
-    return str(_read_record(Path(folder))["digest"])
-
-
-def _read_record(folder: Path) -> dict[str, Any]:
-    """Read forest.json; raise unless it describes a forest of a known version, all of it."""
-    path = folder / CARD_FILE
-    if not path.is_file():
-        raise FileNotFoundError(f"no forest in {folder}: it has no {CARD_FILE}; train one first")
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON ({error}); save the forest again") from error
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise ValueError(f"{path} is not the record of a {FORMAT}; choose another folder")
-    if record.get("version") != VERSION:
-        raise ValueError(
-            f"{path} has format version {record.get('version')}, this package reads {VERSION}; "
-            "update the package or save the forest again"
-        )
-    absent = {"features", "preset", "digest", "arrays", "card"} - set(record)
-    absent |= set(ARRAYS) - set(record.get("arrays", ARRAYS))
-    if absent:
-        raise ValueError(f"{path} lacks {sorted(absent)}; save the forest again")
-    return record
-
-
-def _read_array(folder: Path, name: str, said: Mapping[str, Any], check: bool) -> NDArray[Any]:
-    """Map one array; raise unless it is what the record says."""
-    path = folder / f"{name}.npy"
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(
-            f"{path} cannot be read ({error}); it is missing, truncated or foreign: "
-            "save the forest again"
-        ) from error
-    if array.dtype.str != ARRAYS[name] or array.shape != (said["size"],):
-        raise ValueError(
-            f"{path} holds {array.dtype.str} of shape {array.shape}, expected {ARRAYS[name]} of "
-            f"shape ({said['size']},); save the forest again"
-        )
-    if check and _sha256(array) != said["sha256"]:
-        raise ValueError(f"{path} is not the file that was saved (other hash); save it again")
-    return array
+    return str(read_record(Path(folder))["digest"])
 
 
 def _check_structure(forest: CompiledForest, folder: Path) -> None:

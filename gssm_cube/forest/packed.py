@@ -1,21 +1,23 @@
 """A compiled forest as the block kernel walks it: eight bytes a node, thresholds as int16 codes.
 
 One node is one word: bits 0-15 the threshold, 16-31 the feature, 32-63 the right child. Derived
-from a `CompiledForest` at first use and kept as long as that forest lives; the saved form knows
-nothing of it.
+from a `CompiledForest` at first use and kept as long as that forest lives, or mapped from where
+it was saved.
 """
 
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from gssm_cube.forest.compiled import CompiledForest
 from gssm_cube.variables import FILL, PREDICTORS, Packing
+
+if TYPE_CHECKING:
+    from gssm_cube.forest.compiled import CompiledForest
 
 NODE = np.dtype([("threshold", "<i2"), ("feature", "<i2"), ("right", "<u4")])
 LEAF = -1  # in place of a feature; `right` is then the number of the leaf in its tree
@@ -44,16 +46,16 @@ class PackedForest(NamedTuple):
 
 
 _Forms = dict[tuple[Packing, ...], PackedForest]
-_packed: WeakKeyDictionary[CompiledForest, _Forms] = WeakKeyDictionary()
+_packed: "WeakKeyDictionary[CompiledForest, _Forms]" = WeakKeyDictionary()
 _packing_lock = threading.Lock()
 
 
-def code_thresholds(thresholds: NDArray[np.float64], packing: Packing) -> NDArray[np.int16]:
+def code_thresholds(thresholds: NDArray[np.floating], packing: Packing) -> NDArray[np.int16]:
     """Return the largest code whose decoded value is not above each threshold.
 
     Parameters
     ----------
-    thresholds : ndarray (node), float64
+    thresholds : ndarray (node), float32 or float64
         In the feature's units.
     packing : Packing
         Of the feature.
@@ -65,7 +67,7 @@ def code_thresholds(thresholds: NDArray[np.float64], packing: Packing) -> NDArra
         fill code, which is also the result where nothing goes left.
     """
     values = packing.decode(_CODES).astype("float64")
-    not_above = np.searchsorted(values, thresholds, side="right")
+    not_above = np.searchsorted(values, thresholds.astype("float64"), side="right")
     return (not_above + FILL).astype("int16")
 
 
@@ -89,7 +91,37 @@ def feature_packings(
     return tuple(known[name] for name in features)
 
 
-def packed_forest(forest: CompiledForest, packings: tuple[Packing, ...]) -> PackedForest:
+def known_packings(features: Sequence[str]) -> bool:
+    """Whether all features are in the table of predictors, and few enough for a node."""
+    return set(features) <= set(PREDICTORS) and len(features) < PAIR
+
+
+def keep_packed(
+    forest: "CompiledForest",
+    packings: tuple[Packing, ...],
+    nodes: NDArray[np.uint64],
+    depth: int,
+) -> None:
+    """Take packed nodes that were made before as the form of a forest under these packings."""
+    offsets, leaf_offsets = np.array(forest.node_offsets), np.array(forest.leaf_offsets)
+    packed = PackedForest(read_only(nodes), read_only(forest.leaf), offsets, leaf_offsets, depth)
+    with _packing_lock:
+        _packed.setdefault(forest, {})[packings] = packed
+
+
+def packed_as_derived(forest: "CompiledForest") -> bool:
+    """Whether all packed forms that a forest keeps are those that its arrays give."""
+    with _packing_lock:
+        forms = dict(_packed.get(forest, {}))
+    derived = {packings: _pack(forest, packings) for packings in forms}
+    return all(
+        form.depth == derived[packings].depth
+        and np.array_equal(form.nodes, derived[packings].nodes)
+        for packings, form in forms.items()
+    )
+
+
+def packed_forest(forest: "CompiledForest", packings: tuple[Packing, ...]) -> PackedForest:
     """Return the packed form of a forest, made once per process.
 
     Parameters
@@ -112,7 +144,7 @@ def packed_forest(forest: CompiledForest, packings: tuple[Packing, ...]) -> Pack
         return forms[packings]
 
 
-def _pack(forest: CompiledForest, packings: tuple[Packing, ...]) -> PackedForest:
+def _pack(forest: "CompiledForest", packings: tuple[Packing, ...]) -> PackedForest:
     """Put thresholds, features and children into words."""
     feature, right = read_only(forest.feature), read_only(forest.right)
     nodes = np.zeros(feature.size, NODE)
@@ -126,7 +158,7 @@ def _pack(forest: CompiledForest, packings: tuple[Packing, ...]) -> PackedForest
     offsets, leaf_offsets = np.array(forest.node_offsets), np.array(forest.leaf_offsets)
     depth = int(_deepest(feature, right, offsets))
     leaves = read_only(forest.leaf)
-    return PackedForest(nodes.view("uint64"), leaves, offsets, leaf_offsets, depth)
+    return PackedForest(read_only(nodes.view("uint64")), leaves, offsets, leaf_offsets, depth)
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:

@@ -65,7 +65,7 @@ def check_columns(table: pd.DataFrame, names: Sequence[str]) -> None:
         raise ValueError(f"the table has the columns {list(double)} more than once; keep one each")
 
 
-def float32_thresholds(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
+def float32_thresholds(thresholds: NDArray[np.floating]) -> NDArray[np.float32]:
     """Return the largest float32 that is not above each float64 threshold.
 
     Parameters
@@ -86,7 +86,7 @@ def float32_thresholds(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
 
 def walking_tree(
     feature: NDArray[np.int16],
-    threshold: NDArray[np.float64],
+    threshold: NDArray[np.floating],
     right: NDArray[np.uint32],
     leaves: NDArray[np.float64],
 ) -> Tree:
