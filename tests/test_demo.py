@@ -9,12 +9,17 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
-from gssm_cube import open_product
+from gssm_cube import open_cube, open_product, pipeline
 from gssm_cube.blocks import marker_folder
+from gssm_cube.forest import compile_forest, forest_hash, train_forest
+from gssm_cube.predict import feature_values
+from gssm_cube.settings import read_settings
 from gssm_cube.stores import array_of, open_group
+from gssm_cube.variables import FILL, SSM
 
 pytestmark = [pytest.mark.demo, pytest.mark.timeout(1800)]
 
@@ -55,6 +60,25 @@ def test_the_product_follows_the_truth_at_every_land_pixel_and_day(demo, scores)
     assert r > 0.8
     assert scores["truth"]["r"] == pytest.approx(r, abs=1e-9)
     assert scores["truth"]["n"] == land.sum()
+
+
+def test_every_code_is_what_scikit_learn_itself_predicts(demo):
+    settings = read_settings(demo / "run.toml")
+    samples = pd.read_parquet(demo / "samples.parquet")
+    fitted = train_forest(samples, pipeline._preset(settings), seed=settings.training.seed)
+    assert compile_forest(fitted).digest == forest_hash(demo / "forest")
+    fitted.n_jobs = 1  # else the order of adding, and so the bits, are left to chance
+    names = fitted.feature_names_in_
+    cube = open_cube(demo / "features.zarr").isel(time=slice(3, None, 11)).load()
+    product = xr.open_zarr(demo / "ssm.zarr", mask_and_scale=False, chunks=None, consolidated=False)
+    found = product["ssm"].isel(time=slice(3, None, 11)).values
+    land = cube["land"].values == 1
+    rows = pd.DataFrame(feature_values(cube, names, land), columns=names)
+    complete = rows.notna().all(axis="columns").to_numpy()
+    expected = np.full(len(rows), FILL, dtype="int16")
+    expected[complete] = SSM.packing.encode(fitted.predict(rows[complete]))
+    np.testing.assert_array_equal(found[:, land].ravel(), expected)
+    assert (found[:, ~land] == FILL).all()
 
 
 def test_a_place_gives_a_named_dated_series_with_units(demo):
