@@ -50,6 +50,9 @@ class StationRules(_Part):
 
     depth: tuple[float, float] = (0.0, 0.05)  # m, by enclosure; 2 inch sensors are let in
     minimum_hours: int = Field(default=18, ge=1, le=24)
+    screening: bool = True  # spikes, constant runs and plateaus that the flags missed
+    tables: tuple[Path, ...] = ()  # stations outside ISMN: CSV or Parquet
+    processes: int | None = Field(default=None, ge=1)  # that read: what the archive is worth
 
     @field_validator("depth")
     @classmethod
