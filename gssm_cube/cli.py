@@ -139,9 +139,8 @@ def stations(
             write_stations(data.table, data.counts, out, data.frozen)
     console.print(summarise(data.counts), highlight=False, soft_wrap=True)
     names = data.table["station"].nunique()
-    console.print(
-        f"{len(data.table)} station days of {names} stations" + (f" in {out}" if out else "")
-    )
+    where = f" in {out}" if out else ""
+    console.print(f"{len(data.table)} station days of {names} stations{where}")
 
 
 @app.command()

@@ -189,7 +189,7 @@ def read_piece(
     counts = np.bincount(codes, minlength=len(REASONS))
     return Piece(
         sensor=sensor,
-        days=daily_means(rows[codes == KEPT], shift),
+        days=daily_means(rows.loc[codes == KEPT, ["stamp", "value"]], shift),
         frozen=frozen_days(rows, codes, shift),
         rows=tuple(counts.tolist()),
         classes=classes or {},

@@ -128,7 +128,7 @@ def judge_rows(
         Positions in ``REASONS``; ``KEPT`` is the last.
     """
     stamp = rows["stamp"].to_numpy()
-    local = stamp + shift
+    local = _shifted(stamp, shift)
     codes = _judge_alone(rows, local, rules.period)
     if frozen_hours is not None and frozen_hours.size:
         frozen = np.isin(stamp.astype("datetime64[h]"), frozen_hours)
@@ -161,7 +161,7 @@ def daily_means(rows: pd.DataFrame, shift: np.timedelta64 = NO_SHIFT) -> pd.Data
     DataFrame, one row per day
         ``time``, ``observed`` (m3 m-3), ``hours`` (distinct) and ``rows``.
     """
-    stamp, value = rows["stamp"].to_numpy() + shift, rows["value"].to_numpy()
+    stamp, value = _shifted(rows["stamp"].to_numpy(), shift), rows["value"].to_numpy()
     if np.any(stamp[1:] < stamp[:-1]):
         order = np.argsort(stamp, kind="stable")
         stamp, value = stamp[order], value[order]
@@ -196,7 +196,7 @@ def frozen_days(rows: pd.DataFrame, codes: NDArray[np.int8], shift: np.timedelta
         nothing = np.array([], dtype="int64")
         time = np.array([], dtype="datetime64[us]")
         return pd.DataFrame({"time": time, "frozen_hours": nothing, "hours": nothing})
-    local = rows["stamp"].to_numpy() + shift
+    local = _shifted(rows["stamp"].to_numpy(), shift)
     days, _, hours = _days_of(np.sort(local[present]))
     cold_days, _, cold = _days_of(np.sort(local[frozen]))
     place = np.searchsorted(days, cold_days)
@@ -255,6 +255,12 @@ def _judge_alone(
     codes[~inside] = PERIOD
     codes[np.isnan(value) | (found == 0) | np.isnat(local)] = 0
     return codes
+
+
+def _shifted(stamp: NDArray, shift: np.timedelta64) -> NDArray[np.datetime64]:
+    """Return stamps as the day counts them."""
+    shifted: NDArray = np.add(stamp, shift)
+    return shifted
 
 
 def _days_of(stamp: NDArray[np.datetime64]) -> tuple[NDArray, NDArray, NDArray]:

@@ -163,7 +163,7 @@ def read_settings(path: str | Path) -> Settings:
 
 
 def _absolute(values: dict[str, Any], base: Path) -> dict[str, Any]:
-    """Make paths absolute: ``folder`` (the file's own by default) and all sources."""
+    """Make paths absolute: ``folder`` (the file's own by default), sources and tables."""
     sources = values.get("sources", {})
     if isinstance(sources, dict):
         sources = {
@@ -171,5 +171,9 @@ def _absolute(values: dict[str, Any], base: Path) -> dict[str, Any]:
             for key, value in sources.items()
         }
         values = values | {"sources": sources}
+    rules = values.get("stations", {})
+    if isinstance(rules, dict) and isinstance(rules.get("tables"), list):
+        tables = [str(base / t) if isinstance(t, str) else t for t in rules["tables"]]
+        values = values | {"stations": rules | {"tables": tables}}
     folder = values.get("folder", ".")
     return values | {"folder": str(base / folder) if isinstance(folder, str) else folder}

@@ -113,13 +113,16 @@ def plateaus(series: NDArray[np.float64], slope: NDArray[np.float64]) -> NDArray
     """Return the places of flat tops between a rise and a fall, near the highest value (10-13)."""
     variance, _ = _moments(series, FLAT_HOURS)
     flat = variance <= FLAT
-    top = np.max(series[series < HIGHEST], initial=0.0)
-    # Only where a run begins at, or climbs to, the top is there anything to look at.
+    least = TOP_SHARE * np.max(series[series < HIGHEST], initial=0.0)
     edges = np.flatnonzero(np.diff(np.r_[0, flat.astype("int8"), 0]))
+    first, last = edges[::2], edges[1::2] - 1
+    # Most runs hold no value near the highest, and so no plateau.
+    high = np.r_[0, np.cumsum(series > least)]
+    tall = high[last + FLAT_HOURS] > high[first]
     found = [
-        _plateau(series, slope, first, last - 1, TOP_SHARE * top)
-        for first, last in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
-        if _largest(slope, first - NEAR_HOURS, first + NEAR_HOURS) >= RISE
+        _plateau(series, slope, start, end, least)
+        for start, end in zip(first[tall].tolist(), last[tall].tolist(), strict=True)
+        if _largest(slope, start - NEAR_HOURS, start + NEAR_HOURS) >= RISE
     ]
     return np.concatenate([np.zeros(0, dtype="int64"), *found])
 

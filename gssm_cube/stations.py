@@ -203,16 +203,24 @@ class _Harvest:
         stations = sorted(
             self.stations.values(), key=lambda s: (s.about["network"], s.about["station"])
         )
-        found = []
-        for columns, make in ((COLUMNS, _average_sensors), (FROZEN_COLUMNS, _join_frozen)):
-            pieces = (make(station) for station in stations)
-            filled = [piece for piece in pieces if not piece.empty]
-            table = (
-                pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=columns)
-            )
-            found.append(table[list(columns)].astype(columns))
-            found[-1].attrs = {"day": day}
-        return found[0], found[1]
+        days = _join(stations, [_average_sensors(station) for station in stations], COLUMNS)
+        frozen = _join(stations, [_join_frozen(s) for s in stations], FROZEN_COLUMNS)
+        days.attrs, frozen.attrs = {"day": day}, {"day": day}
+        return days, frozen
+
+
+def _join(
+    stations: list[_Station], pieces: list[pd.DataFrame], columns: dict[str, str]
+) -> pd.DataFrame:
+    """Join the stations' tables, and add what is known of each station to its rows."""
+    if not stations:
+        return pd.DataFrame(columns=list(columns)).astype(columns)
+    table = pd.concat(pieces, ignore_index=True)
+    owner = np.repeat(np.arange(len(pieces)), [len(piece) for piece in pieces])
+    abouts = pd.DataFrame([station.about for station in stations])
+    for name in [name for name in columns if name in abouts]:
+        table[name] = abouts.astype({name: columns[name]})[name].array.take(owner)
+    return table[list(columns)].astype(columns)
 
 
 def _is_near(about: dict, sensor: Sensor) -> bool:
@@ -223,7 +231,9 @@ def _is_near(about: dict, sensor: Sensor) -> bool:
 
 def _average_sensors(station: _Station) -> pd.DataFrame:
     """Return a station's days; a day that a sensor has in two files counts once."""
-    days = pd.concat(station.days, ignore_index=True)
+    days = station.days[0]
+    if len(station.days) > 1:
+        days = pd.concat(station.days, ignore_index=True)
     again = days.duplicated(["sensor", "time"])
     repeated = int(days.loc[again, "rows"].sum())
     station.rows[REASONS[KEPT]] -= repeated
@@ -231,24 +241,21 @@ def _average_sensors(station: _Station) -> pd.DataFrame:
     days = days[~again]
     if len(station.sensors) == 1:
         table = days[["time", "observed", "hours"]].sort_values("time", ignore_index=True)
-        return table.assign(sensors=1, spread=np.nan, **station.about)
-    table = days.groupby("time", as_index=False).agg(
+        return table.assign(sensors=1, spread=np.nan)
+    return days.groupby("time", as_index=False).agg(
         observed=("observed", "mean"),
         hours=("hours", "min"),
         sensors=("observed", "size"),
         spread=("observed", "std"),
     )
-    return table.assign(**station.about)
 
 
 def _join_frozen(station: _Station) -> pd.DataFrame:
     """Return a station's frozen days, by the sensor with most frozen hours."""
-    filled = [frozen for frozen in station.frozen if not frozen.empty]
-    if not filled:
-        return pd.DataFrame()
-    table = pd.concat(filled, ignore_index=True).groupby("time", as_index=False).max()
-    about = {name: station.about[name] for name in ("network", "station", "lat", "lon")}
-    return table.assign(frozen=2 * table["frozen_hours"] >= table["hours"], **about)
+    table = pd.concat(station.frozen, ignore_index=True)
+    if len(station.frozen) > 1:
+        table = table.groupby("time", as_index=False).max()
+    return table.assign(frozen=2 * table["frozen_hours"] >= table["hours"])
 
 
 def _count_rows(harvest: _Harvest) -> pd.DataFrame:

@@ -20,6 +20,7 @@ hours, judged as those of ISMN.
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -65,7 +66,13 @@ def read_table(path: str | Path) -> pd.DataFrame:
         raise FileNotFoundError(f"no station table at {path}: correct [stations] tables")
     table = _read_file(path)
     _check_columns(path, list(table.columns))
-    defaults = {"sensor": "", "flag": "G", "elevation": np.nan, "koeppen": None, "land_cover": None}
+    defaults: dict[str, Any] = {
+        "sensor": "",
+        "flag": "G",
+        "elevation": np.nan,
+        "koeppen": None,
+        "land_cover": None,
+    }
     table = table.assign(**{k: v for k, v in defaults.items() if k not in table})
     for name in ("network", "station"):
         text = table[name].astype("str").str.strip()
@@ -75,9 +82,8 @@ def read_table(path: str | Path) -> pd.DataFrame:
         number = pd.to_numeric(table[name], errors="coerce")
         _check(path, table, name, number.between(low, high), words)
         table[name] = number.astype("float64")
-    _check(
-        path, table, "depth_to", table["depth_to"] >= table["depth_from"], "not above depth_from"
-    )
+    ordered = table["depth_to"] >= table["depth_from"]
+    _check(path, table, "depth_to", ordered, "a depth not above depth_from")
     table["time"] = _read_times(path, table)
     table["observed"] = _read_observed(path, table)
     table["elevation"] = pd.to_numeric(table["elevation"], errors="coerce").astype("float64")
