@@ -120,7 +120,7 @@ def histogram(table: pd.DataFrame) -> Figure:
     """
     figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
     axes = figure.add_subplot()
-    axes.hist(table["observed"], bins=np.arange(0, 1.001, 0.02), color=GREEN, edgecolor="white")
+    axes.hist(table["observed"], bins=np.arange(0, 1.001, 0.02).tolist(), color=GREEN, edgecolor="white")
     axes.set(xlabel="observed SSM, m³ m⁻³", ylabel="station-days")
     axes.set_xlim(0, max(0.6, float(table["observed"].max()) + 0.02))
     return figure
@@ -180,7 +180,7 @@ def agreement(table: pd.DataFrame) -> Figure:
     left, right = figure.subplots(1, 2)
     left.scatter(pairs["r"], pairs["rmsd"], s=18, color=ORANGE, edgecolors=BLACK, linewidths=0.4)
     left.set(xlabel="r of two stations in one pixel", ylabel="RMS difference, m³ m⁻³")
-    right.hist(spread, bins=np.linspace(0, 0.2, 41), color=BLUE)
+    right.hist(spread, bins=np.linspace(0, 0.2, 41).tolist(), color=BLUE)
     right.set(xlabel="spread of a station's sensors, m³ m⁻³", ylabel="station-days")
     for axes, found in ((left, len(pairs)), (right, len(spread))):
         if not found:
