@@ -49,17 +49,7 @@ def open_archive(archive: str | Path) -> Iterator[Members]:
     if not path.exists():
         raise FileNotFoundError(f"no ISMN archive at {path}: give the zip or the unpacked folder")
     with ExitStack() as stack:
-        if path.is_file():
-            members = _zip_members(path, stack)
-        else:
-            members = {}
-            for file in (p for p in path.rglob("*") if p.is_file()):
-                name = file.relative_to(path).as_posix()
-                if file.suffix.lower() == ".zip":
-                    inner = _zip_members(file, stack)
-                    members |= {f"{name}/{member}": read for member, read in inner.items()}
-                else:
-                    members[name] = partial(_read_file, file)
+        members = _zip_members(path, stack) if path.is_file() else _folder_members(path, stack)
         yield dict(sorted(members.items()))
 
 
@@ -72,6 +62,19 @@ def check_member_names(names: list[str], archive: Path) -> None:
                 f"{archive}: member {name!r} points outside the archive, expected relative names "
                 "without '..'; download the archive again from ISMN"
             )
+
+
+def _folder_members(folder: Path, stack: ExitStack) -> Members:
+    """Return the files of a folder and the members of its zips."""
+    members: Members = {}
+    for file in (path for path in folder.rglob("*") if path.is_file()):
+        name = file.relative_to(folder).as_posix()
+        if file.suffix.lower() == ".zip":
+            inner = _zip_members(file, stack)
+            members |= {f"{name}/{member}": read for member, read in inner.items()}
+        else:
+            members[name] = partial(_read_file, file)
+    return members
 
 
 def _zip_members(path: Path, stack: ExitStack) -> Members:

@@ -101,15 +101,14 @@ def read_archive(
     Reading
         One a station.
     """
-    with open_archive(archive) as members:
+    with open_archive(archive) as members, ExitStack() as stack:
         groups = list(group_members(members).values())
         total, done = sum(map(len, groups)), 0
-        with ExitStack() as stack:
-            for reading in _read_groups(archive, members, groups, rules, processes, stack):
-                done += reading.files
-                if progress is not None:
-                    progress(done, total)
-                yield reading
+        for reading in _read_groups(archive, members, groups, rules, processes, stack):
+            done += reading.files
+            if progress is not None:
+                progress(done, total)
+            yield reading
 
 
 def group_members(members: Iterable[str]) -> dict[str, list[str]]:

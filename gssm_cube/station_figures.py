@@ -120,7 +120,9 @@ def histogram(table: pd.DataFrame) -> Figure:
     """
     figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
     axes = figure.add_subplot()
-    axes.hist(table["observed"], bins=np.arange(0, 1.001, 0.02).tolist(), color=GREEN, edgecolor="white")
+    axes.hist(
+        table["observed"], bins=np.arange(0, 1.001, 0.02).tolist(), color=GREEN, edgecolor="white"
+    )
     axes.set(xlabel="observed SSM, m³ m⁻³", ylabel="station-days")
     axes.set_xlim(0, max(0.6, float(table["observed"].max()) + 0.02))
     return figure
