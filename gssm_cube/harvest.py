@@ -142,8 +142,12 @@ def read_place(members: Members, files: list[str], rules: Rules) -> Reading:
     names = {file: parse_file_name(file) for file in files}
     wanted = [file for file in files if _is_wanted(file, names[file], rules, reading)]
     cold = _read_cold_hours(members, names, reading) if wanted else None
+    classes: dict[str, dict] = {}  # by static file: the sensors of a station share it
     for file in wanted:
         name = names[file]
+        static = name.static if name else ""
+        if static not in classes:
+            classes[static] = _read_classes(members, name, reading)
         try:
             sensors = read_sensors(members[file](), name)
         except DAMAGE as error:
@@ -154,8 +158,7 @@ def read_place(members: Members, files: list[str], rules: Rules) -> Reading:
             if not rules.holds(sensor.depth):
                 reading.leave_out(file, name, DEPTH_OUTSIDE)
                 continue
-            classes = _read_classes(members, name, reading)
-            reading.pieces.append(read_piece(sensor, rows, rules, cold, classes))
+            reading.pieces.append(read_piece(sensor, rows, rules, cold, classes[static]))
     return reading
 
 
@@ -188,11 +191,16 @@ def read_piece(
     counts = np.bincount(codes, minlength=len(REASONS))
     return Piece(
         sensor=sensor,
-        days=daily_means(rows.loc[codes == KEPT, ["stamp", "value"]], shift),
+        days=daily_means(_take(rows, codes == KEPT), shift),
         frozen=frozen_days(rows, codes, shift),
         rows=tuple(counts.tolist()),
         classes=classes or {},
     )
+
+
+def _take(rows: pd.DataFrame, kept: NDArray[np.bool_]) -> pd.DataFrame:
+    """Return stamp and value of some rows."""
+    return pd.DataFrame({name: rows[name].to_numpy()[kept] for name in ("stamp", "value")})
 
 
 def _read_groups(
@@ -273,8 +281,7 @@ def _read_classes(
     try:
         return read_static(members[name.static]())
     except DAMAGE as error:
-        if name.static not in {entry["file"] for entry in reading.left_out}:
-            _damaged(reading, name.static, name, error)
+        _damaged(reading, name.static, name, error)
         return {}
 
 

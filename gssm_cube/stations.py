@@ -252,8 +252,9 @@ def _average_sensors(station: _Station) -> pd.DataFrame:
 
 def _join_frozen(station: _Station) -> pd.DataFrame:
     """Return a station's frozen days, by the sensor with most frozen hours."""
-    table = pd.concat(station.frozen, ignore_index=True)
-    if len(station.frozen) > 1:
+    filled = [days for days in station.frozen if len(days)] or station.frozen[:1]
+    table = pd.concat(filled, ignore_index=True) if len(filled) > 1 else filled[0]
+    if len(filled) > 1:
         table = table.groupby("time", as_index=False).max()
     return table.assign(frozen=2 * table["frozen_hours"] >= table["hours"])
 
