@@ -75,10 +75,13 @@ def repeat_archive(source: Path, target: Path, gigabytes: float) -> int:
         copies = max(1, round(gigabytes * 2**30 / sum(i.file_size for i in files)))
         for info in files:
             text = old.read(info)
-            network = Path(info.filename).name.split("_")[0]
+            name = Path(info.filename)
+            network = name.name.split("_")[0]
             for copy in range(copies):
-                name = Path(info.filename).name.replace(f"{network}_", f"{network}X{copy}_")
-                new.writestr(f"X{copy}/{name}", text.replace(network.encode(), b"X%d" % copy, 2))
+                other = f"{network}X{copy}"
+                renamed = name.name.replace(f"{network}_", f"{other}_", 2)
+                content = text.replace(network.encode(), other.encode(), 2)
+                new.writestr(f"{other}/{name.parent.name}/{renamed}", content)
     return copies
 
 

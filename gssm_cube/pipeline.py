@@ -18,13 +18,14 @@ from gssm_cube.blocks import Progress, digest, silent
 from gssm_cube.clusters import Profile, open_client
 from gssm_cube.evaluate import evaluate as evaluate_samples
 from gssm_cube.evaluate import read_samples
+from gssm_cube.exhibits import station_exhibits
 from gssm_cube.forest import Preset, compile_forest, find_preset, load_forest, train_forest
 from gssm_cube.ingest import inputs
 from gssm_cube.quality import Rules
 from gssm_cube.report import write_report
 from gssm_cube.samples import place_stations, sample_cube
 from gssm_cube.settings import Settings
-from gssm_cube.station_tables import read_station_table, write_stations
+from gssm_cube.station_tables import read_station_counts, read_station_table, write_stations
 from gssm_cube.stations import gather_stations
 from gssm_cube.variables import PREDICTORS
 
@@ -209,6 +210,10 @@ def _write_page(settings: Settings, page: Path) -> str:
         product=product.open_product(settings.product),
         cube=cube.open_cube(settings.cube),
         facts=_facts(settings),
+        more=station_exhibits(
+            read_station_table(settings.table("stations.parquet")),
+            read_station_counts(settings.table("stations.parquet")),
+        ),
     )
     return str(page)
 

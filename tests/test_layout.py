@@ -46,7 +46,8 @@ ALLOWED = {
     "predict": GROUND | {"cube", "product", "forest", "blocks", "clusters", "stores"},
     "plan": GROUND | {"cube", "forest", "ingest", "settings", "sources"},
     "figures": set(),
-    "report": GROUND | {"figures"},
+    "exhibits": {"figures", "station_figures"},
+    "report": GROUND | {"figures", "exhibits"},
     "validate": {"blocks"},
     "__init__": {"cube", "product"},
 }

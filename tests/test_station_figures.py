@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from gssm_cube import station_figures
+from gssm_cube.exhibits import station_exhibits
 from gssm_cube.figures import png
 
 
@@ -45,3 +46,13 @@ def test_figures_are_drawn_and_their_bars_are_shares(table: pd.DataFrame) -> Non
     assert sorted(bar.get_width() for bar in figure.axes[0].patches) == [25.0, 75.0]
     for name in ("places_map", "coverage", "histogram", "agreement"):
         assert png(getattr(station_figures, name)(table)).startswith(b"\x89PNG")
+
+
+def test_exhibits_say_what_they_show(table: pd.DataFrame) -> None:
+    counts = pd.DataFrame({"network": ["N"], "reason": ["kept"], "rows": [2880]})
+    counts.attrs = {"without_a_day": [{"station": "N/d", "reason": "flag not G"}]}
+    shown = {e.name: e.values["caption"] for e in station_exhibits(table, counts)}
+    assert len(shown) == 5
+    assert shown["stations_map"].startswith("3 stations with a value; 1 more")
+    assert shown["stations_losses"].startswith("2,880 rows")
+    assert "Left: 1 pairs" in shown["stations_agreement"]

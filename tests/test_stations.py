@@ -1,8 +1,6 @@
 """Daily station tables against tiny invented archives and against pure-Python counts."""
 
 import re
-import zipfile
-from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -10,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from station_files import HEADER, STATIC, Reader, hours, member, station_file, tally, write_zip
 
-from gssm_cube.ismn import parse_file_name, read_sensors, read_static
+from gssm_cube.ismn import parse_file_name, read_sensors
 from gssm_cube.quality import REASONS
 from gssm_cube.station_tables import (
     COLUMNS,
@@ -21,55 +20,6 @@ from gssm_cube.station_tables import (
     write_stations,
 )
 from gssm_cube.stations import read_stations
-
-Reader = Callable[..., tuple[pd.DataFrame, pd.DataFrame]]
-
-HEADER = "NET NET Old_Name 45.5 -3.25 -99.9 0.05 0.05 Probe A"
-
-
-def hours(values: Sequence[float], day: str = "2020/01/01", flag: str = "G") -> list[str]:
-    """Rows for the hours 00, 01, ... of a day."""
-    return [f"{day} {hour:02d}:00 {value} {flag} M" for hour, value in enumerate(values)]
-
-
-def member(
-    station: str = "One",
-    depth: str = "0.050000_0.050000",
-    sensor: str = "Probe-A",
-    variable: str = "sm",
-) -> str:
-    """Name of a data file as ISMN gives it."""
-    name = f"NET_NET_{station}_{variable}_{depth}_{sensor}_20200101_20201231.stm"
-    return f"NET/{station}/{name}"
-
-
-def write_zip(path: Path, files: dict[str, Any]) -> Path:
-    """Write members; text is encoded, bytes are stored as they are."""
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return path
-
-
-def station_file(rows: list[str], header: str = HEADER, end: str = "\n") -> str:
-    """Text of a header+values file."""
-    return end.join([header, *rows]) + end
-
-
-def tally(counts: pd.DataFrame) -> dict[Any, int]:
-    """Rows by reason, all networks together."""
-    return counts.groupby("reason")["rows"].sum().to_dict()
-
-
-@pytest.fixture
-def read(tmp_path: Path) -> Reader:
-    """Read an archive of the given members."""
-
-    def _read(files: dict[str, Any], **rules: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
-        return read_stations(write_zip(tmp_path / "archive.zip", files), **rules)
-
-    return _read
-
 
 # ---- rows and days ---------------------------------------------------------------------------
 
@@ -251,97 +201,6 @@ def test_the_station_is_named_as_its_folder_whatever_the_header_says() -> None:
     sensor = read_sensors(text, name)[0][0]
     assert sensor.station_id == "FR_Aqui/A_B"
     assert sensor.elevation == -2.7  # below the sea is not missing
-
-
-# ---- forms and line ends ---------------------------------------------------------------------
-
-TWICE = "{day} {hour:02d}:00 {day} {hour:02d}:00 NET NET Narbonne 43.15 2.95 112.0 "
-CEOP = TWICE + "0.05 0.05 {value} G M"
-OLD = TWICE + "- {depth} 9.5 U {value} G"
-
-
-@pytest.mark.parametrize("end", ["\n", "\r", "\r\n", " \r", "\n\r"])
-def test_all_line_ends_give_the_same_table(read: Reader, end: str) -> None:
-    table, counts = read({member(): station_file(hours([0.2] * 24), end=end)})
-    assert tally(counts) == {"kept": 24}
-    assert table["observed"].tolist() == [pytest.approx(0.2)]
-
-
-def test_padded_columns_and_a_missing_provider_flag_are_read(read: Reader) -> None:
-    rows = [f"2020/01/01 {hour:02d}:00   0.2140 G      " for hour in range(24)]
-    assert tally(read({member(): station_file(rows, end="\r")})[1]) == {"kept": 24}
-
-
-def test_ceop_in_separate_files_is_read(read: Reader) -> None:
-    lines = [CEOP.format(day="2020/01/01", hour=hour, value=0.25) for hour in range(24)]
-    table, counts = read({member(station="Narbonne"): "\r\n".join(lines)})
-    assert tally(counts) == {"kept": 24}
-    assert table["observed"].tolist() == [0.25]
-    assert table["elevation"].tolist() == [112.0]
-
-
-def test_a_combined_ceop_file_is_split_by_depth(read: Reader) -> None:
-    depths = {0.05: 0.2, 0.10: 0.4}
-    lines = [
-        OLD.format(day="2020/01/01", hour=hour, depth=depth, value=value)
-        for hour in range(24)
-        for depth, value in depths.items()
-    ]
-    table, counts = read({"NET/NET_NET_NBN_20100304_20130801.stm": "\r".join(lines)})
-    assert table["station"].tolist() == ["NET/Narbonne"]
-    assert table["observed"].tolist() == [pytest.approx(0.2)]
-    assert tally(counts) == {"kept": 24}
-    assert [entry["reason"] for entry in counts.attrs["files"]] == ["depth outside"]
-
-
-def test_a_folder_gives_what_the_zip_gives(tmp_path: Path, read: Reader) -> None:
-    path = tmp_path / "unpacked" / member()
-    path.parent.mkdir(parents=True)
-    path.write_text(station_file(hours([0.2] * 24)))
-    folder, _ = read_stations(tmp_path / "unpacked")
-    zipped, _ = read({member(): station_file(hours([0.2] * 24))})
-    pd.testing.assert_frame_equal(folder, zipped)
-
-
-def test_a_stray_byte_costs_nothing_but_its_own_flag(read: Reader) -> None:
-    text = station_file(hours([0.2] * 24)).encode() + b"2020/01/02 00:00 0.2 G\xff M\n"
-    assert tally(read({member(): text})[1]) == {"kept": 24, "flag not G": 1}
-
-
-# ---- static variables ------------------------------------------------------------------------
-
-STATIC_HEADING = "quantity_name;unit;depth_from[m];depth_to[m];value;description;source;;;;;;;\n"
-STATIC = (
-    "saturation;m^3*m^-3;0.00;0.30;1.75;;HWSD;;;;;;;\n"
-    "land cover classification;;;;10;Cropland, rainfed;CCI_landcover_2000;;;;;;;\n"
-    "land cover classification;;;;130;Grassland;CCI_landcover_2010;;;;;;;\n"
-    "land cover classification;;;;None;vineyard;insitu;;;;;;;\n"
-    "climate classification;;;;Dfa;Cold;koeppen_geiger_2007;;;;0.1°;;;\n"
-    "climate classification;;;;Cfa;Temperate;koeppen_geiger_2017;;;;0.08°;;;\n"
-    "climate classification;;;;None;Xeric;insitu;;;;;;;\n"
-)
-
-
-@pytest.mark.parametrize("heading", ["", STATIC_HEADING])
-def test_classes_come_from_the_newest_maps_with_or_without_a_heading(heading: str) -> None:
-    found = read_static((heading + STATIC).encode("latin-1"))
-    assert found == {"koeppen": "Cfa", "land_cover": "Grassland"}
-
-
-def test_a_masked_climate_class_is_unknown() -> None:
-    text = b"climate classification;;;;masked;No record;koeppen_geiger_2007;;;;;;;\n"
-    assert read_static(text) == {"koeppen": None, "land_cover": None}
-
-
-def test_each_station_has_its_own_classes_and_a_missing_file_leaves_them_unknown(
-    read: Reader,
-) -> None:
-    day = station_file(hours([0.2] * 24))
-    static = "NET/One/NET_NET_One_static_variables.csv"
-    table, _ = read({member("One"): day, member("Two"): day, static: STATIC})
-    table = table.set_index("station")
-    assert table.loc["NET/One", "land_cover"] == "Grassland"
-    assert table["land_cover"].isna().tolist() == [False, True]
 
 
 # ---- damage and errors -----------------------------------------------------------------------
