@@ -118,14 +118,10 @@ def stations(
     minimum_hours: Annotated[int | None, typer.Option(help="Hours that a day needs.")] = None,
 ) -> None:
     """Read the stations of a run, or of an ISMN archive by itself."""
+    from gssm_cube.quality import MINIMUM_HOURS, Rules
     from gssm_cube.settings import read_settings
-    from gssm_cube.stations import (
-        MINIMUM_HOURS,
-        read_station_counts,
-        read_stations,
-        summarise,
-        write_stations,
-    )
+    from gssm_cube.station_tables import read_station_counts, summarise, write_stations
+    from gssm_cube.stations import gather_stations
 
     if source.suffix == ".toml":
         _stage("stations", source)
@@ -133,16 +129,18 @@ def stations(
         console.print(summarise(counts), highlight=False, soft_wrap=True)
         return
     with _told(), _bars() as progress:
-        table, counts = read_stations(
+        data = gather_stations(
             source,
-            minimum_hours=MINIMUM_HOURS if minimum_hours is None else minimum_hours,
+            Rules(minimum_hours=MINIMUM_HOURS if minimum_hours is None else minimum_hours),
+            processes=None,
             progress=lambda done, total: progress("stations", done, total),
         )
         if out is not None:
-            write_stations(table, counts, out)
-    console.print(summarise(counts), highlight=False, soft_wrap=True)
-    names = table["station"].nunique()
-    console.print(f"{len(table)} station days of {names} stations" + (f" in {out}" if out else ""))
+            write_stations(data.table, data.counts, out, data.frozen)
+    console.print(summarise(data.counts), highlight=False, soft_wrap=True)
+    names = data.table["station"].nunique()
+    where = f" in {out}" if out else ""
+    console.print(f"{len(data.table)} station days of {names} stations{where}")
 
 
 @app.command()

@@ -18,12 +18,15 @@ from gssm_cube.blocks import Progress, digest, silent
 from gssm_cube.clusters import Profile, open_client
 from gssm_cube.evaluate import evaluate as evaluate_samples
 from gssm_cube.evaluate import read_samples
+from gssm_cube.exhibits import station_exhibits
 from gssm_cube.forest import Preset, compile_forest, find_preset, load_forest, train_forest
 from gssm_cube.ingest import inputs
+from gssm_cube.quality import Rules
 from gssm_cube.report import write_report
 from gssm_cube.samples import place_stations, sample_cube
 from gssm_cube.settings import Settings
-from gssm_cube.stations import read_station_table, read_stations, write_stations
+from gssm_cube.station_tables import read_station_counts, read_station_table, write_stations
+from gssm_cube.stations import gather_stations
 from gssm_cube.variables import PREDICTORS
 
 logger = logging.getLogger(__name__)
@@ -70,19 +73,21 @@ def harmonise(settings: Settings, *, progress: Progress = silent) -> str:
 def stations(settings: Settings, *, progress: Progress = silent) -> str:
     """Read the ISMN archive into a daily table."""
     archive, rules = settings.sources.ismn, settings.stations
-    key = digest(_file_facts(archive), rules.model_dump(), __version__)
+    facts = [_file_facts(path) for path in (archive, *rules.tables)]
+    key = digest(facts, rules.model_dump(mode="json", exclude={"processes"}), __version__)
     target = settings.table("stations.parquet")
 
     def work() -> str:
-        table, counts = read_stations(
+        data = gather_stations(
             archive,
-            depth=rules.depth,
-            minimum_hours=rules.minimum_hours,
+            Rules(rules.depth, rules.minimum_hours, day=settings.day, screening=rules.screening),
+            tables=rules.tables,
+            processes=rules.processes,
             progress=lambda done, total: progress("stations", done, total),
         )
-        place_stations(table, settings.layout)
-        write_stations(table, counts, target)
-        return f"{len(table)} station days of {table['station'].nunique()} stations"
+        place_stations(data.table, settings.layout)
+        write_stations(data.table, data.counts, target, data.frozen)
+        return f"{len(data.table)} station days of {data.table['station'].nunique()} stations"
 
     return _once(settings, "stations", key, [target], work)
 
@@ -211,6 +216,10 @@ def _write_page(settings: Settings, page: Path) -> str:
         product=product.open_product(settings.product),
         cube=cube.open_cube(settings.cube),
         facts=_facts(settings),
+        more=station_exhibits(
+            read_station_table(settings.table("stations.parquet")),
+            read_station_counts(settings.table("stations.parquet")),
+        ),
     )
     return str(page)
 

@@ -1,10 +1,8 @@
 """The report of a run: one HTML page that needs nothing else, and its figures as PNG files."""
 
-import base64
 import logging
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product as combinations
 from pathlib import Path
 from typing import Any
@@ -13,9 +11,9 @@ import jinja2
 import numpy as np
 import pandas as pd
 import xarray as xr
-from matplotlib.figure import Figure
 
 from gssm_cube import figures
+from gssm_cube.exhibits import Exhibit
 from gssm_cube.grid import WINDOW_DAYS, Grid
 from gssm_cube.variables import PREDICTORS
 
@@ -38,25 +36,6 @@ SPLITS = {
 }
 
 
-@dataclass(frozen=True)
-class Exhibit:
-    """One figure as PNG, and the numbers that its title and caption in the template name."""
-
-    name: str
-    image: bytes
-    values: dict[str, Any]
-
-    @classmethod
-    def of(cls, name: str, figure: Figure, **values: Any) -> "Exhibit":
-        """Draw a figure."""
-        return cls(name, figures.png(figure), values)
-
-    @property
-    def uri(self) -> str:
-        """The image as a data URI."""
-        return "data:image/png;base64," + base64.b64encode(self.image).decode("ascii")
-
-
 def write_report(
     path: Path,
     *,
@@ -68,6 +47,7 @@ def write_report(
     product: xr.Dataset,
     cube: xr.Dataset,
     facts: dict[str, str],
+    more: Sequence[Exhibit] = (),
 ) -> Path:
     """Write the report of a run: one self-contained page and its figures.
 
@@ -93,6 +73,8 @@ def write_report(
         ``apei`` (time, lat, lon), mm; lazy, read at one pixel.
     facts : dict
         What the reader must know of the run: period, area, versions, hashes.
+    more : sequence of Exhibit
+        Shown last, by the ``title`` and ``caption`` among their values.
 
     Returns
     -------
@@ -113,6 +95,7 @@ def write_report(
         _importance_exhibit(importance),
         _map_exhibit(mean, product),
         *_series_exhibits(predictions, stations, product, cube),
+        *more,
     ]
     folder = path.parent / "figures"
     folder.mkdir(parents=True, exist_ok=True)

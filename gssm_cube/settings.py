@@ -50,6 +50,9 @@ class StationRules(_Part):
 
     depth: tuple[float, float] = (0.0, 0.05)  # m, by enclosure; 2 inch sensors are let in
     minimum_hours: int = Field(default=18, ge=1, le=24)
+    screening: bool = True  # spikes, constant runs and plateaus that the flags missed
+    tables: tuple[Path, ...] = ()  # stations outside ISMN: CSV or Parquet
+    processes: int | None = Field(default=None, ge=1)  # that read: what the archive is worth
 
     @field_validator("depth")
     @classmethod
@@ -160,7 +163,7 @@ def read_settings(path: str | Path) -> Settings:
 
 
 def _absolute(values: dict[str, Any], base: Path) -> dict[str, Any]:
-    """Make paths absolute: ``folder`` (the file's own by default) and all sources."""
+    """Make paths absolute: ``folder`` (the file's own by default), sources and tables."""
     sources = values.get("sources", {})
     if isinstance(sources, dict):
         sources = {
@@ -168,5 +171,9 @@ def _absolute(values: dict[str, Any], base: Path) -> dict[str, Any]:
             for key, value in sources.items()
         }
         values = values | {"sources": sources}
+    rules = values.get("stations", {})
+    if isinstance(rules, dict) and isinstance(rules.get("tables"), list):
+        tables = [str(base / t) if isinstance(t, str) else t for t in rules["tables"]]
+        values = values | {"stations": rules | {"tables": tables}}
     folder = values.get("folder", ".")
     return values | {"folder": str(base / folder) if isinstance(folder, str) else folder}

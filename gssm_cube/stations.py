@@ -1,94 +1,39 @@
-"""From an ISMN archive to a quality-checked daily table of surface soil moisture.
+"""From an ISMN archive and other tables to a quality-checked daily table of soil moisture.
 
 A row of the archive is one hour of one sensor. It is kept only if ISMN calls it good, and every
-row that is not kept is counted under exactly one reason. The day is the UTC day: the hours
-stamped 00 to 23.
+row that is not kept is counted under exactly one reason. A station's day is the mean of its
+sensors' days; their standard deviation is kept beside it as the error of the observation.
 """
 
-import json
 import logging
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from io import StringIO
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
-from rich.table import Table
 
-from gssm_cube.ismn import (
-    ALL_DAYS,
-    DAMAGE,
-    DUPLICATE,
-    KEPT,
-    REASONS,
-    SOIL_MOISTURE,
-    FileName,
-    Sensor,
-    daily_means,
-    judge_rows,
-    open_archive,
-    parse_file_name,
-    read_sensors,
-    read_static,
-)
+from gssm_cube.harvest import DEPTH_OUTSIDE, Piece, Progress, Reading, read_archive
+from gssm_cube.ismn import Sensor
+from gssm_cube.quality import DUPLICATE, KEPT, MINIMUM_HOURS, REASONS, Day, Rules
+from gssm_cube.station_tables import COLUMNS, FROZEN_COLUMNS
+from gssm_cube.tables import read_places
 
 logger = logging.getLogger(__name__)
 
-# The columns of the table, one row per station-day.
-COLUMNS = {
-    "network": "str", "station": "str", "lat": "float64", "lon": "float64",
-    "elevation": "float64", "time": "datetime64[us]", "observed": "float64", "hours": "int64",
-    "sensors": "int64", "spread": "float64", "koeppen": "str", "land_cover": "str",
-}  # fmt: skip
-
-DEPTH_OUTSIDE = "depth outside"
-
-TWO_INCHES = 0.0508 - 0.05 + 1e-6  # m: SCAN's "5 cm" sensors are 2 inches deep
-
-# Three quarters of the day, as in the check against NOAA's own daily values (r 0.9995). All
-# sensors that we saw are hourly; of their days with any good hour 18 hours cost 2-14 % (iRON:
-# 23 %). A network of sparser sensors is lost: lower it, and see the counts.
-MINIMUM_HOURS = 18
-
-Progress = Callable[[int, int], None]
+SAME_PLACE = 0.01  # degrees: sensors of one name that are farther apart are two stations
 
 
 @dataclass(frozen=True)
-class Rules:
-    """What a station-day must satisfy; depths in m, UTC days included."""
+class StationData:
+    """What an archive gives: the days, the frozen days set aside, and the count of rows."""
 
-    depth: tuple[float, float] = (0.0, 0.05)
-    minimum_hours: int = MINIMUM_HOURS
-    first_day: date | str | None = None
-    last_day: date | str | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.depth[0] <= self.depth[1]:
-            raise ValueError(f"depth is {self.depth}, expected (from, to) in m, 0 <= from <= to")
-        if not 1 <= self.minimum_hours <= 24:
-            raise ValueError(f"minimum_hours is {self.minimum_hours}, expected 1 to 24")
-        first, last = self.period
-        if last < first:
-            raise ValueError(f"last_day {last} is before first_day {first}: swap them")
-
-    @property
-    def period(self) -> tuple[np.datetime64, np.datetime64]:
-        """First and last day; all days if not given."""
-        first, last = ALL_DAYS
-        if self.first_day is not None:
-            first = np.datetime64(pd.Timestamp(self.first_day).date(), "D")
-        if self.last_day is not None:
-            last = np.datetime64(pd.Timestamp(self.last_day).date(), "D")
-        return first, last
-
-    def holds(self, depth: tuple[float, float]) -> bool:
-        """Tell whether a sensor lies wholly within the depth, give or take two inches."""
-        low, high = self.depth
-        return depth[0] >= low - 1e-6 and depth[1] <= high + TWO_INCHES
+    table: pd.DataFrame
+    counts: pd.DataFrame
+    frozen: pd.DataFrame
 
 
 def read_stations(
@@ -98,59 +43,99 @@ def read_stations(
     minimum_hours: int = MINIMUM_HOURS,
     first_day: date | str | None = None,
     last_day: date | str | None = None,
+    day: Day = "UTC",
+    screening: bool = True,
+    tables: Sequence[str | Path] = (),
+    processes: int | None = 1,
     progress: Progress | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read the daily soil moisture of all stations of an ISMN archive.
+    """Read the daily soil moisture of all stations; `gather_stations` without the frozen days.
 
-    A row is kept if its flag is exactly ``G`` and its value lies in 0..1 m3 m-3. A sensor's day
-    is the mean of its kept rows, a station's day the mean of its sensors' days.
+    Parameters
+    ----------
+    archive, depth, minimum_hours, first_day, last_day, day, screening, tables, processes, progress
+        As for `gather_stations`.
+
+    Returns
+    -------
+    table, counts : DataFrame
+        As `gather_stations` has them.
+    """
+    rules = Rules(depth, minimum_hours, first_day, last_day, day, screening)
+    data = gather_stations(archive, rules, tables=tables, processes=processes, progress=progress)
+    return data.table, data.counts
+
+
+def gather_stations(
+    archive: str | Path,
+    rules: Rules | None = None,
+    *,
+    tables: Sequence[str | Path] = (),
+    processes: int | None = 1,
+    progress: Progress | None = None,
+) -> StationData:
+    """Read the daily soil moisture of all stations of an ISMN archive and of other tables.
+
+    A row is kept if its flag is exactly ``G``, its value lies in 0..1 m3 m-3, the soil is not
+    known to be frozen, and it is neither a spike nor part of a constant low run or a saturated
+    plateau. A sensor's day is the mean of its kept rows, a station's day the mean of its sensors'
+    days. Two places of one name in a network, more than 0.01 degrees apart, are two stations;
+    the later one has its coordinates in its name.
 
     Parameters
     ----------
     archive : str or Path
-        Zip or folder, in the form header+values, CEOP in separate files, or combined CEOP.
-    depth : tuple of float, m
-        Sensors wholly within are used; 0.0508 m (2 inches) passes for 0.05.
-    minimum_hours : int
-        Distinct hours (UTC, by stamp) that a sensor's day needs.
-    first_day, last_day : date or str, optional
-        UTC, both included.
+        Zip, folder, or folder of zips, in the form header+values, CEOP in separate files, or
+        combined CEOP.
+    rules : Rules, optional
+        ``depth`` (m): sensors wholly within are used, 0.0508 m (2 inches) passes for 0.05;
+        ``minimum_hours``: distinct hours that a sensor's day needs; ``first_day``, ``last_day``:
+        both included; ``day``: "UTC" (hours stamped 00 to 23) or "local" (the station's local
+        standard day); ``screening``: whether spikes, constant runs and plateaus are sought.
+    tables : sequence of path
+        Stations outside ISMN, in the form that `tables` documents.
+    processes : int or None
+        How many read the archive; the result is the same. None takes what is worth it. Scripts
+        that ask for more than one need the usual guard ``if __name__ == "__main__"``.
     progress : callable, optional
-        Called with files done and files in all, after each data file.
+        Called with files done and files in all, after each station.
 
     Returns
     -------
-    table : DataFrame, one row per station-day
-        ``network``, ``station`` ("NETWORK/NAME"), ``lat``, ``lon`` (deg), ``elevation`` (m, NaN if
-        unknown), ``time`` (UTC day), ``observed`` (m3 m-3), ``hours`` (of the sensor with
-        fewest), ``sensors``, ``spread`` (standard deviation between sensors, m3 m-3, NaN for
-        one), ``koeppen``, ``land_cover`` (missing if unknown). ``attrs["day"]`` is "UTC".
-    counts : DataFrame
-        ``network``, ``reason``, ``rows``; every row read has one reason. Files not read are
-        dicts of ``file``, ``network``, ``reason`` in ``attrs["files"]``; ``attrs["files_read"]``.
+    StationData
+        ``table``, one row per station-day: ``network``, ``station`` ("NETWORK/NAME"), ``lat``,
+        ``lon`` (deg), ``elevation`` (m, NaN if unknown), ``time`` (day), ``observed`` (m3 m-3),
+        ``hours`` (of the sensor with fewest), ``sensors``, ``spread`` (standard deviation
+        between sensors, m3 m-3, NaN for one), ``koeppen``, ``land_cover`` (missing if unknown);
+        ``attrs["day"]`` is the rules' day. ``counts``: ``network``, ``reason``, ``rows``; every
+        row read has one reason. Files not read are dicts of ``file``, ``network``, ``station``,
+        ``reason`` in ``attrs["files"]``; ``attrs["files_read"]``; stations without a day are
+        dicts of ``station``, ``reason`` (the most frequent) in ``attrs["without_a_day"]``.
+        ``frozen``, one row per station-day with frozen hours: ``frozen_hours`` (flag D01-D03 or
+        soil temperature below 0 degC), ``hours`` (with any value) and ``frozen``, true if at
+        least half of them are.
 
     Raises
     ------
     FileNotFoundError
-        If there is no archive.
+        If there is no archive or table.
     ValueError
-        If it holds no readable soil moisture file or unsafe member names.
+        If it holds no readable soil moisture file or unsafe member names, or a table is wrong.
 
     References
     ----------
-    Dorigo et al. (2013), doi:10.2136/vzj2012.0097 (flags)
+    Dorigo et al. (2013), doi:10.2136/vzj2012.0097 (flags, spikes, plateaus)
     """
-    rules = Rules(depth, minimum_hours, first_day, last_day)
+    rules = rules or Rules()
     logger.info("stations: reading %s", archive)
-    with open_archive(archive) as members:
-        harvest = _Harvest(members, rules)
-        files = [member for member in members if member.lower().endswith(".stm")]
-        for done, member in enumerate(files, start=1):
-            harvest.add_file(member)
-            if progress is not None:
-                progress(done, len(files))
+    harvest = _Harvest()
+    more = chain.from_iterable(read_places(path, rules) for path in tables)
+    for reading in chain(
+        read_archive(archive, rules, processes=processes, progress=progress), more
+    ):
+        harvest.add(reading)
     _check_anything_read(archive, harvest)
-    table = _average_sensors(_drop_repeated_days(harvest), harvest)
+    table, frozen = harvest.tables(rules.day)
     counts = _count_rows(harvest)
     logger.info(
         "stations: %d stations, %d station-days; kept %d of %d rows; %d files left out",
@@ -160,186 +145,149 @@ def read_stations(
         counts["rows"].sum(),
         len(harvest.left_out),
     )
-    return table, counts
+    return StationData(table, counts, frozen)
 
 
-def summarise(counts: pd.DataFrame) -> str:
-    """Return the counts of `read_stations` as text: a table by network, then the files."""
-    wide = counts.pivot_table(index="network", columns="reason", values="rows", aggfunc="sum")
-    wide = wide.reindex(columns=REASONS[::-1]).dropna(axis="columns", how="all").fillna(0)
-    wide.loc["all"] = wide.sum()
-    table = Table("network", "read", *map(str, wide.columns))
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for network, row in wide.iterrows():
-        table.add_row(str(network), *(f"{int(number):,}" for number in (row.sum(), *row)))
-    text = StringIO()
-    Console(file=text, width=120).print("ISMN rows by network and reason", table)
-    return text.getvalue() + _summarise_files(counts)
+@dataclass
+class _Station:
+    """One place: what is known of it and its sensors' days."""
 
-
-def write_stations(table: pd.DataFrame, counts: pd.DataFrame, path: str | Path) -> None:
-    """Write the table as Parquet, the counts in its metadata, in one step or not at all."""
-    path = Path(path)
-    losses = {"rows": counts.to_dict("list"), **counts.attrs}
-    labelled = table.copy(deep=False)
-    labelled.attrs = {**table.attrs, "counts": json.dumps(losses, default=int)}
-    partial_path = path.with_name(f"{path.name}.partial")
-    labelled.to_parquet(partial_path, index=False)
-    partial_path.replace(path)
-    logger.info("stations: wrote %d station-days to %s", len(table), path)
-
-
-def read_station_table(path: str | Path) -> pd.DataFrame:
-    """Read the table that `write_stations` wrote; ``attrs["day"]`` says whose day it is.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no file.
-    ValueError
-        If it is not such a table.
-    """
-    table = _read_parquet(Path(path))
-    del table.attrs["counts"]
-    return table
-
-
-def read_station_counts(path: str | Path) -> pd.DataFrame:
-    """Read the counts that `write_stations` wrote, as `read_stations` gave them."""
-    losses = json.loads(_read_parquet(Path(path)).attrs["counts"])
-    counts = pd.DataFrame(losses.pop("rows"))
-    counts.attrs = losses
-    return counts
-
-
-def _read_parquet(path: Path) -> pd.DataFrame:
-    """Read a station table with its attributes and check that it is one."""
-    if not path.is_file():
-        raise FileNotFoundError(f"no station table at {path}: run the stage stations first")
-    table = pd.read_parquet(path)
-    missing = [name for name in COLUMNS if name not in table]
-    if missing or not {"day", "counts"} <= table.attrs.keys():
-        raise ValueError(
-            f"{path} is no station table (missing columns: {missing}; attributes: "
-            f"{list(table.attrs)}), expected one from write_stations; run the stage stations again"
-        )
-    return table
+    about: dict
+    days: list[pd.DataFrame] = field(default_factory=list)
+    frozen: list[pd.DataFrame] = field(default_factory=list)
+    sensors: dict[tuple, int] = field(default_factory=dict)  # (depth, name): number
+    rows: Counter[str] = field(default_factory=Counter)  # by reason
 
 
 @dataclass
 class _Harvest:
-    """What is gathered from the members, file by file."""
+    """What is gathered from the readings, station by station."""
 
-    members: dict[str, Callable[[], bytes]]
-    rules: Rules
-    days: list[pd.DataFrame] = field(default_factory=list)  # one row per sensor-day
-    places: dict[str, dict] = field(default_factory=dict)  # by station
-    sensors: dict[tuple, int] = field(default_factory=dict)  # (station, depth, name): number
-    rows: Counter[tuple[str, str]] = field(default_factory=Counter)  # by network and reason
+    stations: dict[str, _Station] = field(default_factory=dict)
+    places: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     left_out: list[dict] = field(default_factory=list)
     files_read: int = 0
 
-    def leave_out(self, member: str, network: str, reason: str) -> None:
-        """Note why a file is not read."""
-        self.left_out.append({"file": member, "network": network, "reason": reason})
+    def add(self, reading: Reading) -> None:
+        """Add what the files of one station say."""
+        self.left_out += reading.left_out
+        self.files_read += reading.files_read
+        for piece in reading.pieces:
+            station = self.station_of(piece)
+            key = (piece.sensor.depth, piece.sensor.name)
+            number = station.sensors.setdefault(key, len(station.sensors))
+            station.days.append(piece.days.assign(sensor=number))
+            station.frozen.append(piece.frozen)
+            for reason, rows in zip(REASONS, piece.rows, strict=True):
+                station.rows[reason] += rows
 
-    def damaged(self, member: str, network: str, error: BaseException) -> None:
-        """Note that a file cannot be read."""
-        logger.warning("stations: cannot read %s: %s", member, error)
-        self.leave_out(member, network, f"unreadable: {error}")
+    def station_of(self, piece: Piece) -> _Station:
+        """Return the station of a sensor; a place of the same name elsewhere is another one."""
+        sensor = piece.sensor
+        known = self.places[sensor.station_id]
+        for name in known:
+            if _is_near(self.stations[name].about, sensor):
+                return self.stations[name]
+        where = f" ({sensor.lat:.4f}, {sensor.lon:.4f})" if known else ""
+        name = sensor.station_id + where
+        if known:
+            logger.warning("stations: two places are named %s; one is %s", known[0], name)
+        known.append(name)
+        about = {"network": sensor.network, "station": name, "lat": sensor.lat, "lon": sensor.lon}
+        about |= {"elevation": sensor.elevation, "koeppen": None, "land_cover": None}
+        self.stations[name] = _Station(about | piece.classes)
+        return self.stations[name]
 
-    def add_file(self, member: str) -> None:
-        """Read one data file, or note why it is left out."""
-        name = parse_file_name(member)
-        network = name.network if name else "unknown"
-        if name and name.variable not in SOIL_MOISTURE:
-            return self.leave_out(member, network, "not soil moisture")
-        if name and not self.rules.holds(name.depth):
-            return self.leave_out(member, network, DEPTH_OUTSIDE)
-        try:
-            sensors = read_sensors(self.members[member](), name)
-        except DAMAGE as error:
-            return self.damaged(member, network, error)
-        self.files_read += 1
-        for sensor, rows in sensors:
-            if self.rules.holds(sensor.depth):
-                self.add_place(sensor, name)
-                self.add_rows(sensor, rows)
-            else:
-                self.leave_out(member, sensor.network, DEPTH_OUTSIDE)
-
-    def add_place(self, sensor: Sensor, name: FileName | None) -> None:
-        """Note the station of a sensor, with its climate and land cover, once."""
-        if sensor.station_id in self.places:
-            return
-        static = self.members.get(name.static) if name else None
-        try:
-            classes = read_static(static() if static else b"")
-        except DAMAGE as error:
-            self.damaged(name.static if name else "", sensor.network, error)
-            classes = {}
-        self.places[sensor.station_id] = {
-            "network": sensor.network,
-            "station": sensor.station_id,
-            "lat": sensor.lat,
-            "lon": sensor.lon,
-            "elevation": sensor.elevation,
-            **classes,
-        }
-
-    def add_rows(self, sensor: Sensor, rows: pd.DataFrame) -> None:
-        """Judge and average the rows of one sensor."""
-        codes = judge_rows(rows, minimum_hours=self.rules.minimum_hours, period=self.rules.period)
-        counts = np.bincount(codes, minlength=len(REASONS))
-        for reason, number in zip(REASONS, counts, strict=True):
-            self.rows[sensor.network, reason] += int(number)
-        days = daily_means(rows[codes == KEPT])
-        key = (sensor.station_id, sensor.depth, sensor.name)
-        days["sensor"] = self.sensors.setdefault(key, len(self.sensors))
-        self.days.append(days)
+    def tables(self, day: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return the tables of days and of frozen days, sorted by network, station and time."""
+        stations = sorted(
+            self.stations.values(), key=lambda s: (s.about["network"], s.about["station"])
+        )
+        days = _join(stations, [_average_sensors(station) for station in stations], COLUMNS)
+        frozen = _join(stations, [_join_frozen(s) for s in stations], FROZEN_COLUMNS)
+        days.attrs, frozen.attrs = {"day": day}, {"day": day}
+        return days, frozen
 
 
-def _drop_repeated_days(harvest: _Harvest) -> pd.DataFrame:
-    """Join the sensors' days; a day that a sensor has in two files counts once."""
-    nothing = daily_means(pd.DataFrame({"stamp": np.array([], "M8[s]"), "value": []}))
-    days = pd.concat([nothing.assign(sensor=0), *harvest.days], ignore_index=True)
+def _join(
+    stations: list[_Station], pieces: list[pd.DataFrame], columns: dict[str, str]
+) -> pd.DataFrame:
+    """Join the stations' tables, and add what is known of each station to its rows."""
+    if not stations:
+        return pd.DataFrame(columns=list(columns)).astype(columns)
+    table = pd.concat(pieces, ignore_index=True)
+    owner = np.repeat(np.arange(len(pieces)), [len(piece) for piece in pieces])
+    abouts = pd.DataFrame([station.about for station in stations])
+    for name in [name for name in columns if name in abouts]:
+        table[name] = abouts.astype({name: columns[name]})[name].array.take(owner)
+    return table[list(columns)].astype(columns)
+
+
+def _is_near(about: dict, sensor: Sensor) -> bool:
+    """Tell whether a sensor belongs to the place that a station stands at."""
+    away = max(abs(about["lat"] - sensor.lat), abs(about["lon"] - sensor.lon))
+    return away <= SAME_PLACE
+
+
+def _average_sensors(station: _Station) -> pd.DataFrame:
+    """Return a station's days; a day that a sensor has in two files counts once."""
+    days = station.days[0]
+    if len(station.days) > 1:
+        days = pd.concat(station.days, ignore_index=True)
     again = days.duplicated(["sensor", "time"])
-    stations = [station for station, _, _ in harvest.sensors]
-    for sensor, rows in days.loc[again, ["sensor", "rows"]].to_numpy().tolist():
-        network = harvest.places[stations[sensor]]["network"]
-        harvest.rows[network, REASONS[KEPT]] -= rows
-        harvest.rows[network, REASONS[DUPLICATE]] += rows
-    return days[~again]
-
-
-def _average_sensors(days: pd.DataFrame, harvest: _Harvest) -> pd.DataFrame:
-    """Average the days of a station's sensors and add what is known of the station."""
-    number = {station: place for place, station in enumerate(harvest.places)}
-    owner = np.array([number[station] for station, _, _ in harvest.sensors], dtype="int64")
-    groups = days.assign(place=owner[days["sensor"].to_numpy()]).groupby(["place", "time"])
-    table = groups.agg(
+    repeated = int(days.loc[again, "rows"].sum())
+    station.rows[REASONS[KEPT]] -= repeated
+    station.rows[REASONS[DUPLICATE]] += repeated
+    days = days[~again]
+    if len(station.sensors) == 1:
+        table = days[["time", "observed", "hours"]].sort_values("time", ignore_index=True)
+        return table.assign(sensors=1, spread=np.nan)
+    return days.groupby("time", as_index=False).agg(
         observed=("observed", "mean"),
         hours=("hours", "min"),
         sensors=("observed", "size"),
         spread=("observed", "std"),
     )
-    known = [name for name in COLUMNS if name not in (*table, "time")]
-    places = pd.DataFrame(list(harvest.places.values()), columns=known)
-    table = table.reset_index().join(places, on="place")
-    table = table.sort_values(["network", "station", "time"], ignore_index=True)
-    table = table[list(COLUMNS)].astype(COLUMNS)
-    table.attrs = {"day": "UTC"}
-    return table
+
+
+def _join_frozen(station: _Station) -> pd.DataFrame:
+    """Return a station's frozen days, by the sensor with most frozen hours."""
+    filled = [days for days in station.frozen if len(days)] or station.frozen[:1]
+    table = pd.concat(filled, ignore_index=True) if len(filled) > 1 else filled[0]
+    if len(filled) > 1:
+        table = table.groupby("time", as_index=False).max()
+    return table.assign(frozen=2 * table["frozen_hours"] >= table["hours"])
 
 
 def _count_rows(harvest: _Harvest) -> pd.DataFrame:
-    """Return the counts as a table, and in its attributes what was not read."""
-    rows = [(*key, number) for key, number in sorted(harvest.rows.items()) if number]
+    """Return the counts as a table, and in its attributes what was not read or gave no day."""
+    total: Counter[tuple[str, str]] = Counter()
+    for station in harvest.stations.values():
+        for reason, number in station.rows.items():
+            total[station.about["network"], reason] += number
+    rows = [(*key, number) for key, number in sorted(total.items()) if number]
     counts = pd.DataFrame(rows, columns=["network", "reason", "rows"])
     counts = counts.astype({"network": "str", "reason": "str", "rows": "int64"})
-    counts.attrs = {"files": harvest.left_out, "files_read": harvest.files_read}
+    counts.attrs = {
+        "files": harvest.left_out,
+        "files_read": harvest.files_read,
+        "without_a_day": list(_without_a_day(harvest)),
+    }
     return counts
+
+
+def _without_a_day(harvest: _Harvest) -> Iterator[dict[str, str]]:
+    """Yield the stations without a kept row, with the reason of most of their rows or files."""
+    for name, station in sorted(harvest.stations.items()):
+        if not station.rows[REASONS[KEPT]]:
+            yield {"station": name, "reason": station.rows.most_common(1)[0][0]}
+    unread: dict[str, Counter[str]] = defaultdict(Counter)
+    for entry in harvest.left_out:
+        if entry["station"] and entry["reason"] != "not soil moisture":
+            unread[entry["station"]][entry["reason"].split(":")[0]] += 1
+    for name, reasons in sorted(unread.items()):
+        if name not in harvest.places:
+            yield {"station": name, "reason": reasons.most_common(1)[0][0]}
 
 
 def _check_anything_read(archive: str | Path, harvest: _Harvest) -> None:
@@ -352,17 +300,3 @@ def _check_anything_read(archive: str | Path, harvest: _Harvest) -> None:
         f"{archive}: found no readable ISMN soil moisture file (*_sm_*.stm) among "
         f"{len(reasons)} .stm files{first}; give the zip as ISMN delivers it, or its folder"
     )
-
-
-def _summarise_files(counts: pd.DataFrame) -> str:
-    """Return one line on the files read and left out, and one for each damaged file."""
-    files = counts.attrs["files"]
-    kinds = Counter(entry["reason"].split(":")[0] for entry in files)
-    left_out = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
-    lines = [f"Files: {counts.attrs['files_read']} read, left out: {left_out or 'none'}"]
-    lines += [
-        f"  {entry['file']}: {entry['reason']}"
-        for entry in files
-        if entry["reason"].startswith("unreadable")
-    ]
-    return "\n".join(lines) + "\n"

@@ -7,11 +7,13 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from station_files import Reader, write_zip
 
 from gssm_cube import ingest, pipeline
 from gssm_cube.grid import Layout
 from gssm_cube.settings import read_settings
 from gssm_cube.sources.synthetic import write_world
+from gssm_cube.stations import read_stations
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("era5_land", "mod11a1", "mod13a2", "soilgrids", "merit_hydro", "wtd", "bedrock")
@@ -23,6 +25,16 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real-data kit at {folder}: set GSSM_REAL_DATA to run this test")
     return folder
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Reader:
+    """Read an ISMN archive of the given members."""
+
+    def _read(files, **rules):
+        return read_stations(write_zip(tmp_path / "archive.zip", files), **rules)
+
+    return _read
 
 
 @dataclass(frozen=True)

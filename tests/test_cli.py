@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gssm_cube.cli import app
-from gssm_cube.stations import read_station_table
+from gssm_cube.station_tables import read_station_table
 
 
 def invoke(*words: str | Path, status: int = 0) -> str:

@@ -1,9 +1,6 @@
 """Daily station tables against tiny invented archives and against pure-Python counts."""
 
 import re
-import zipfile
-from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -11,74 +8,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from station_files import HEADER, STATIC, Reader, hours, member, station_file, tally, write_zip
 
-from gssm_cube.ismn import (
-    KEPT,
-    REASONS,
-    daily_means,
-    judge_rows,
-    open_archive,
-    parse_file_name,
-    read_sensors,
-    read_static,
-)
-from gssm_cube.stations import (
+from gssm_cube.ismn import parse_file_name, read_sensors
+from gssm_cube.quality import REASONS
+from gssm_cube.station_tables import (
     COLUMNS,
     read_station_counts,
     read_station_table,
-    read_stations,
     summarise,
     write_stations,
 )
-
-Reader = Callable[..., tuple[pd.DataFrame, pd.DataFrame]]
-
-HEADER = "NET NET Old_Name 45.5 -3.25 -99.9 0.05 0.05 Probe A"
-
-
-def hours(values: Sequence[float], day: str = "2020/01/01", flag: str = "G") -> list[str]:
-    """Rows for the hours 00, 01, ... of a day."""
-    return [f"{day} {hour:02d}:00 {value} {flag} M" for hour, value in enumerate(values)]
-
-
-def member(
-    station: str = "One",
-    depth: str = "0.050000_0.050000",
-    sensor: str = "Probe-A",
-    variable: str = "sm",
-) -> str:
-    """Name of a data file as ISMN gives it."""
-    name = f"NET_NET_{station}_{variable}_{depth}_{sensor}_20200101_20201231.stm"
-    return f"NET/{station}/{name}"
-
-
-def write_zip(path: Path, files: dict[str, Any]) -> Path:
-    """Write members; text is encoded, bytes are stored as they are."""
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return path
-
-
-def station_file(rows: list[str], header: str = HEADER, end: str = "\n") -> str:
-    """Text of a header+values file."""
-    return end.join([header, *rows]) + end
-
-
-def tally(counts: pd.DataFrame) -> dict[Any, int]:
-    """Rows by reason, all networks together."""
-    return counts.groupby("reason")["rows"].sum().to_dict()
-
-
-@pytest.fixture
-def read(tmp_path: Path) -> Reader:
-    """Read an archive of the given members."""
-
-    def _read(files: dict[str, Any], **rules: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
-        return read_stations(write_zip(tmp_path / "archive.zip", files), **rules)
-
-    return _read
-
+from gssm_cube.stations import read_stations
 
 # ---- rows and days ---------------------------------------------------------------------------
 
@@ -136,7 +77,8 @@ def test_every_row_has_exactly_one_reason(read: Reader) -> None:
         "outside the period": 1,
         "too few hours a day": 1,
     }
-    assert set(tally(counts)) == set(REASONS)
+    others = {"frozen soil", "spike", "constant low", "saturated plateau"}
+    assert set(tally(counts)) == set(REASONS) - others
     np.testing.assert_allclose(table["observed"], [0.2])
 
 
@@ -243,7 +185,12 @@ def test_other_variables_are_left_out_by_name(read: Reader) -> None:
     assert table["sensors"].tolist() == [1]
     assert counts.attrs["files_read"] == 1
     assert counts.attrs["files"] == [
-        {"file": member(variable="ts"), "network": "NET", "reason": "not soil moisture"}
+        {
+            "file": member(variable="ts"),
+            "network": "NET",
+            "station": "NET/One",
+            "reason": "not soil moisture",
+        }
     ]
 
 
@@ -254,97 +201,6 @@ def test_the_station_is_named_as_its_folder_whatever_the_header_says() -> None:
     sensor = read_sensors(text, name)[0][0]
     assert sensor.station_id == "FR_Aqui/A_B"
     assert sensor.elevation == -2.7  # below the sea is not missing
-
-
-# ---- forms and line ends ---------------------------------------------------------------------
-
-TWICE = "{day} {hour:02d}:00 {day} {hour:02d}:00 NET NET Narbonne 43.15 2.95 112.0 "
-CEOP = TWICE + "0.05 0.05 {value} G M"
-OLD = TWICE + "- {depth} 9.5 U {value} G"
-
-
-@pytest.mark.parametrize("end", ["\n", "\r", "\r\n", " \r", "\n\r"])
-def test_all_line_ends_give_the_same_table(read: Reader, end: str) -> None:
-    table, counts = read({member(): station_file(hours([0.2] * 24), end=end)})
-    assert tally(counts) == {"kept": 24}
-    assert table["observed"].tolist() == [pytest.approx(0.2)]
-
-
-def test_padded_columns_and_a_missing_provider_flag_are_read(read: Reader) -> None:
-    rows = [f"2020/01/01 {hour:02d}:00   0.2140 G      " for hour in range(24)]
-    assert tally(read({member(): station_file(rows, end="\r")})[1]) == {"kept": 24}
-
-
-def test_ceop_in_separate_files_is_read(read: Reader) -> None:
-    lines = [CEOP.format(day="2020/01/01", hour=hour, value=0.25) for hour in range(24)]
-    table, counts = read({member(station="Narbonne"): "\r\n".join(lines)})
-    assert tally(counts) == {"kept": 24}
-    assert table["observed"].tolist() == [0.25]
-    assert table["elevation"].tolist() == [112.0]
-
-
-def test_a_combined_ceop_file_is_split_by_depth(read: Reader) -> None:
-    depths = {0.05: 0.2, 0.10: 0.4}
-    lines = [
-        OLD.format(day="2020/01/01", hour=hour, depth=depth, value=value)
-        for hour in range(24)
-        for depth, value in depths.items()
-    ]
-    table, counts = read({"NET/NET_NET_NBN_20100304_20130801.stm": "\r".join(lines)})
-    assert table["station"].tolist() == ["NET/Narbonne"]
-    assert table["observed"].tolist() == [pytest.approx(0.2)]
-    assert tally(counts) == {"kept": 24}
-    assert [entry["reason"] for entry in counts.attrs["files"]] == ["depth outside"]
-
-
-def test_a_folder_gives_what_the_zip_gives(tmp_path: Path, read: Reader) -> None:
-    path = tmp_path / "unpacked" / member()
-    path.parent.mkdir(parents=True)
-    path.write_text(station_file(hours([0.2] * 24)))
-    folder, _ = read_stations(tmp_path / "unpacked")
-    zipped, _ = read({member(): station_file(hours([0.2] * 24))})
-    pd.testing.assert_frame_equal(folder, zipped)
-
-
-def test_a_stray_byte_costs_nothing_but_its_own_flag(read: Reader) -> None:
-    text = station_file(hours([0.2] * 24)).encode() + b"2020/01/02 00:00 0.2 G\xff M\n"
-    assert tally(read({member(): text})[1]) == {"kept": 24, "flag not G": 1}
-
-
-# ---- static variables ------------------------------------------------------------------------
-
-STATIC_HEADING = "quantity_name;unit;depth_from[m];depth_to[m];value;description;source;;;;;;;\n"
-STATIC = (
-    "saturation;m^3*m^-3;0.00;0.30;1.75;;HWSD;;;;;;;\n"
-    "land cover classification;;;;10;Cropland, rainfed;CCI_landcover_2000;;;;;;;\n"
-    "land cover classification;;;;130;Grassland;CCI_landcover_2010;;;;;;;\n"
-    "land cover classification;;;;None;vineyard;insitu;;;;;;;\n"
-    "climate classification;;;;Dfa;Cold;koeppen_geiger_2007;;;;0.1°;;;\n"
-    "climate classification;;;;Cfa;Temperate;koeppen_geiger_2017;;;;0.08°;;;\n"
-    "climate classification;;;;None;Xeric;insitu;;;;;;;\n"
-)
-
-
-@pytest.mark.parametrize("heading", ["", STATIC_HEADING])
-def test_classes_come_from_the_newest_maps_with_or_without_a_heading(heading: str) -> None:
-    found = read_static((heading + STATIC).encode("latin-1"))
-    assert found == {"koeppen": "Cfa", "land_cover": "Grassland"}
-
-
-def test_a_masked_climate_class_is_unknown() -> None:
-    text = b"climate classification;;;;masked;No record;koeppen_geiger_2007;;;;;;;\n"
-    assert read_static(text) == {"koeppen": None, "land_cover": None}
-
-
-def test_each_station_has_its_own_classes_and_a_missing_file_leaves_them_unknown(
-    read: Reader,
-) -> None:
-    day = station_file(hours([0.2] * 24))
-    static = "NET/One/NET_NET_One_static_variables.csv"
-    table, _ = read({member("One"): day, member("Two"): day, static: STATIC})
-    table = table.set_index("station")
-    assert table.loc["NET/One", "land_cover"] == "Grassland"
-    assert table["land_cover"].isna().tolist() == [False, True]
 
 
 # ---- damage and errors -----------------------------------------------------------------------
@@ -463,132 +319,3 @@ def test_the_summary_adds_up_by_network(read: Reader) -> None:
     net = next(line for line in text.splitlines() if "NET" in line)
     assert re.findall(r"\d+", net) == ["26", "24", "2"]  # read, kept, frozen
     assert "Files: 1 read, left out: none" in text
-
-
-# ---- the real kit ----------------------------------------------------------------------------
-
-
-def count_in_pure_python(texts: list[str]) -> dict[tuple[str, str], int]:
-    """Rows by network and reason of header+values files within 5 cm, without pandas."""
-    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for text in texts:
-        header, *lines = [line.split() for line in re.split(r"[\r\n]+", text) if line.strip()]
-        days, seen = defaultdict(list), set()
-        for day, hour, value, flag, *_ in lines:
-            if float(value) == -9999:
-                counts[header[1]]["missing value"] += 1
-            elif any(code in flag.split(",") for code in ("D01", "D02", "D03")):
-                counts[header[1]]["frozen flag D01-D03"] += 1
-            elif flag != "G":
-                counts[header[1]]["flag not G"] += 1
-            elif not 0 <= float(value) <= 1:
-                counts[header[1]]["out of range"] += 1
-            elif (day, hour) in seen:
-                counts[header[1]]["duplicate stamp"] += 1
-            else:
-                seen.add((day, hour))
-                days[day].append(hour)
-        for rows in days.values():
-            reason = "kept" if len({row[:2] for row in rows}) >= 18 else "too few hours a day"
-            counts[header[1]][reason] += len(rows)
-    return {(network, reason): n for network, c in counts.items() for reason, n in c.items()}
-
-
-@pytest.mark.real_data
-def test_real_rows_are_counted_as_pure_python_counts_them(real_data: Path) -> None:
-    path = real_data / "ismn" / "Data_separate_files_header_20240825_20250825_kit.zip"
-    table, counts = read_stations(path)
-    with zipfile.ZipFile(path) as archive:
-        names = [name for name in archive.namelist() if "_sm_0.0" in name]
-        texts = [archive.read(name).decode() for name in names]
-    found = counts.set_index(["network", "reason"])["rows"].to_dict()
-    assert found == count_in_pure_python(texts)
-    assert counts.groupby("network")["rows"].sum().sum() == sum(
-        len(text.splitlines()) - 1 for text in texts
-    )
-    remedhus = table[table["network"] == "REMEDHUS"]
-    assert remedhus["elevation"].isna().all()  # -99.9 in the headers
-    assert table["observed"].between(0, 1).all()
-
-
-@pytest.mark.real_data
-def test_real_replicates_are_averaged(real_data: Path) -> None:
-    table, counts = read_stations(real_data / "ismn" / "unpacked_mini")
-    assert set(table["station"]) == {"ARM/Morrison", "TxSON/CR1000-5", "USCRN/Avondale-2-N"}
-    morrison = table[table["network"] == "ARM"]
-    assert morrison["sensors"].max() > 1
-    assert morrison.loc[morrison["sensors"] > 1, "spread"].notna().all()
-    assert table.groupby("station")["koeppen"].nunique().eq(1).all()
-    assert counts["rows"].sum() == 210_623  # lines below the headers, by wc
-
-
-@pytest.mark.real_data
-def test_tahmo_is_left_out_and_oznet_kept(real_data: Path) -> None:
-    path = real_data / "ismn" / "Data_separate_files_header_20170101_20220101_kit.zip"
-    table, counts = read_stations(path, last_day="2017-12-31")
-    assert set(table["network"]) == {"OZNET"}
-    assert table["time"].max() == pd.Timestamp("2017-12-31")
-    left_out = {(entry["network"], entry["reason"]) for entry in counts.attrs["files"]}
-    assert left_out == {("TAHMO", "depth outside")}
-    assert len(counts.attrs["files"]) == 6
-
-
-@pytest.mark.real_data
-def test_pre_2013_files_with_bare_cr_are_read_and_their_flag_u_dropped(real_data: Path) -> None:
-    path = real_data / "ismn" / "Data_separate_files_header_20070101_20131231_kit.zip"
-    table, counts = read_stations(path)
-    with zipfile.ZipFile(path) as archive:
-        texts = [archive.read(name).decode() for name in archive.namelist() if "_sm_" in name]
-    assert counts.set_index(["network", "reason"])["rows"].to_dict() == count_in_pure_python(texts)
-    assert counts.attrs == {"files": [], "files_read": 5}  # SCAN at 0.0508 m among them
-    assert table.empty and list(table.columns) == list(COLUMNS)
-
-
-@pytest.mark.real_data
-@pytest.mark.parametrize(
-    ("archive", "rows", "left_out"),
-    [
-        ("Data_seperate_files_20170810_20180809.zip", {"FR_Aqui": 52045}, 2),
-        ("zip_archives/ceop/Data_seperate_files_20170810_20180809.zip", {}, 2),
-        ("zip_archives/header/Data_seperate_files_header_20170810_20180809.zip", {}, 2),
-        ("zip_archives/format_header_values/Data_SMOSMANIA.zip", {"SMOSMANIA": 741}, 0),
-        ("format_ceop_sep", {"SMOSMANIA": 741}, 0),
-        ("format_header_values", {"SMOSMANIA": 741}, 0),
-        ("../pytesmo_old_ceop", {"SMOSMANIA": 42}, 3),
-    ],
-)
-def test_official_archives_are_read_in_all_forms(
-    real_data: Path, archive: str, rows: dict[str, int], left_out: int
-) -> None:
-    _, counts = read_stations(real_data / "ismn" / "TUW-GEO_ismn_tests" / archive)
-    assert counts.groupby("network")["rows"].sum().to_dict() == rows
-    assert len(counts.attrs["files"]) == left_out
-
-
-def agreement(table: pd.DataFrame, noaa: pd.DataFrame) -> float:
-    """Median over stations of Pearson's r with NOAA's own daily values."""
-    both = table.merge(noaa, on=["station", "time"]).groupby("station")
-    assert len(both) >= 4
-    return float(np.median([day["observed"].corr(day["noaa"]) for _, day in both]))
-
-
-@pytest.mark.real_data
-def test_real_daily_means_are_noaas_own_once_the_day_is_local(real_data: Path) -> None:
-    noaa = pd.read_parquet(real_data / "tables" / "uscrn_daily_2020_kit.parquet")
-    noaa = noaa.dropna(subset=["ismn_station", "soil_moisture_5_daily"])
-    station = "USCRN/" + noaa["ismn_station"].astype("str").str.replace("_", "-")
-    noaa = noaa.assign(station=station, time=noaa["lst_date"].astype("datetime64[us]"))
-    noaa = noaa.rename(columns={"soil_moisture_5_daily": "noaa"})[["station", "time", "noaa"]]
-
-    path = real_data / "ismn" / "Data_separate_files_header_20190101_20220101_alldepths_kit.zip"
-    utc, _ = read_stations(path, first_day="2020-01-01", last_day="2020-12-31")
-    local = []
-    with open_archive(path) as members:
-        for name in (name for name in members if "USCRN" in name and "_sm_0.05" in name):
-            [(sensor, rows)] = read_sensors(members[name](), parse_file_name(name))
-            offset = pd.Timedelta(hours=round(sensor.lon / 15)) - pd.Timedelta(minutes=30)
-            rows["stamp"] += offset  # a stamp closes its hour
-            days = daily_means(rows[judge_rows(rows, minimum_hours=18) == KEPT])
-            local.append(days.assign(station=sensor.station_id))
-    assert agreement(pd.concat(local), noaa) > 0.999
-    assert 0.98 < agreement(utc, noaa) < 0.999

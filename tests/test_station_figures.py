@@ -1,0 +1,58 @@
+"""Figures of the station tables, by the numbers behind them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gssm_cube import station_figures
+from gssm_cube.exhibits import station_exhibits
+from gssm_cube.figures import png
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    """Two stations in one pixel and one far away, forty days from 20 January."""
+    days = pd.date_range("2020-01-20", periods=40)
+    wave = 0.2 + 0.05 * np.sin(np.arange(40))
+    places = {"N/a": (45.001, 3.001, 0.0), "N/b": (45.002, 3.002, 0.1), "N/c": (50.0, 9.0, 0.0)}
+    frames = [
+        pd.DataFrame({"station": name, "network": "N", "lat": lat, "lon": lon, "time": days,
+                      "observed": wave + more, "spread": np.nan})
+        for name, (lat, lon, more) in places.items()
+    ]  # fmt: skip
+    return pd.concat(frames, ignore_index=True)
+
+
+def test_months_are_counted_and_gaps_are_zero(table: pd.DataFrame) -> None:
+    table = table[~((table["station"] == "N/c") & (table["time"].dt.month == 1))]
+    days = station_figures.days_by_month(table)
+    assert days.loc["N/a"].tolist() == [12, 28]
+    assert days.loc["N/c"].tolist() == [0, 28]
+
+
+def test_stations_of_one_pixel_are_compared(table: pd.DataFrame) -> None:
+    [pair] = station_figures.pixel_pairs(table).to_dict("records")
+    assert (pair["first"], pair["second"], pair["days"]) == ("N/a", "N/b", 40)
+    assert pair["r"] == pytest.approx(1.0)
+    assert pair["rmsd"] == pytest.approx(0.1)
+    assert station_figures.pixel_pairs(table, least_days=41).empty
+
+
+def test_figures_are_drawn_and_their_bars_are_shares(table: pd.DataFrame) -> None:
+    counts = pd.DataFrame(
+        {"network": ["N", "N"], "reason": ["kept", "missing value"], "rows": [30, 10]}
+    )
+    figure = station_figures.losses(counts)
+    assert sorted(bar.get_width() for bar in figure.axes[0].patches) == [25.0, 75.0]
+    for name in ("places_map", "coverage", "histogram", "agreement"):
+        assert png(getattr(station_figures, name)(table)).startswith(b"\x89PNG")
+
+
+def test_exhibits_say_what_they_show(table: pd.DataFrame) -> None:
+    counts = pd.DataFrame({"network": ["N"], "reason": ["kept"], "rows": [2880]})
+    counts.attrs = {"without_a_day": [{"station": "N/d", "reason": "flag not G"}]}
+    shown = {e.name: e.values["caption"] for e in station_exhibits(table, counts)}
+    assert len(shown) == 5
+    assert shown["stations_map"].startswith("3 stations with a value; 1 more")
+    assert shown["stations_losses"].startswith("2,880 rows")
+    assert "Left: 1 pairs" in shown["stations_agreement"]

@@ -1,0 +1,221 @@
+"""Real archives against counts made with nothing but csv and zipfile, and against NOAA's days."""
+
+import csv
+import io
+import re
+import zipfile
+from collections import Counter, defaultdict
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gssm_cube.quality import Rules
+from gssm_cube.stations import StationData, gather_stations, read_stations
+
+pytestmark = pytest.mark.real_data
+
+US = "Data_separate_files_header_20190101_20220101_kit.zip"
+KITS = {  # stations with a sensor within 5 cm or 2 inches, and such sensors
+    US: (129, 167),
+    "Data_separate_files_header_20190101_20220101_alldepths_kit.zip": None,
+    "Data_separate_files_header_20240825_20250825_kit.zip": None,
+    "Data_separate_files_header_20170101_20220101_kit.zip": (12, 12),
+    "Data_separate_files_header_20070101_20131231_kit.zip": (5, 5),
+}
+
+
+def texts_of(path: Path) -> dict[str, str]:
+    """Data files of a zip or a folder, by name."""
+    if path.is_dir():
+        return {p.name: p.read_text() for p in sorted(path.rglob("*.stm"))}
+    with zipfile.ZipFile(path) as archive:
+        names = sorted(name for name in archive.namelist() if name.endswith(".stm"))
+        return {name.split("/")[-1]: archive.read(name).decode("latin-1") for name in names}
+
+
+def rows_of(text: str) -> list[list[str]]:
+    """Words of the lines below the header."""
+    lines = io.StringIO(re.sub(r"[\r\n]+", "\n", text))
+    rows = list(csv.reader(lines, delimiter=" ", skipinitialspace=True))
+    return [row for row in rows[1:] if row]
+
+
+def frozen_hours(files: dict[str, str]) -> dict[str, set[tuple[str, str]]]:
+    """Hours below 0 degC of soil temperature down to 10 cm, by station."""
+    frozen = defaultdict(set)
+    for name, text in files.items():
+        if not (found := re.match(r"(.+)_ts_(\S+?)_(\S+?)_", name)) or float(found[3]) > 0.1:
+            continue
+        for day, hour, value, flag, *_ in rows_of(text):
+            if flag == "G" and -60 <= float(value) < 0:
+                frozen[found[1]].add((day, hour[:2]))
+    return frozen
+
+
+def count_by_hand(files: dict[str, str]) -> tuple[Counter, dict[str, int]]:
+    """Rows by network and reason without screening, and sensors by station."""
+    counts, sensors, frozen = Counter(), Counter(), frozen_hours(files)
+    for name, text in files.items():
+        found = re.match(r"((\S+?)_\S+)_sm_([\d.]+)_([\d.]+)_", name)
+        if not found or float(found[4]) > 0.0508:
+            continue
+        sensors[found[1]] += 1
+        for reason, number in count_sensor(rows_of(text), frozen[found[1]]).items():
+            counts[found[2], reason] += number
+    return counts, sensors
+
+
+def count_sensor(rows: list[list[str]], frozen: set[tuple[str, str]]) -> Counter:
+    """Rows of a sensor by reason."""
+    counts, days, seen = Counter(), defaultdict(list), set()
+    for day, hour, value, flag, *_ in rows:
+        datetime.strptime(f"{day} {hour}", "%Y/%m/%d %H:%M")
+        if float(value) == -9999:
+            counts["missing value"] += 1
+        elif {"D01", "D02", "D03"} & set(flag.split(",")):
+            counts["frozen flag D01-D03"] += 1
+        elif flag != "G":
+            counts["flag not G"] += 1
+        elif not 0 <= float(value) <= 1:
+            counts["out of range"] += 1
+        elif (day, hour[:2]) in frozen:
+            counts["frozen soil"] += 1
+        elif (day, hour) in seen:
+            counts["duplicate stamp"] += 1
+        else:
+            seen.add((day, hour))
+            days[day].append(hour[:2])
+    for hours in days.values():
+        counts["kept" if len(set(hours)) >= 18 else "too few hours a day"] += len(hours)
+    return counts
+
+
+@pytest.mark.parametrize("kit", [*KITS, "unpacked_mini"])
+def test_all_rows_are_counted_as_they_are_by_hand(real_data: Path, kit: str) -> None:
+    path = real_data / "ismn" / kit
+    files = texts_of(path)
+    expected, sensors = count_by_hand(files)
+    data = gather_stations(path, Rules(screening=False))
+    found = data.counts.set_index(["network", "reason"])["rows"].to_dict()
+    assert found == {key: number for key, number in expected.items() if number}
+    assert data.counts.attrs["files_read"] == sum(sensors.values())
+    assert len(files) == len(data.counts.attrs["files"]) + sum(sensors.values())
+    silent = [e for e in data.counts.attrs["without_a_day"] if e["reason"] != "depth outside"]
+    assert data.table["station"].nunique() + len(silent) == len(sensors)
+    if KITS.get(kit):
+        assert (len(sensors), sum(sensors.values())) == KITS[kit]
+
+
+def test_screening_moves_rows_between_reasons_and_loses_none(real_data: Path) -> None:
+    path = real_data / "ismn" / "Data_separate_files_header_20240825_20250825_kit.zip"
+    with_it, without = (gather_stations(path, Rules(screening=on)) for on in (True, False))
+    by_network = [data.counts.groupby("network")["rows"].sum() for data in (with_it, without)]
+    pd.testing.assert_series_equal(*by_network)
+    kept = [c.counts.query("reason == 'kept'")["rows"].sum() for c in (with_it, without)]
+    assert 0.98 * kept[1] < kept[0] <= kept[1]
+
+
+def test_unusual_elevations_and_classes_are_read(real_data: Path) -> None:
+    path = real_data / "ismn" / "Data_separate_files_header_20240825_20250825_kit.zip"
+    table, _ = read_stations(path)
+    assert table.loc[table["network"] == "REMEDHUS", "elevation"].isna().all()  # -99.9
+    assert table["observed"].between(0, 1).all()
+
+
+def test_replicates_are_averaged(real_data: Path) -> None:
+    table, counts = read_stations(real_data / "ismn" / "unpacked_mini")
+    assert set(table["station"]) == {"ARM/Morrison", "TxSON/CR1000-5", "USCRN/Avondale-2-N"}
+    morrison = table[table["network"] == "ARM"]
+    assert morrison["sensors"].max() > 1
+    assert morrison.loc[morrison["sensors"] > 1, "spread"].notna().all()
+    assert table.groupby("station")["koeppen"].nunique().eq(1).all()
+    assert counts["rows"].sum() == 210_623  # lines below the headers, by wc
+
+
+def test_tahmo_is_left_out_by_name_and_oznet_kept(real_data: Path) -> None:
+    path = real_data / "ismn" / "Data_separate_files_header_20170101_20220101_kit.zip"
+    table, counts = read_stations(path, last_day="2017-12-31")
+    assert set(table["network"]) == {"OZNET"}
+    assert table["time"].max() == pd.Timestamp("2017-12-31")
+    left_out = {(entry["network"], entry["reason"]) for entry in counts.attrs["files"]}
+    assert left_out == {("TAHMO", "depth outside")}
+    assert len(counts.attrs["files"]) == 6
+    silent = [entry["station"] for entry in counts.attrs["without_a_day"]]
+    assert sum(name.startswith("TAHMO/") for name in silent) == 6
+
+
+def test_pre_2013_files_with_bare_cr_and_flag_u_give_no_day(real_data: Path) -> None:
+    path = real_data / "ismn" / "Data_separate_files_header_20070101_20131231_kit.zip"
+    table, counts = read_stations(path)
+    assert table.empty
+    assert counts.attrs["files_read"] == 5  # SCAN at 0.0508 m among them
+    reasons = {e["station"]: e["reason"] for e in counts.attrs["without_a_day"]}
+    assert len(reasons) == 5 and reasons["MAQU/CST-02"] == "flag not G"
+
+
+@pytest.mark.parametrize(
+    ("archive", "rows", "left_out"),
+    [
+        ("Data_seperate_files_20170810_20180809.zip", {"FR_Aqui": 52045}, 2),
+        ("zip_archives/ceop/Data_seperate_files_20170810_20180809.zip", {}, 2),
+        ("zip_archives/header/Data_seperate_files_header_20170810_20180809.zip", {}, 2),
+        ("zip_archives/format_header_values/Data_SMOSMANIA.zip", {"SMOSMANIA": 741}, 0),
+        ("format_ceop_sep", {"SMOSMANIA": 741}, 0),
+        ("format_header_values", {"SMOSMANIA": 741}, 0),
+        ("../pytesmo_old_ceop", {"SMOSMANIA": 42}, 3),
+    ],
+)
+def test_official_archives_are_read_in_all_forms(
+    real_data: Path, archive: str, rows: dict[str, int], left_out: int
+) -> None:
+    _, counts = read_stations(real_data / "ismn" / "TUW-GEO_ismn_tests" / archive)
+    assert counts.groupby("network")["rows"].sum().to_dict() == rows
+    assert len(counts.attrs["files"]) == left_out
+
+
+def test_a_folder_of_zips_is_read_as_one_archive(real_data: Path) -> None:
+    _, counts = read_stations(real_data / "ismn" / "TUW-GEO_ismn_tests" / "zip_archives")
+    assert counts.groupby("network")["rows"].sum()["SMOSMANIA"] == 741
+
+
+def test_any_number_of_processes_gives_the_same_tables(real_data: Path) -> None:
+    path = real_data / "ismn" / "Data_separate_files_header_20240825_20250825_kit.zip"
+    one, two = (gather_stations(path, processes=number) for number in (1, 2))
+    for name in ("table", "counts", "frozen"):
+        pd.testing.assert_frame_equal(getattr(one, name), getattr(two, name), check_exact=True)
+        assert getattr(one, name).attrs == getattr(two, name).attrs
+    assert not one.frozen.empty
+
+
+def noaa_days(real_data: Path) -> pd.DataFrame:
+    """NOAA's own daily 5 cm values, by the ISMN name of the station."""
+    noaa = pd.read_parquet(real_data / "tables" / "uscrn_daily_2020_kit.parquet")
+    noaa = noaa.dropna(subset=["ismn_station", "soil_moisture_5_daily"])
+    station = "USCRN/" + noaa["ismn_station"].astype("str").str.replace("_", "-")
+    noaa = noaa.assign(station=station, time=noaa["lst_date"].astype("datetime64[us]"))
+    return noaa.rename(columns={"soil_moisture_5_daily": "noaa"})[["station", "time", "noaa"]]
+
+
+def skill(data: StationData, noaa: pd.DataFrame) -> tuple[int, float, float]:
+    """Stations, and the medians over them of Pearson's r and of the RMSE, m3 m-3."""
+    groups = [g for _, g in data.table.merge(noaa, on=["station", "time"]).groupby("station")]
+    r = [g["observed"].corr(g["noaa"]) for g in groups]
+    rmse = [float(np.sqrt(((g["observed"] - g["noaa"]) ** 2).mean())) for g in groups]
+    return len(groups), float(np.median(r)), float(np.median(rmse))
+
+
+def test_local_daily_means_are_noaas_own_and_utc_ones_are_not_quite(real_data: Path) -> None:
+    noaa, path = noaa_days(real_data), real_data / "ismn" / US
+    year = {"first_day": "2020-01-01", "last_day": "2020-12-31"}
+    local = gather_stations(path, Rules(day="local", **year))
+    assert local.table.attrs == {"day": "local"}
+    stations, r, rmse = skill(local, noaa)
+    assert stations == 75 and r >= 0.999
+    assert rmse <= 0.0035  # 0.0033: hours that ISMN lacks and NOAA has, for of whole days ...
+    _, r, rmse = skill(gather_stations(path, Rules(day="local", minimum_hours=24, **year)), noaa)
+    assert r >= 0.999 and rmse <= 0.003  # ... it is 0.0025
+    _, r, rmse = skill(gather_stations(path, Rules(**year)), noaa)
+    assert 0.985 < r < 0.995 and 0.008 < rmse < 0.011
