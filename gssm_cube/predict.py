@@ -205,7 +205,7 @@ def block_codes(
         if not land.any():
             continue
         dynamic, static = split_codes(chunk.load(), forest.features)
-        ssm = predict_codes(forest, dynamic, static).astype("float32")
+        ssm = predict_codes(forest, dynamic, static)  # float64: rounded once, to a code
         top, left = lat.start - rows.start, lon.start - cols.start
         place = (slice(None), slice(top, top + land.shape[0]), slice(left, left + land.shape[1]))
         codes[place] = np.where(land, SSM.packing.encode(ssm), FILL)
