@@ -98,8 +98,7 @@ def check_grids(inputs: Inputs, layout: Layout) -> None:
     """
     era5_land.check_cells(inputs.era5_land[0], layout)
     for files in (inputs.lst, inputs.vegetation):
-        for path in next(iter(files.values()), {}).values():
-            modis.check_grid(path)
+        modis.check_day(next(iter(files.values()), {}))
     for path in (*inputs.soilgrids.values(), inputs.bedrock):
         check_geotiff(path, layout.bounds)
     groundwater.check_files(inputs.wtd)

@@ -5,6 +5,7 @@ cube has a window of days a chunk, as it is read. Writing days straight into the
 each shard 366 times. The scratch is deleted when the cube is complete.
 """
 
+import logging
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,8 +23,11 @@ from gssm_cube.harmonise import temperature, water
 from gssm_cube.harmonise.regrid import fill_from_nearest, sinusoidal_index
 from gssm_cube.ingest.inputs import meteo_days, vegetation_starts
 from gssm_cube.sources import era5_land, modis
+from gssm_cube.sources.sinusoidal import span
 from gssm_cube.stores import array_of, codec, created_whole, open_group
 from gssm_cube.variables import FILL
+
+logger = logging.getLogger(__name__)
 
 METEO_RUN_DAYS = 32  # days a task reads
 LST_RUN_DAYS = 16  # also the days of a chunk: 184 MB a zone and overpass
@@ -183,22 +187,23 @@ class LstDays:
             for name, overpass in OVERPASSES.items():
                 values = self._read(overpass, days, rows, cols)
                 array_of(root, name)[(slice(first, first + len(days)), *region)] = values
-        write_marker(self.scratch, "lst", unit, self.key)
-        return {"days": len(days)}
+        absent = count_absent_tiles(self.files, days)
+        write_marker(self.scratch, "lst", unit, self.key, absent_tiles=absent)
+        return {"days": len(days), "absent_tiles": absent}
 
     def _read(self, overpass: str, days: list[date], rows: Any, cols: Any) -> NDArray[np.uint16]:
         """Return (day, lat, lon) digital numbers of an overpass; a day in an outage is missing."""
         values = np.zeros((len(days), *cols.shape), dtype="uint16")
         for number, day in enumerate(days):
             if day in self.files:
-                cutout = modis.read_lst(self.files[day], overpass, _span(rows), _span(cols))
+                cutout = modis.read_lst(self.files[day], overpass, span(rows), span(cols))
                 values[number] = cutout.at(rows, cols, 0)
         return values
 
 
 @dataclass(frozen=True)
 class VegetationComposite:
-    """Task: one MOD13A2 composite to the grid, as delivered."""
+    """Task: one composite of MOD13A2, or of MOD13A1 by area, to the grid."""
 
     scratch: Path
     files: modis.Files
@@ -209,18 +214,26 @@ class VegetationComposite:
         """Write NDVI, EVI (0.0001), reliability and the composite day of the year."""
         starts = vegetation_starts(self.layout)
         number = int(np.flatnonzero(starts == np.datetime64(unit))[0])
+        start = starts[number].item()
         root = open_group(self.scratch, "r+")
         for region in zones(self.layout):
             rows, cols = sinusoidal_index(self.layout.lat[region[0]], self.layout.lon[region[1]])
-            for name, layer in zip(VEGETATION, modis.VEGETATION_LAYERS, strict=True):
-                path = self.files[starts[number].item()][layer]
-                cutout = modis.read_cutout(path, _span(rows), _span(cols))
-                values = cutout.at(rows, cols, -1 if name in ("reliability", "day") else -3000)
+            cutouts = modis.read_vegetation(self.files[start], start, span(rows), span(cols))
+            for name, (layer, cutout) in zip(VEGETATION, cutouts.items(), strict=True):
+                values = cutout.at(rows, cols, modis.CODINGS[layer].fill).astype("int16")
                 array_of(root, name)[(slice(number, number + 1), *region)] = values[None]
-        write_marker(self.scratch, "vegetation", unit, self.key)
-        return {"composites": 1}
+        absent = count_absent_tiles(self.files, [start])
+        write_marker(self.scratch, "vegetation", unit, self.key, absent_tiles=absent)
+        return {"composites": 1, "absent_tiles": absent}
 
 
-def _span(numbers: NDArray[np.int32]) -> range:
-    """Range that holds all row or column numbers."""
-    return range(int(numbers.min()), int(numbers.max()) + 1)
+def count_absent_tiles(files: modis.Files, days: list[date]) -> int:
+    """Count, over days, the tiles that are absent though other days have them; warn of them."""
+    gaps = modis.missing_tiles(files)
+    absent = {day: gaps[day] for day in days if day in gaps}
+    if absent:
+        logger.warning(
+            "MODIS tiles absent on single days are left missing: %s",
+            "; ".join(f"{day} {', '.join(tiles)}" for day, tiles in absent.items()),
+        )
+    return sum(map(len, absent.values()))

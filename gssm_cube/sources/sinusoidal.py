@@ -159,6 +159,15 @@ def mosaic(
     return Cutout(values, rows.start, cols.start)
 
 
+def clip(
+    place: tuple[int, int], shape: tuple[int, int], rows: range, cols: range
+) -> tuple[range, range] | None:
+    """Global rows and columns that a file of a place and shape shares with the wanted ones."""
+    down = _common(range(place[0], place[0] + shape[0]), rows)
+    across = _common(range(place[1], place[1] + shape[1]), cols)
+    return (down, across) if down and across else None
+
+
 def _common(one: range, other: range) -> range:
     """Numbers that both ranges hold."""
     return range(max(one.start, other.start), min(one.stop, other.stop))
