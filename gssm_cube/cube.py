@@ -38,7 +38,13 @@ FORMAT = "gssm_cube features 1"
 COMPOSITES_A_YEAR = 23
 CELL_CHUNK = 120
 TERMS = 7  # mean and three annual harmonics
-LST_FLAGS = {"lst_day_filled": 1, "lst_night_filled": 2, "lst_missing": 4}
+LST_FLAGS = {
+    "lst_day_filled": 1,
+    "lst_night_filled": 2,
+    "lst_missing": 4,
+    "lst_day_viirs": 8,
+    "lst_night_viirs": 16,
+}
 METEO = names_of("meteo")
 
 
@@ -114,7 +120,7 @@ def _create_daily(group: zarr.Group, layout: Layout) -> None:
         attrs = PREDICTORS[name].attrs | packed_attrs(PREDICTORS[name].packing)
         create_daily_array(group, name, layout, "int16", FILL, attrs)
     flags = {
-        "long_name": "What was filled",
+        "long_name": "What was filled, and what came from VIIRS",
         "flag_masks": list(LST_FLAGS.values()),
         "flag_meanings": " ".join(LST_FLAGS),
     }

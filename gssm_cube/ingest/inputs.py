@@ -1,7 +1,8 @@
 """The files of a run: found, and checked for gaps before anything is read."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,15 @@ from numpy.typing import NDArray
 from gssm_cube.blocks import digest
 from gssm_cube.grid import Layout
 from gssm_cube.harmonise import vegetation
-from gssm_cube.sources import bedrock, era5_land, groundwater, merit_hydro, modis, soilgrids
+from gssm_cube.sources import (
+    bedrock,
+    era5_land,
+    groundwater,
+    merit_hydro,
+    modis,
+    soilgrids,
+    viirs,
+)
 from gssm_cube.sources.raster import check_geotiff
 
 LEAD_DAYS = 365  # meteorology before the first day: 34-day index, later the memory's spin-up
@@ -30,6 +39,7 @@ class Inputs:
     merit_hydro: dict[str, dict[str, Path]]
     wtd: list[Path]
     bedrock: Path
+    lst_viirs: dict[str, viirs.Files] = field(default_factory=dict)  # by overpass, or nothing
 
 
 def meteo_days(layout: Layout) -> NDArray[np.datetime64]:
@@ -58,7 +68,8 @@ def find_inputs(folders: Mapping[str, Path], layout: Layout) -> Inputs:
     ----------
     folders : mapping
         ``era5_land``, ``mod11a1``, ``mod13a2``, ``soilgrids``, ``merit_hydro``, ``wtd``,
-        ``bedrock``.
+        ``bedrock``; optionally ``vnp21a1d`` and ``vnp21a1n``, and then days on which one of the
+        three holds LST are enough.
     layout : Layout
 
     Raises
@@ -73,7 +84,9 @@ def find_inputs(folders: Mapping[str, Path], layout: Layout) -> Inputs:
     first, last = meteo_days(layout)[[0, -1]]
     missing = list(era5_land.missing_days(meteo, first, last))
     check_complete("ERA5-Land", folders["era5_land"], missing)
-    missing = [day for day in days if day not in lst and not modis.in_outage(day)]
+    npp = find_viirs(folders, days)
+    seen = {*lst, *npp.get("Day", {}), *npp.get("Night", {})}
+    missing = [day for day in days if day not in seen and not modis.in_outage(day)]
     check_complete("MOD11A1", folders["mod11a1"], missing)
     missing = [day for day in starts if day not in greenness]
     check_complete("MOD13A2", folders["mod13a2"], missing)
@@ -86,9 +99,38 @@ def find_inputs(folders: Mapping[str, Path], layout: Layout) -> Inputs:
         merit_hydro.find_files(folders["merit_hydro"]),
         groundwater.find_files(folders["wtd"]),
         bedrock.find_files(folders["bedrock"]),
+        npp,
     )
     check_grids(inputs, layout)
     return inputs
+
+
+def find_viirs(folders: Mapping[str, Path], days: Iterable[date]) -> dict[str, viirs.Files]:
+    """Find VIIRS LST of the given days by overpass; nothing if no folder is named.
+
+    Raises
+    ------
+    ValueError
+        If only the day or only the night is named.
+    FileNotFoundError
+        As ``viirs.find_files``.
+    """
+    names = {overpass: p.name.lower() for overpass, p in viirs.LST_PRODUCTS.items()}
+    named = [name for name in names.values() if name in folders]
+    if not named:
+        return {}
+    if len(named) < len(names):
+        raise ValueError(
+            f"of VIIRS only {named[0]} is named, expected {' and '.join(names.values())}: LST is "
+            "the mean of day and night; name both or none"
+        )
+    found = {
+        overpass: viirs.find_files(folders[name], viirs.LST_PRODUCTS[overpass])
+        for overpass, name in names.items()
+    }
+    # Files of other days must not count, as for MODIS.
+    wanted = set(days)
+    return {o: {d: f for d, f in files.items() if d in wanted} for o, files in found.items()}
 
 
 def check_grids(inputs: Inputs, layout: Layout) -> None:

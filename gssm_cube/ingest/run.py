@@ -12,7 +12,7 @@ from gssm_cube import blocks, cube
 from gssm_cube.blocks import Client, Progress, Work, digest
 from gssm_cube.grid import Layout
 from gssm_cube.ingest import inputs as files
-from gssm_cube.ingest import lst, meteo, scratch, static
+from gssm_cube.ingest import lst, meteo, scratch, static, viirs
 from gssm_cube.ingest import vegetation as composites
 from gssm_cube.ingest.inputs import fingerprint
 from gssm_cube.variables import PREDICTORS
@@ -106,10 +106,13 @@ def describe_gaps(store: Path) -> str:
     land, filled, lacking = (sum(m[name] for m in static) for name in ("land", "filled", "lacking"))
     names = ("valid", "day_filled", "night_filled", "missing")
     valid, day, night, missing = (sum(m[name] for m in daily) for name in names)
+    # Markers of cubes that were built before VIIRS was known do not count it.
+    from_viirs = sum(m.get(name, 0) for m in daily for name in ("day_viirs", "night_viirs"))
     pixel_days = max(valid + missing, 1)
     return (
         f"static: {land} land pixels, {filled} filled from nearby land, {lacking} lack a layer; "
         f"LST: {day / pixel_days:.0%} of day and {night / pixel_days:.0%} of night values filled, "
+        f"{from_viirs / (2 * pixel_days):.0%} from VIIRS, "
         f"{missing} of {pixel_days} pixel-days missing"
     )
 
@@ -156,6 +159,7 @@ def _scratch_steps(store: Path, layout: Layout, found: files.Inputs) -> list[Ste
     lst_key = digest(layout.to_dict(), fingerprint(found.lst))
     vegetation_key = digest(layout.to_dict(), fingerprint(found.vegetation))
     return [
+        *_viirs_steps(place, layout, found),
         Step(
             "ERA5-Land files", place, "meteo", scratch.meteo_units(layout), era5_key,
             lambda key: scratch.MeteoDays(place, found.era5_land, layout, key),
@@ -172,12 +176,42 @@ def _scratch_steps(store: Path, layout: Layout, found: files.Inputs) -> list[Ste
     ]  # fmt: skip
 
 
+def _viirs_steps(place: Path, layout: Layout, found: files.Inputs) -> list[Step]:
+    """Return the step that reads VIIRS into the scratch, if the run has it."""
+    if not found.lst_viirs:
+        return []
+    viirs.create_viirs(place, layout)
+    key = digest(layout.to_dict(), fingerprint(found.lst_viirs))
+    return [
+        Step(
+            "VNP21A1 files", place, "viirs", scratch.lst_units(layout), key,
+            lambda key: viirs.ViirsDays(place, found.lst_viirs, layout, key),
+        )
+    ]  # fmt: skip
+
+
+def _bridge_steps(
+    store: Path, layout: Layout, found: files.Inputs, day_blocks: list[str], key: str
+) -> list[Step]:
+    """Return the step that fits VIIRS to MODIS, if the run has it."""
+    if not found.lst_viirs:
+        return []
+    return [
+        Step(
+            "LST bridge", store, "bridge", ["all"], key,
+            lambda key: viirs.LstBridge(store, scratch_of(store), layout, day_blocks, key),
+        )
+    ]  # fmt: skip
+
+
 def _final_steps(store: Path, layout: Layout, found: files.Inputs, n_composites: int) -> list[Step]:
     """Return the steps that write the cube from the scratch: tiles with land only."""
     place, tiles = scratch_of(store), land_tiles(store)
     land = blocks.stage_digest(store, "static", (str(tile) for tile in layout.tiles()))
     meteo_key = digest(cube.FORMAT, layout.to_dict(), fingerprint(found.era5_land), _packings())
     lst_key = digest(meteo_key, land, fingerprint(found.lst))
+    # Without VIIRS the key is as ever: cubes that were built before stay done.
+    block_key = digest(lst_key, fingerprint(found.lst_viirs)) if found.lst_viirs else lst_key
     vegetation_key = digest(land, layout.to_dict(), fingerprint(found.vegetation), _packings())
     day_blocks = [f"{tile}_{window}" for window in layout.windows() for tile in tiles]
     years = composites.composite_units(layout, tiles, n_composites)
@@ -195,9 +229,10 @@ def _final_steps(store: Path, layout: Layout, found: files.Inputs, n_composites:
             "LST climatology", store, "climatology", tiles, lst_key,
             lambda key: lst.LstClimatology(store, place, layout, key),
         ),
+        *_bridge_steps(store, layout, found, day_blocks, block_key),
         Step(
-            "LST blocks", store, "daily", day_blocks, lst_key,
-            lambda key: lst.DailyBlock(store, place, layout, key),
+            "LST blocks", store, "daily", day_blocks, block_key,
+            lambda key: lst.DailyBlock(store, place, layout, key, bool(found.lst_viirs)),
         ),
         Step(
             "vegetation", store, "composite", years, vegetation_key,

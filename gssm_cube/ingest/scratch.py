@@ -7,7 +7,7 @@ each shard 366 times. The scratch is deleted when the cube is complete.
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -53,12 +53,25 @@ def create_scratch(store: Path, layout: Layout) -> None:
         for name in METEO:
             shape, run = (days, rows, cols), (METEO_RUN_DAYS, rows, cols)
             _array(root, name, shape, run, None, "float32", np.nan)
-        run, spread = (LST_RUN_DAYS, size, size), (LST_RUN_DAYS, zone, zone)
-        for name in OVERPASSES:
-            _array(root, name, (layout.days, *layout.shape), run, spread, "uint16", 0)
+        create_lst_arrays(root, layout, OVERPASSES)
         for name in VEGETATION:
             _array(root, name, (len(starts), *layout.shape), chunks, shards, "int16", FILL)
         root.attrs.update({"composites": [str(day) for day in starts]})
+
+
+def create_lst_arrays(root: zarr.Group, layout: Layout, names: Iterable[str]) -> None:
+    """Create arrays of daily LST as digital numbers; those that are there are kept."""
+    size, zone = layout.tile_size, zone_size(layout)
+    run, spread = (LST_RUN_DAYS, size, size), (LST_RUN_DAYS, zone, zone)
+    for name in names:
+        if name not in root:
+            _array(root, name, (layout.days, *layout.shape), run, spread, "uint16", 0)
+
+
+def lst_degrees(numbers: Any) -> NDArray[np.float32]:
+    """Return LST in degC of digital numbers (0.02 K, 0 missing)."""
+    kelvin = np.asarray(numbers).astype("float32") * np.float32(0.02)
+    return np.where(kelvin > 0, kelvin - np.float32(273.15), np.float32(np.nan))
 
 
 def remove_scratch(store: Path) -> None:
