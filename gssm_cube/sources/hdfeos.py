@@ -140,7 +140,7 @@ def parse_struct_metadata(text: str) -> dict[str, Any]:
     """
     root: dict[str, Any] = {}
     nested = [root]
-    for line in text.replace("\0", "\n").splitlines():
+    for line in text.replace("\0", "").splitlines():
         key, equals, value = (part.strip() for part in line.partition("="))
         if key in ("GROUP", "OBJECT"):
             nested.append(nested[-1].setdefault(value, {}))
