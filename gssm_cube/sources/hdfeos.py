@@ -140,7 +140,7 @@ def parse_struct_metadata(text: str) -> dict[str, Any]:
     """
     root: dict[str, Any] = {}
     nested = [root]
-    for line in text.replace("\0", "\n").splitlines():
+    for line in text.replace("\0", "").splitlines():
         key, equals, value = (part.strip() for part in line.partition("="))
         if key in ("GROUP", "OBJECT"):
             nested.append(nested[-1].setdefault(value, {}))
@@ -191,11 +191,14 @@ def _parse_header(grid: Mapping[str, Any]) -> GridHeader:
     """Header of a parsed grid."""
     if grid.get("GridOrigin", "HDFE_GD_UL") != "HDFE_GD_UL":
         raise ValueError(f"GridOrigin (found {grid['GridOrigin']}, expected HDFE_GD_UL)")
+    shape = int(grid["YDim"]), int(grid["XDim"])
+    if min(shape) < 1:
+        raise ValueError(f"shape (found {shape})")
     corner, opposite = (_numbers(grid[name]) for name in ("UpperLeftPointMtrs", "LowerRightMtrs"))
     fields = tuple(field["DataFieldName"] for field in grid["DataField"].values())
     return GridHeader(
         name=grid["GridName"],
-        shape=(int(grid["YDim"]), int(grid["XDim"])),
+        shape=shape,
         corner=(corner[0], corner[1]),
         opposite=(opposite[0], opposite[1]),
         projection=grid["Projection"],

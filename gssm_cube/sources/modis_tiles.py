@@ -70,11 +70,16 @@ def check_day(day: Day) -> None:
             with hdfeos.open_grid(tile[WHOLE]) as grid:
                 _check_hdf(grid, product, product.layers)
                 _place_of_hdf(grid, product, name)
+            continue
         for layer, path in tile.items():
-            if layer != WHOLE:
-                with _open_geotiff(path) as source:
-                    _check_geotiff(source, path, layer)
-                    _check_tile(path, _place_of(source, path, product.grid), product.grid, name)
+            _check_header(path, layer, product.grid, name)
+
+
+def _check_header(path: Path, layer: str, grid: SinusoidalGrid, name: str) -> None:
+    """Raise unless a GeoTIFF is coded as its layer and lies where its tile does."""
+    with _open_geotiff(path) as source:
+        _check_geotiff(source, path, layer)
+        _check_tile(path, _place_of(source, path, grid), grid, name)
 
 
 def read_tile(
