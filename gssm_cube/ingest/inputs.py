@@ -23,7 +23,7 @@ COMPOSITE_REACH = (48 + 15, 48)
 class Inputs:
     """The files of a run, found and checked for gaps by their names and headers."""
 
-    era5_land: list[era5_land.HourlyFile]
+    era5_land: list[era5_land.MeteoFile]
     lst: modis.Files
     vegetation: modis.Files
     soilgrids: dict[str, Path]
@@ -132,8 +132,8 @@ def file_paths(files: Any) -> Iterator[Path]:
     """Yield all paths in nested mappings, lists or inputs, in a stable order."""
     if isinstance(files, Path):
         yield files
-    elif isinstance(files, era5_land.HourlyFile):
-        yield files.path
+    elif isinstance(files, era5_land.MeteoFile):
+        yield from era5_land.stamp_files(files)
     elif isinstance(files, Inputs):
         for name in Inputs.__dataclass_fields__:
             yield from file_paths(getattr(files, name))
