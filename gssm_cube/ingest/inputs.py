@@ -124,8 +124,15 @@ def check_complete(source: str, folder: Path, missing: list[Any]) -> None:
 def fingerprint(files: Any) -> str:
     """Return a hash of names, sizes and times of files, however they are nested."""
     return digest(
-        [(str(p.name), p.stat().st_size, p.stat().st_mtime_ns) for p in file_paths(files)]
+        [(str(p.name), p.stat().st_size, p.stat().st_mtime_ns) for p in file_paths(files)],
+        list(_urls(files)),
     )
+
+
+def _urls(files: Any) -> Iterator[str]:
+    """Yield the stores behind URLs: their size and time are not asked for."""
+    if isinstance(files, list):
+        yield from (str(f.path) for f in files if isinstance(f, era5_land.MeteoFile) and f.is_url)
 
 
 def file_paths(files: Any) -> Iterator[Path]:

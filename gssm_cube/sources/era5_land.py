@@ -48,6 +48,11 @@ class MeteoFile:
     versions: tuple[str, ...] = ()  # expver: 1 is final, 5 preliminary (ERA5-Land-T)
 
     @property
+    def is_url(self) -> bool:
+        """Whether this is a store behind a URL."""
+        return "://" in str(self.path)
+
+    @property
     def end(self) -> np.datetime64:
         """Last hour that the file answers for: a daily total closes at the next midnight."""
         return self.last if self.step == "hour" else self.last + 24 * _HOUR
@@ -104,8 +109,8 @@ def stamp_files(file: MeteoFile) -> list[Path]:
     if not is_zarr(file.path):
         return [Path(file.path)]
     names = ("zarr.json", ".zmetadata", ".zgroup")
-    paths = (Path(file.path, name) for name in names if "://" not in str(file.path))
-    return [path for path in paths if path.exists()]
+    paths = (Path(file.path, name) for name in names)
+    return [] if file.is_url else [path for path in paths if path.exists()]
 
 
 def open_place(place: Place) -> xr.Dataset:
