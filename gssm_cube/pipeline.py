@@ -56,8 +56,9 @@ def harmonise(settings: Settings, *, progress: Progress = silent) -> str:
     folders = settings.sources.gridded
     with _client(settings, "ingest") as client:
         steps = ingest.harmonise(
-            settings.cube, settings.layout, folders, client=client, progress=progress
-        )
+            settings.cube, settings.layout, folders,
+            upsampling=settings.upsampling, client=client, progress=progress,
+        )  # fmt: skip
     return f"harmonise: {steps['units'].sum()} tasks done, {steps['skipped'].sum()} skipped"
 
 

@@ -7,10 +7,11 @@ paths count from the folder of the TOML file.
 import tomllib
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -19,6 +20,7 @@ from pydantic import (
 )
 
 from gssm_cube.grid import Grid, Layout
+from gssm_cube.interpolate import Upsampling
 
 
 class _Part(BaseModel):
@@ -27,10 +29,15 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _place(value: Any) -> Any:
+    """Keep a URL as it is; anything else is a path."""
+    return value if not isinstance(value, str) or "://" in value else Path(value)
+
+
 class Sources(_Part):
     """Folders of the providers' files; ``ismn`` is an archive (zip or folder)."""
 
-    era5_land: Path
+    era5_land: Annotated[Path | str, BeforeValidator(_place)]  # a URL of a Zarr store is a str
     mod11a1: Path
     mod13a2: Path
     soilgrids: Path
@@ -40,7 +47,7 @@ class Sources(_Part):
     ismn: Path
 
     @property
-    def gridded(self) -> dict[str, Path]:
+    def gridded(self) -> dict[str, Any]:
         """Folders of what the feature cube is made of: all but the stations."""
         return {name: folder for name, folder in self if name != "ismn"}
 
@@ -98,6 +105,7 @@ class Settings(_Part):
     last_day: date
     tile_size: int = 480
     day: Literal["UTC"] = "UTC"
+    upsampling: Upsampling = "bilinear"  # of 0.1 deg meteorology to pixels
     folder: Path
     sources: Sources
     stations: StationRules = StationRules()
@@ -164,7 +172,7 @@ def _absolute(values: dict[str, Any], base: Path) -> dict[str, Any]:
     sources = values.get("sources", {})
     if isinstance(sources, dict):
         sources = {
-            key: str(base / value) if isinstance(value, str) else value
+            key: str(base / value) if isinstance(value, str) and "://" not in value else value
             for key, value in sources.items()
         }
         values = values | {"sources": sources}

@@ -72,6 +72,20 @@ def test_a_folder_of_its_own_may_be_relative_or_absolute(write, tmp_path):
     assert str(read_settings(write(HEAD + 'folder = "/out"\n')).folder) == "/out"
 
 
+def test_meteorology_may_lie_behind_a_url(write):
+    path = write()
+    path.write_text(path.read_text().replace("raw/era5_land", "https://host/era5-land.zarr"))
+    sources = read_settings(path).sources
+    assert sources.era5_land == "https://host/era5-land.zarr"
+    assert sources.gridded["era5_land"] == sources.era5_land
+
+
+def test_upsampling_is_bilinear_unless_nearest_is_asked_for(write):
+    assert read_settings(write()).upsampling == "bilinear"
+    assert read_settings(write(HEAD + 'upsampling = "nearest"\n')).upsampling == "nearest"
+    refused(write(HEAD + 'upsampling = "cubic"\n'), "upsampling: .*bilinear.*nearest")
+
+
 def test_a_file_named_relatively_is_found_with_its_folder(write, tmp_path, monkeypatch):
     write()
     monkeypatch.chdir(tmp_path)

@@ -32,7 +32,7 @@ COMPOSITE_REACH = (48 + 15, 48)
 class Inputs:
     """The files of a run, found and checked for gaps by their names and headers."""
 
-    era5_land: list[era5_land.HourlyFile]
+    era5_land: list[era5_land.MeteoFile]
     lst: modis.Files
     vegetation: modis.Files
     soilgrids: dict[str, Path]
@@ -165,16 +165,23 @@ def check_complete(source: str, folder: Path, missing: list[Any]) -> None:
 def fingerprint(files: Any) -> str:
     """Return a hash of names, sizes and times of files, however they are nested."""
     return digest(
-        [(str(p.name), p.stat().st_size, p.stat().st_mtime_ns) for p in file_paths(files)]
+        [(str(p.name), p.stat().st_size, p.stat().st_mtime_ns) for p in file_paths(files)],
+        list(_urls(files)),
     )
+
+
+def _urls(files: Any) -> Iterator[str]:
+    """Yield the stores behind URLs: their size and time are not asked for."""
+    if isinstance(files, list):
+        yield from (str(f.path) for f in files if isinstance(f, era5_land.MeteoFile) and f.is_url)
 
 
 def file_paths(files: Any) -> Iterator[Path]:
     """Yield all paths in nested mappings, lists or inputs, in a stable order."""
     if isinstance(files, Path):
         yield files
-    elif isinstance(files, era5_land.HourlyFile):
-        yield files.path
+    elif isinstance(files, era5_land.MeteoFile):
+        yield from era5_land.stamp_files(files)
     elif isinstance(files, Inputs):
         for name in Inputs.__dataclass_fields__:
             yield from file_paths(getattr(files, name))

@@ -15,6 +15,8 @@ from gssm_cube.ingest import inputs as files
 from gssm_cube.ingest import lst, meteo, scratch, static, viirs
 from gssm_cube.ingest import vegetation as composites
 from gssm_cube.ingest.inputs import fingerprint
+from gssm_cube.interpolate import Upsampling
+from gssm_cube.stores import open_group
 from gssm_cube.variables import PREDICTORS
 
 logger = logging.getLogger(__name__)
@@ -42,6 +44,7 @@ def harmonise(
     layout: Layout,
     folders: Mapping[str, Path],
     *,
+    upsampling: Upsampling = "bilinear",
     client: Client | None = None,
     progress: Progress = blocks.silent,
 ) -> pd.DataFrame:
@@ -54,6 +57,8 @@ def harmonise(
     layout : Layout
     folders : mapping
         Folder of each source, see ``inputs.find_inputs``.
+    upsampling : "bilinear" or "nearest"
+        How meteorology at 0.1 deg becomes 1 km whenever the cube is read.
     client : distributed.Client, optional
     progress : callable
 
@@ -69,7 +74,8 @@ def harmonise(
     """
     found = files.find_inputs(folders, layout)
     starts = files.composite_starts(layout)
-    cube.create_cube(store, layout, starts, {"title": "GSSM features", "gssm_day": "UTC"})
+    about = {"title": "GSSM features", "gssm_day": "UTC"}
+    cube.create_cube(store, layout, starts, about, upsampling)
     rows = []
     with blocks.locked(store):
         blocks.remove_partial_files(store)
@@ -208,7 +214,11 @@ def _final_steps(store: Path, layout: Layout, found: files.Inputs, n_composites:
     """Return the steps that write the cube from the scratch: tiles with land only."""
     place, tiles = scratch_of(store), land_tiles(store)
     land = blocks.stage_digest(store, "static", (str(tile) for tile in layout.tiles()))
-    meteo_key = digest(cube.FORMAT, layout.to_dict(), fingerprint(found.era5_land), _packings())
+    # Readers refine the cells, so what they see depends on how.
+    how = cube.upsampling_of(open_group(store))
+    meteo_key = digest(
+        cube.FORMAT, layout.to_dict(), fingerprint(found.era5_land), _packings(), how
+    )
     lst_key = digest(meteo_key, land, fingerprint(found.lst))
     # Without VIIRS the key is as ever: cubes that were built before stay done.
     block_key = digest(lst_key, fingerprint(found.lst_viirs)) if found.lst_viirs else lst_key

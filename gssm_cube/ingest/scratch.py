@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from gssm_cube.blocks import write_marker
 from gssm_cube.grid import Layout
-from gssm_cube.harmonise import temperature, water
-from gssm_cube.harmonise.regrid import fill_from_nearest, sinusoidal_index
+from gssm_cube.harmonise.regrid import sinusoidal_index
+from gssm_cube.ingest import era5_days
 from gssm_cube.ingest.inputs import meteo_days, vegetation_starts
 from gssm_cube.sources import era5_land, modis
 from gssm_cube.sources.sinusoidal import span
@@ -140,7 +140,7 @@ class MeteoDays:
     """Task: a run of days of ERA5-Land to daily values on the cells, coast filled from land."""
 
     scratch: Path
-    files: list[era5_land.HourlyFile]
+    files: list[era5_land.MeteoFile]
     layout: Layout
     key: str
 
@@ -149,36 +149,16 @@ class MeteoDays:
         days = meteo_days(self.layout)
         first = int((np.datetime64(unit) - days[0]).astype(int))
         last = min(first + METEO_RUN_DAYS, len(days)) - 1
-        hourly = era5_land.read_hours(self.files, days[first], days[last], self.layout)
-        daily = daily_meteorology(hourly)
-        root = open_group(self.scratch, "r+")
+        root, missing, below = open_group(self.scratch, "r+"), 0, 0
         for name in METEO:
-            values, _ = fill_from_nearest(
-                daily[name].values, np.ones(self.layout.cells_shape, dtype=bool), None
+            values, clipped = era5_days.daily_values(
+                name, self.files, days[first : last + 1], self.layout
             )
+            missing += era5_days.fill_coast(values)
+            below += clipped
             array_of(root, name)[first : last + 1] = values
-        write_marker(self.scratch, "meteo", unit, self.key)
-        return {"days": last - first + 1}
-
-
-def daily_meteorology(hourly: Any) -> Any:
-    """Return daily precipitation, evaporation and air temperature of hourly ERA5-Land.
-
-    Parameters
-    ----------
-    hourly : Dataset (time, lat, lon)
-        ``tp`` and ``e``, m since 00 UTC; ``t2m``, K; from 00 UTC to 00 UTC after the last day.
-
-    Returns
-    -------
-    Dataset (time, lat, lon)
-        ``precipitation``, ``evaporation`` (upward positive) in mm d-1, ``tair`` in degC.
-    """
-    days = hourly["time"][:-1:24]
-    rain = water.clip_precipitation(water.daily_totals(hourly["tp"]).sel(time=days) * 1000.0)
-    upward = water.daily_totals(hourly["e"]).sel(time=days) * -1000.0
-    tair = temperature.daily_mean(hourly["t2m"]).sel(time=days) - 273.15
-    return rain.to_dataset(name="precipitation").assign(evaporation=upward, tair=tair)
+        write_marker(self.scratch, "meteo", unit, self.key, missing=missing, clipped=below)
+        return {"days": last - first + 1, "missing": missing, "clipped": below}
 
 
 @dataclass(frozen=True)
