@@ -14,11 +14,13 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    field_serializer,
     field_validator,
     model_validator,
 )
 
-from gssm_cube.grid import Grid, Layout
+from gssm_cube.grid import Grid, Layout, Tile
+from gssm_cube.regions import read_region, touched_tiles
 
 
 class _Part(BaseModel):
@@ -28,9 +30,13 @@ class _Part(BaseModel):
 
 
 class Sources(_Part):
-    """Folders of the providers' files; ``ismn`` is an archive (zip or folder)."""
+    """Folders of the providers' files; ``ismn`` is an archive (zip or folder).
 
-    era5_land: Path
+    ``era5_land`` may be a Zarr as well: a path that ends in ``.zarr`` or an address with ``://``.
+    ``myd11a1`` (Aqua) and the VIIRS products are optional.
+    """
+
+    era5_land: Path | str
     mod11a1: Path
     mod13a2: Path
     soilgrids: Path
@@ -38,11 +44,21 @@ class Sources(_Part):
     wtd: Path
     bedrock: Path
     ismn: Path
+    myd11a1: Path | None = None
+    vnp21a1d: Path | None = None
+    vnp21a1n: Path | None = None
+    vnp13a2: Path | None = None
+
+    @field_validator("era5_land")
+    @classmethod
+    def _as_path(cls, place: Path | str) -> Path | str:
+        """Keep an address as text; everything else is a path."""
+        return place if "://" in str(place) else Path(place)
 
     @property
-    def gridded(self) -> dict[str, Path]:
-        """Folders of what the feature cube is made of: all but the stations."""
-        return {name: folder for name, folder in self if name != "ismn"}
+    def gridded(self) -> dict[str, Any]:
+        """Places of what the feature cube is made of: all that are given but the stations."""
+        return {name: place for name, place in self if name != "ismn" and place is not None}
 
 
 class StationRules(_Part):
@@ -88,16 +104,27 @@ class Cluster(_Part):
 class Settings(_Part):
     """One run.
 
-    ``bounds`` is (west, south, east, north) in degrees, grown to whole tiles; both days are
-    included; stores and tables lie in ``folder`` unless they are given.
+    Where: one of ``bounds``, (west, south, east, north) in degrees; ``region``, a GeoJSON file of
+    polygons; ``tiles``, labels such as ``"r010c020"``. All grow to whole tiles: pixels outside a
+    polygon but inside a tile that it touches are predicted as well. Both days are included; stores
+    and tables lie in ``folder``.
+
+    ``meteo_interpolation`` says how the 0.1 deg meteorology is refined, ``lst_spatial_fill``
+    whether gaps of LST are filled from their surroundings before the climatology, and
+    ``refit_climatology`` lets the frozen LST climatology follow changed files.
     """
 
     title: str = "GSSM cube"
-    bounds: tuple[float, float, float, float]
+    bounds: tuple[float, float, float, float] | None = None
+    region: Path | None = None
+    tiles: tuple[str, ...] | None = None
     first_day: date
     last_day: date
     tile_size: int = 480
     day: Literal["UTC"] = "UTC"
+    meteo_interpolation: Literal["bilinear", "nearest"] = "bilinear"
+    lst_spatial_fill: bool = False
+    refit_climatology: bool = False
     folder: Path
     sources: Sources
     stations: StationRules = StationRules()
@@ -107,13 +134,32 @@ class Settings(_Part):
     @model_validator(mode="after")
     def _check_layout(self) -> "Settings":
         """Let impossible bounds, days and tiles fail here rather than in a stage."""
+        places = {"bounds": self.bounds, "region": self.region, "tiles": self.tiles}
+        given = [name for name, value in places.items() if value is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"{' and '.join(given) or 'no place'} given, expected exactly one of bounds, "
+                "region, tiles"
+            )
         self.layout  # noqa: B018
         return self
 
+    @field_serializer("region")
+    def _name_of_region(self, region: Path | None) -> str | None:
+        """Keep folders of this machine out of the product's attributes."""
+        return None if region is None else region.name
+
     @property
     def layout(self) -> Layout:
-        """The box of whole tiles and the days of this run."""
-        return Layout.covering(self.bounds, self.first_day, self.last_day, self.tile_size, Grid())
+        """The box of whole tiles, those of them that are chosen, and the days of this run."""
+        days = (self.first_day, self.last_day)
+        if self.bounds is not None:
+            return Layout.covering(self.bounds, *days, self.tile_size, Grid())
+        if self.region is not None:
+            tiles = touched_tiles(read_region(self.region), self.tile_size, Grid())
+        else:
+            tiles = [Tile.parse(label) for label in self.tiles or ()]
+        return Layout.of_tiles(tiles, *days, self.tile_size, Grid())
 
     @property
     def cube(self) -> Path:
@@ -160,13 +206,15 @@ def read_settings(path: str | Path) -> Settings:
 
 
 def _absolute(values: dict[str, Any], base: Path) -> dict[str, Any]:
-    """Make paths absolute: ``folder`` (the file's own by default) and all sources."""
+    """Make paths absolute: ``folder`` (the file's own by default), ``region`` and all sources."""
+
+    def absolute(value: Any) -> Any:
+        local = isinstance(value, str) and "://" not in value
+        return str(base / value) if local else value
+
     sources = values.get("sources", {})
     if isinstance(sources, dict):
-        sources = {
-            key: str(base / value) if isinstance(value, str) else value
-            for key, value in sources.items()
-        }
-        values = values | {"sources": sources}
-    folder = values.get("folder", ".")
-    return values | {"folder": str(base / folder) if isinstance(folder, str) else folder}
+        values = values | {"sources": {key: absolute(value) for key, value in sources.items()}}
+    if "region" in values:
+        values = values | {"region": absolute(values["region"])}
+    return values | {"folder": absolute(values.get("folder", "."))}

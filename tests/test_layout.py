@@ -17,7 +17,8 @@ GROUND = {"variables", "grid"}
 ALLOWED = {
     "variables": set(),
     "grid": set(),
-    "settings": GROUND,
+    "regions": {"grid"},
+    "settings": GROUND | {"regions"},
     "blocks": {"grid"},
     "clusters": set(),
     "stores": GROUND,
