@@ -151,7 +151,8 @@ def times(store):
     ("pattern", "again", "written"),
     [
         # 366 days are 23 runs of 16 days.
-        ("mod11a1/*_QC_Day_doy2018161_*", {"MOD11A1 files": 23, "LST blocks": 2}, r"daily/\w+/c/0/"),
+        ("mod11a1/*_QC_Day_doy2018161_*", {"MOD11A1 files": 23, "LST blocks": 2},
+         r"daily/\w+/c/0/"),
         # Days 366 to 369 lie in the runs of days 352 and 368.
         ("mod11a1/*_LST_Night_1km_doy2019063_*", {"MOD11A1 files": 2, "LST blocks": 2},
          r"daily/\w+/c/1/"),
@@ -159,7 +160,8 @@ def times(store):
         ("era5_land/*_2018_07.nc",
          {"ERA5-Land files": 13, "meteorology": 1, "MOD11A1 files": 23, "LST blocks": 2},
          r"meteo/cells/c/0/0/|daily/\w+/c/0/"),
-        ("era5_land/*_2018_02.nc", {"ERA5-Land files": 13, "meteorology": 1}, r"meteo/cells/c/0/0/"),
+        ("era5_land/*_2018_02.nc", {"ERA5-Land files": 13, "meteorology": 1},
+         r"meteo/cells/c/0/0/"),
         ("era5_land/*_2019_02.nc",
          {"ERA5-Land files": 13, "meteorology": 2, "MOD11A1 files": 23, "LST blocks": 2},
          r"meteo/cells/|daily/\w+/c/0/"),
