@@ -17,7 +17,8 @@ GROUND = {"variables", "grid"}
 ALLOWED = {
     "variables": set(),
     "grid": set(),
-    "settings": GROUND | {"interpolate"},
+    "regions": {"grid"},
+    "settings": GROUND | {"interpolate", "regions"},
     "blocks": {"grid"},
     "clusters": set(),
     "stores": GROUND,

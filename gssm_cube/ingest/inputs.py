@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gssm_cube.blocks import digest
 from gssm_cube.grid import Layout
 from gssm_cube.harmonise import vegetation
+from gssm_cube.harmonise.regrid import sinusoidal_index
 from gssm_cube.sources import (
     bedrock,
     era5_land,
@@ -22,6 +23,7 @@ from gssm_cube.sources import (
     viirs,
 )
 from gssm_cube.sources.raster import check_geotiff
+from gssm_cube.sources.sinusoidal import KILOMETRE, span
 
 LEAD_DAYS = 365  # meteorology before the first day: 34-day index, later the memory's spin-up
 # Vegetation before and after, days: the smoother's half window; own dates lag starts by up to 15.
@@ -61,6 +63,12 @@ def vegetation_starts(layout: Layout) -> NDArray[np.datetime64]:
     return around[(around >= first) & (around <= last)]
 
 
+def modis_tiles(layout: Layout) -> set[str]:
+    """Names (``h18v04``) of the MODIS tiles that a layout touches."""
+    rows, cols = sinusoidal_index(layout.lat, layout.lon[[0, -1]])
+    return KILOMETRE.tiles(span(rows), span(cols))
+
+
 def find_inputs(folders: Mapping[str, Path], layout: Layout) -> Inputs:
     """Find the files of all sources and check that no day is missing.
 
@@ -80,6 +88,8 @@ def find_inputs(folders: Mapping[str, Path], layout: Layout) -> Inputs:
     meteo = era5_land.find_files(folders["era5_land"])
     lst = modis.find_files(folders["mod11a1"], "MOD11A1", modis.LST_LAYERS)
     greenness = modis.find_files(folders["mod13a2"], "MOD13A2", modis.VEGETATION_LAYERS)
+    near = modis_tiles(layout)
+    lst, greenness = modis.only_tiles(lst, near), modis.only_tiles(greenness, near)
     days, starts = layout.time.astype(object), vegetation_starts(layout).astype(object)
     first, last = meteo_days(layout)[[0, -1]]
     missing = list(era5_land.missing_days(meteo, first, last))

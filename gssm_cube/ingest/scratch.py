@@ -110,11 +110,11 @@ def zone_size(layout: Layout) -> int:
 
 
 def zones(layout: Layout) -> Iterator[tuple[slice, slice]]:
-    """Cut a store into zones."""
+    """Cut a store into zones; those without a tile that is worked on are left out."""
     size, (rows, cols) = zone_size(layout), layout.shape
-    for row in range(0, rows, size):
-        for col in range(0, cols, size):
-            yield slice(row, min(row + size, rows)), slice(col, min(col + size, cols))
+    corners = ((part.start for part in layout.tile_slices(tile)) for tile in layout.tiles())
+    for row, col in sorted({(row // size * size, col // size * size) for row, col in corners}):
+        yield slice(row, min(row + size, rows)), slice(col, min(col + size, cols))
 
 
 # ---- tasks ------------------------------------------------------------------------------------

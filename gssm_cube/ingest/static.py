@@ -130,4 +130,5 @@ def static_facts(
         "filled": int((filled & land).sum()),
         "lacking": int(lacking.sum()),
         "checksum": checksum(np.concatenate([codes, land[None]])),
+        "land_checksum": checksum(land),  # all that LST and vegetation take from here
     }

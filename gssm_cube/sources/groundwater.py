@@ -35,6 +35,15 @@ def check_files(files: list[Path]) -> None:
                 raise ValueError(f"{path} has {list(dataset.data_vars)}, expected {VARIABLE}")
 
 
+def extent(path: Path) -> Bounds:
+    """West, south, east, north of a file's cell centres, from its axes."""
+    with xr.open_dataset(path, engine="netcdf4", chunks=None) as dataset:
+        lat, lon = dataset["lat"].values, dataset["lon"].values
+    if lon.max() > 180:  # 0..360: taken to reach all round
+        return -180.0, float(lat.min()), 180.0, float(lat.max())
+    return float(lon.min()), float(lat.min()), float(lon.max()), float(lat.max())
+
+
 def read_depth(files: list[Path], bounds: Bounds) -> Raster:
     """Read the depth below the surface, m, positive, from all files that reach ``bounds``.
 
