@@ -88,9 +88,9 @@ def test_soil_layers_on_different_grids_are_refused():
     edges = np.array([2.0, 1.0, 0.0]), np.array([5.0, 6.0, 7.0])
     one = Raster(np.zeros((2, 2), "float32"), *edges)
     aside = Raster(one.values, edges[0], edges[1] + 0.5)
-    check_same_cells({"clay": one, "sand": Raster(one.values, *edges)})
+    check_same_cells({"clay": [one], "sand": [Raster(one.values, *edges)]})
     with pytest.raises(ValueError, match="SoilGrids sand and clay lie on different grids"):
-        check_same_cells({"clay": one, "sand": aside})
+        check_same_cells({"clay": [one], "sand": [aside]})
 
 
 # ---- terrain ----------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ def test_soil_is_read_in_its_mapped_units_without_what_is_missing(tmp_path):
         write_tif(tmp_path / f"{name}_0-5cm_mean.tif", np.int16([[231, -32768], [0, 5]]), -32768)
     files = soilgrids.find_files(tmp_path)
     assert list(files) == ["clay", "sand", "silt", "bdod", "soc"]
-    raster = soilgrids.read_layer(files, "clay", (5.0, 0.8, 5.2, 1.0))
+    (raster,) = soilgrids.read_layer(files, "clay", (5.0, 0.8, 5.2, 1.0))
     np.testing.assert_array_equal(raster.values, [[231, np.nan], [0, 5]])
 
 

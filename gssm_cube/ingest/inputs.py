@@ -12,7 +12,6 @@ from gssm_cube.blocks import digest
 from gssm_cube.grid import Layout
 from gssm_cube.harmonise import vegetation
 from gssm_cube.sources import bedrock, era5_land, groundwater, merit_hydro, modis, soilgrids
-from gssm_cube.sources.raster import check_geotiff
 
 LEAD_DAYS = 365  # meteorology before the first day: 34-day index, later the memory's spin-up
 # Vegetation before and after, days: the smoother's half window; own dates lag starts by up to 15.
@@ -27,7 +26,7 @@ class Inputs:
     lst: modis.Files
     vegetation: modis.Files
     soilgrids: dict[str, Path]
-    merit_hydro: dict[str, dict[str, Path]]
+    merit_hydro: merit_hydro.Files
     wtd: list[Path]
     bedrock: Path
 
@@ -100,8 +99,8 @@ def check_grids(inputs: Inputs, layout: Layout) -> None:
     for files in (inputs.lst, inputs.vegetation):
         for path in next(iter(files.values()), {}).values():
             modis.check_grid(path)
-    for path in (*inputs.soilgrids.values(), inputs.bedrock):
-        check_geotiff(path, layout.bounds)
+    soilgrids.check_files(inputs.soilgrids, layout.bounds)
+    bedrock.check_file(inputs.bedrock, layout.bounds)
     groundwater.check_files(inputs.wtd)
     if not merit_hydro.reaches(inputs.merit_hydro, layout.bounds):
         raise ValueError(
@@ -134,6 +133,8 @@ def file_paths(files: Any) -> Iterator[Path]:
         yield files
     elif isinstance(files, era5_land.HourlyFile):
         yield files.path
+    elif isinstance(files, merit_hydro.Member):
+        yield files.archive
     elif isinstance(files, Inputs):
         for name in Inputs.__dataclass_fields__:
             yield from file_paths(getattr(files, name))
