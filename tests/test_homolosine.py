@@ -52,7 +52,8 @@ def test_the_providers_projection_is_known_however_it_is_written(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["+proj=igh_o +datum=WGS84", "+proj=igh +lon_0=10 +datum=WGS84", "EPSG:4326", "ESRI:54009"]
+    "text",
+    ["+proj=igh_o +datum=WGS84", "+proj=igh +lon_0=10 +datum=WGS84", "EPSG:4326", "ESRI:54009"],
 )
 def test_other_projections_are_not_taken_for_it(text):
     assert not is_homolosine(CRS.from_user_input(text))
@@ -66,7 +67,9 @@ def test_on_every_lobe_x_grows_evenly_along_parallels_and_y_does_not_change(lobe
     lon = rng.uniform(lobe.west + 1e-6, lobe.east - 1e-6, 200)
     x, y = IGH(lon, lat)
     growth = homolosine._growth(lobe, lat)
-    np.testing.assert_allclose(x, homolosine._meridian(lobe) + (lon - lobe.middle) * growth, 0, 1e-5)
+    np.testing.assert_allclose(
+        x, homolosine._meridian(lobe) + (lon - lobe.middle) * growth, 0, 1e-5
+    )
     np.testing.assert_allclose(y, IGH(np.full(200, lobe.middle), lat)[1], 0, 1e-5)
 
 
@@ -178,7 +181,7 @@ def test_vrts_with_relative_tiles_are_found_and_read(download):
 def test_a_tile_that_a_vrt_lacks_is_named(download):
     next((download / "sand").rglob("tileSG*.tif")).unlink()
     files = soilgrids.find_files(download)
-    with pytest.raises(ValueError, match=r"sand_0-5cm_mean\.vrt cannot be read .*download it again"):
+    with pytest.raises(ValueError, match=r"sand_0-5cm_mean\.vrt cannot be read .*download"):
         soilgrids.read_layer(files, "sand", DELFT)
 
 
