@@ -117,11 +117,7 @@ def test_a_ramp_of_merit_hydro_comes_back_to_a_millionth_of_a_degree_at_180(tmp_
     files = {}
     for west, first in ((175, 180 - 260 * step), (-180, 180.0)):
         lons = first + step * np.arange(260 if west == 175 else 10)
-        rows = np.arange(300)
-        ramp = {
-            "elv": np.add.outer(0 * rows, lons - 179.8),
-            "upa": np.add.outer(rows * step, 0 * lons),
-        }
+        down, right = np.meshgrid(step * np.arange(300), lons - 179.8, indexing="ij")
         tile = {}
         for layer, values in (("elv", right), ("upa", down)):
             left = first - step / 2 - (360 if west == -180 else 0)
