@@ -138,15 +138,37 @@ def terrain_means(
     elv, upa, direction = (
         merit_hydro.read_layer(files, name, padded.bounds) for name in merit_hydro.LAYERS
     )
-    codes = np.nan_to_num(direction.values, nan=merit_hydro.OCEAN).astype("uint8")
     lat = (elv.lat_edges[:-1] + elv.lat_edges[1:]) / 2
-    index, floored = terrain.topographic_index(elv.values, upa.values, codes, lat)
+    index, floored = index_by_slabs(elv.values, upa.values, direction.values, lat)
+    del upa, direction
     if floored.any():
         share = floored.sum() / np.isfinite(index).sum()
         logger.debug("%s: slope floored on %.1f %% of the cells", padded.tile, 100 * share)
     elevation, share_land = padded.mean(elv)
     ti, _ = padded.mean(Raster(index, elv.lat_edges, elv.lon_edges))
     return {"elevation": elevation, "ti": ti}, share_land > LAND_SHARE
+
+
+def index_by_slabs(
+    elevation: NDArray[Any],
+    upstream_area: NDArray[Any],
+    direction: NDArray[Any],
+    lat: NDArray[np.float64],
+    slab_rows: int = 512,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return the topographic index of ``terrain``, some rows at a time to save memory.
+
+    A slab sees one row more on each side, which is as far as water flows in a step.
+    """
+    index = np.empty(elevation.shape, dtype="float32")
+    floored = np.empty(elevation.shape, dtype=bool)
+    for start in range(0, lat.size, slab_rows):
+        seen = slice(max(start - 1, 0), start + slab_rows + 1)
+        codes = np.nan_to_num(direction[seen], nan=merit_hydro.OCEAN).astype("uint8")
+        parts = terrain.topographic_index(elevation[seen], upstream_area[seen], codes, lat[seen])
+        rows, own = slice(start, start + slab_rows), slice(start - seen.start, None)
+        index[rows], floored[rows] = (part[own][:slab_rows] for part in parts)
+    return index, floored
 
 
 def static_facts(
