@@ -22,7 +22,6 @@ from gssm_cube.sources import (
     soilgrids,
     viirs,
 )
-from gssm_cube.sources.raster import check_geotiff
 from gssm_cube.sources.sinusoidal import KILOMETRE, span
 
 LEAD_DAYS = 365  # meteorology before the first day: 34-day index, later the memory's spin-up
@@ -38,7 +37,7 @@ class Inputs:
     lst: modis.Files
     vegetation: modis.Files
     soilgrids: dict[str, Path]
-    merit_hydro: dict[str, dict[str, Path]]
+    merit_hydro: merit_hydro.Files
     wtd: list[Path]
     bedrock: Path
     lst_viirs: dict[str, viirs.Files] = field(default_factory=dict)  # by overpass, or nothing
@@ -151,8 +150,8 @@ def check_grids(inputs: Inputs, layout: Layout) -> None:
     era5_land.check_cells(inputs.era5_land[0], layout)
     for files in (inputs.lst, inputs.vegetation):
         modis.check_day(next(iter(files.values()), {}))
-    for path in (*inputs.soilgrids.values(), inputs.bedrock):
-        check_geotiff(path, layout.bounds)
+    soilgrids.check_files(inputs.soilgrids, layout.bounds)
+    bedrock.check_file(inputs.bedrock, layout.bounds)
     groundwater.check_files(inputs.wtd)
     if not merit_hydro.reaches(inputs.merit_hydro, layout.bounds):
         raise ValueError(
@@ -192,6 +191,8 @@ def file_paths(files: Any) -> Iterator[Path]:
         yield files
     elif isinstance(files, era5_land.MeteoFile):
         yield from era5_land.stamp_files(files)
+    elif isinstance(files, merit_hydro.Member):
+        yield files.archive
     elif isinstance(files, Inputs):
         for name in Inputs.__dataclass_fields__:
             yield from file_paths(getattr(files, name))
