@@ -14,8 +14,9 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,7 @@ def run_units(
     units: Sequence[str],
     *,
     stage: str,
+    keys: Mapping[str, str] | None = None,
     client: Client | None = None,
     progress: Progress = silent,
 ) -> pd.DataFrame:
@@ -201,6 +203,9 @@ def run_units(
         Labels; those already done should have been taken out.
     stage : str
         For progress and messages.
+    keys : mapping, optional
+        A key of its own for each unit: ``work`` is a dataclass then, and has it as its ``key``
+        when it is called. Each unit travels with its own key, not with all of them.
     client : distributed.Client, optional
         Without one, units run one after another in this process.
     progress : callable
@@ -219,7 +224,8 @@ def run_units(
     if not units:
         return pd.DataFrame({"unit": [], "seconds": [], "error": []})
     rows = []
-    results = _results_here(work, units) if client is None else _results_on(client, work, units)
+    labels = [(unit, keys[unit] if keys else "") for unit in units]
+    results = _results_here(work, labels) if client is None else _results_on(client, work, labels)
     for row in results:
         rows.append(row)
         progress(stage, len(rows), len(units))
@@ -230,44 +236,46 @@ def run_units(
     return status
 
 
-def _attempt(work: Work, unit: str) -> dict[str, Any]:
+def _attempt(work: Any, unit: str, key: str) -> dict[str, Any]:
     """Run one unit; its failure becomes a row, so that the other units go on."""
     begin = time.perf_counter()
     try:
-        facts = work(unit)
+        facts = (replace(work, key=key) if key else work)(unit)
     except Exception as error:  # the one place where everything is caught: it is reported by name
         logger.debug("%s failed", unit, exc_info=True)
         return {"unit": unit, "error": f"{type(error).__name__}: {error}", "seconds": 0.0}
     return {"unit": unit, "error": "", "seconds": time.perf_counter() - begin, **facts}
 
 
-def _results_here(work: Work, units: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yield status rows, one unit after another in this process."""
-    for unit in units:
-        yield _attempt(work, unit)
+def _results_here(work: Work, units: Sequence[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+    """Yield status rows, one unit (label and key) after another in this process."""
+    for unit, key in units:
+        yield _attempt(work, unit, key)
 
 
 def _attempt_chunk(labels: np.ndarray, work: Work) -> np.ndarray:
-    """Run the one unit that a chunk of labels holds."""
+    """Run the one unit that a chunk of labels and keys holds."""
     row = np.empty(1, dtype=object)
-    row[0] = _attempt(work, str(labels[0]))
+    row[0] = _attempt(work, str(labels[0, 0]), str(labels[0, 1]))
     return row
 
 
-def _results_on(client: Client, work: Work, units: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _results_on(
+    client: Client, work: Work, units: Sequence[tuple[str, str]]
+) -> Iterator[dict[str, Any]]:
     """Yield status rows as workers finish: ``map_blocks`` over an array of one label a chunk."""
-    labels = da.from_array(np.asarray(units), chunks=1)
+    labels = da.from_array(np.asarray(units), chunks=(1, 2))
     # A name of its own, else Dask takes a unit that runs again for the one it still remembers.
     name = f"units-{uuid.uuid4().hex}"
     meta = np.empty(0, dtype=object)
     status = client.persist(
-        labels.map_blocks(_attempt_chunk, work, dtype=object, meta=meta, name=name)
+        labels.map_blocks(_attempt_chunk, work, dtype=object, meta=meta, name=name, drop_axis=1)
     )
     for future in as_completed(futures_of(status)):
         if future.status == "finished":
             row = future.result()[0]
         else:
-            unit = units[future.key[1]]
+            unit = units[future.key[1]][0]
             row = {"unit": unit, "error": repr(future.exception()), "seconds": 0.0}
         # Else a worker that dies would take its rows along, and their units would run again.
         future.release()

@@ -7,7 +7,7 @@ gaps are filled. ``open_cube`` gives all features on one (time, lat, lon) grid, 
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import numpy as np
 import xarray as xr
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from xarray.core import indexing
 
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Block, Layout
+from gssm_cube.interpolate import Upsampling
 from gssm_cube.lazy import CellReader, CompositeReader, PackedArray, Reader, StoredReader
 from gssm_cube.stores import (
     DIMS,
@@ -38,12 +39,22 @@ FORMAT = "gssm_cube features 1"
 COMPOSITES_A_YEAR = 23
 CELL_CHUNK = 120
 TERMS = 7  # mean and three annual harmonics
-LST_FLAGS = {"lst_day_filled": 1, "lst_night_filled": 2, "lst_missing": 4}
+LST_FLAGS = {
+    "lst_day_filled": 1,
+    "lst_night_filled": 2,
+    "lst_missing": 4,
+    "lst_day_viirs": 8,
+    "lst_night_viirs": 16,
+}
 METEO = names_of("meteo")
 
 
 def create_cube(
-    store: str | Path, layout: Layout, composites: NDArray[np.datetime64], attrs: Mapping[str, Any]
+    store: str | Path,
+    layout: Layout,
+    composites: NDArray[np.datetime64],
+    attrs: Mapping[str, Any],
+    upsampling: Upsampling = "bilinear",
 ) -> None:
     """Create the empty cube: metadata and coordinates, no values.
 
@@ -57,6 +68,8 @@ def create_cube(
         Start dates; the first on or before the first day, the last on or after the last day.
     attrs : mapping
         More global attributes.
+    upsampling : "bilinear" or "nearest"
+        How 0.1 deg cells become pixels whenever the cube is read; kept in the store.
 
     Raises
     ------
@@ -64,13 +77,15 @@ def create_cube(
         If the store holds something else.
     """
     if (Path(store) / "zarr.json").exists():
-        check_cube(store, layout)
+        check_cube(store, layout, upsampling)
         return
+    if upsampling not in get_args(Upsampling):
+        raise ValueError(f"upsampling is {upsampling!r}, expected one of {get_args(Upsampling)}")
     with created_whole(store) as root:
         _create_static(root.create_group("static"), layout)
         _create_daily(root.create_group("daily"), layout)
         _create_composite(root.create_group("composite"), layout, composites)
-        _create_meteo(root.create_group("meteo"), layout)
+        _create_meteo(root.create_group("meteo"), layout, upsampling)
         _create_climatology(root.create_group("climatology"), layout)
         about: dict[str, Any] = {
             "Conventions": "CF-1.11",
@@ -80,8 +95,8 @@ def create_cube(
         root.attrs.update({**about, **attrs})
 
 
-def check_cube(store: str | Path, layout: Layout) -> None:
-    """Raise unless a store is a feature cube of this layout."""
+def check_cube(store: str | Path, layout: Layout, upsampling: Upsampling | None = None) -> None:
+    """Raise unless a store is a feature cube of this layout (and this upsampling, if given)."""
     found = read_layout(store)
     if open_group(store).attrs.get("gssm_format") != FORMAT:
         raise ValueError(f"{store} is not a feature cube ({FORMAT}); give another path")
@@ -90,6 +105,17 @@ def check_cube(store: str | Path, layout: Layout) -> None:
             f"{store} spans {found.to_dict()}, the settings ask for {layout.to_dict()}; give "
             "another folder, or remove the store to build it anew"
         )
+    kept = upsampling_of(open_group(store))
+    if upsampling not in (None, kept):
+        raise ValueError(
+            f"{store} is read with {kept!r} upsampling, the settings ask for {upsampling!r}; give "
+            "another folder, or remove the store to build it anew"
+        )
+
+
+def upsampling_of(root: zarr.Group) -> Upsampling:
+    """How a cube's 0.1 deg cells become pixels; cubes that do not say are bilinear."""
+    return cast("Upsampling", array_of(root, "meteo/cells").attrs.get("upsampling", "bilinear"))
 
 
 def _create_static(group: zarr.Group, layout: Layout) -> None:
@@ -114,7 +140,7 @@ def _create_daily(group: zarr.Group, layout: Layout) -> None:
         attrs = PREDICTORS[name].attrs | packed_attrs(PREDICTORS[name].packing)
         create_daily_array(group, name, layout, "int16", FILL, attrs)
     flags = {
-        "long_name": "What was filled",
+        "long_name": "What was filled, and what came from VIIRS",
         "flag_masks": list(LST_FLAGS.values()),
         "flag_meanings": " ".join(LST_FLAGS),
     }
@@ -136,7 +162,7 @@ def _create_composite(
         create_array(group, name, DIMS, shape, chunks, shards, "int16", FILL, attrs)
 
 
-def _create_meteo(group: zarr.Group, layout: Layout) -> None:
+def _create_meteo(group: zarr.Group, layout: Layout, upsampling: Upsampling) -> None:
     """All meteorology stacked, so that a block reads one to four chunks."""
     write_coordinate(group, "lat", layout.cell_lat, LAT_ATTRS)
     write_coordinate(group, "lon", layout.cell_lon, LON_ATTRS)
@@ -149,6 +175,7 @@ def _create_meteo(group: zarr.Group, layout: Layout) -> None:
         "add_offsets": [PREDICTORS[name].packing.offset for name in METEO],
         "units": [PREDICTORS[name].units for name in METEO],
         "_FillValue": FILL,
+        "upsampling": upsampling,
     }
     shape = (len(METEO), layout.days, rows, cols)
     chunks = (len(METEO), WINDOW_DAYS, min(CELL_CHUNK, rows), min(CELL_CHUNK, cols))
@@ -247,7 +274,7 @@ def _readers(root: zarr.Group, layout: Layout, block: Block | None) -> dict[str,
         origin = (window.start, rows.start, cols.start)
     names = cast("list[str]", cells.attrs["features"])
     for number, name in enumerate(names):
-        readers[name] = CellReader(held, number, layout.cell_pixels, origin)
+        readers[name] = CellReader(held, number, layout.cell_pixels, origin, upsampling_of(root))
     return readers
 
 

@@ -5,7 +5,8 @@ degree (30 arcsec) its rows are exactly the rows of the MODIS 1 km sinusoidal gr
 ERA5-Land cell (0.1 deg, centred on multiples of 0.1 deg) is exactly 12 x 12 pixels.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -85,6 +86,20 @@ class Tile:
     def __str__(self) -> str:
         return f"r{self.row:03d}c{self.col:03d}"
 
+    @classmethod
+    def parse(cls, label: str) -> "Tile":
+        """Return the tile of a label as ``str`` writes it.
+
+        Raises
+        ------
+        ValueError
+            If it is no such label.
+        """
+        match = re.fullmatch(r"r(\d{3})c(\d{3})", label)
+        if match is None:
+            raise ValueError(f"tile is {label!r}, expected a row and a column such as 'r010c020'")
+        return cls(int(match[1]), int(match[2]))
+
 
 @dataclass(frozen=True, order=True)
 class Window:
@@ -129,6 +144,9 @@ class Layout:
     tile_size : int
         Pixels; a multiple of 48 that divides 21,600.
     grid : Grid
+    chosen : tuple of Tile, optional
+        Tiles of the box that are worked on, row by row; all by default. The arrays of a store span
+        the whole box; what is not chosen reads as missing and takes no space.
     """
 
     first_tile: Tile
@@ -138,6 +156,7 @@ class Layout:
     last_day: date
     tile_size: int = 480
     grid: Grid = Grid()
+    chosen: tuple[Tile, ...] | None = None
 
     def __post_init__(self) -> None:
         check_tile_size(self.tile_size, self.grid)
@@ -149,6 +168,16 @@ class Layout:
         if not (0 <= row < row + tiles[0] <= rows and 0 <= col < col + tiles[1] <= cols):
             raise ValueError(
                 f"{tiles} tiles from {self.first_tile} are not within the globe's {(rows, cols)}"
+            )
+        if self.chosen is not None:
+            self._check_chosen(self.chosen)
+
+    def _check_chosen(self, chosen: tuple[Tile, ...]) -> None:
+        """Raise unless the chosen tiles are some of the box, each once and row by row."""
+        if not chosen or list(chosen) != sorted(set(chosen)) or not set(chosen) <= set(self._box()):
+            raise ValueError(
+                f"chosen tiles are {', '.join(map(str, chosen)) or 'none'}, expected some of the "
+                f"{self.tile_rows} x {self.tile_cols} from {self.first_tile}, sorted, each once"
             )
 
     @classmethod
@@ -167,7 +196,8 @@ class Layout:
         if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
             raise ValueError(
                 f"bounds are {bounds}, expected (west, south, east, north) in degrees with "
-                "-180 <= west < east <= 180 and -90 <= south < north <= 90"
+                "-180 <= west < east <= 180 and -90 <= south < north <= 90; for a box across 180 "
+                "deg give a region of two polygons, one on either side"
             )
         tile_degrees = tile_size / grid.pixels_per_degree
         # 1e-9 of a tile: bounds such as 43.6 are not exact in binary.
@@ -176,9 +206,30 @@ class Layout:
         tile = Tile(int(top), int(left))
         return cls(tile, int(bottom - top), int(right - left), first_day, last_day, tile_size, grid)
 
+    @classmethod
+    def of_tiles(
+        cls,
+        tiles: Iterable[Tile],
+        first_day: date,
+        last_day: date,
+        tile_size: int = 480,
+        grid: Grid | None = None,
+    ) -> "Layout":
+        """Return the smallest box that holds the given tiles, restricted to them."""
+        chosen = tuple(sorted(set(tiles)))
+        if not chosen:
+            raise ValueError("no tile is given, expected one at least")
+        rows, cols = [tile.row for tile in chosen], [tile.col for tile in chosen]
+        first = Tile(min(rows), min(cols))
+        size = (max(rows) - first.row + 1, max(cols) - first.col + 1)
+        # A full box is a plain box, however it was asked for.
+        part = chosen if len(chosen) < size[0] * size[1] else None
+        return cls(first, *size, first_day, last_day, tile_size, grid or Grid(), part)
+
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for a store's attributes."""
-        return {
+        """Return plain values for a store's attributes; ``chosen`` only where not all are."""
+        part = {} if self.chosen is None else {"chosen": [str(tile) for tile in self.chosen]}
+        return part | {
             "first_tile": [self.first_tile.row, self.first_tile.col],
             "tiles": [self.tile_rows, self.tile_cols],
             "first_day": self.first_day.isoformat(),
@@ -191,6 +242,7 @@ class Layout:
     def from_dict(cls, values: dict[str, Any]) -> "Layout":
         """Return the layout that ``to_dict`` described."""
         tile_rows, tile_cols = values["tiles"]
+        chosen = values.get("chosen")
         return cls(
             Tile(*values["first_tile"]),
             tile_rows,
@@ -199,6 +251,7 @@ class Layout:
             date.fromisoformat(values["last_day"]),
             values["tile_size"],
             Grid(values["pixels_per_degree"]),
+            None if chosen is None else tuple(Tile.parse(label) for label in chosen),
         )
 
     @property
@@ -244,7 +297,11 @@ class Layout:
         return np.datetime64(self.first_day, "D") + np.arange(self.days)
 
     def tiles(self) -> Iterator[Tile]:
-        """All tiles, row by row."""
+        """Tiles that are worked on, row by row: all of the box, or the chosen ones."""
+        return self._box() if self.chosen is None else iter(self.chosen)
+
+    def _box(self) -> Iterator[Tile]:
+        """All tiles of the box, row by row."""
         for row in range(self.tile_rows):
             for col in range(self.tile_cols):
                 yield Tile(self.first_tile.row + row, self.first_tile.col + col)

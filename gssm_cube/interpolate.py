@@ -4,11 +4,15 @@ Meteorology is stored at 0.1 deg and vegetation every 16 days; both are refined 
 read. The arithmetic is integer, so a single pixel and a whole block give the same bits.
 """
 
+from typing import Literal
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from gssm_cube.variables import FILL
+
+Upsampling = Literal["bilinear", "nearest"]
 
 
 def interpolate_days(
@@ -98,6 +102,37 @@ def upsample_window(
     pixels = np.empty((len(layers), row_cells.size, col_cells.size), dtype="int16")
     _bilinear(layers, row_cells, row_weights, col_cells, col_weights, cell_pixels, pixels)
     return pixels.reshape(*codes.shape[:-2], *pixels.shape[1:])
+
+
+def nearest_window(
+    codes: NDArray[np.int16], rows: slice, cols: slice, cell_pixels: int = 12
+) -> NDArray[np.int16]:
+    """Give each pixel of a window the code of the nearest cell centre.
+
+    Parameters
+    ----------
+    codes : array (..., n + 1, m + 1), int16
+        Codes at cell centres; -32768 is missing.
+    rows, cols : slice, pixels
+        Counted from the first cell centre, step 1.
+    cell_pixels : int
+        Pixels along the edge of a cell; where it is odd, the pixel in the middle between two
+        centres takes the second.
+
+    Returns
+    -------
+    array (..., rows, cols), int16
+
+    Raises
+    ------
+    ValueError
+        If the window reaches past the last cell centre.
+    """
+    places = []
+    for window, size in zip((rows, cols), codes.shape[-2:], strict=True):
+        first, weights = _weights_of(window, size, cell_pixels)
+        places.append(first + (weights >= cell_pixels))
+    return np.ascontiguousarray(codes[..., places[0][:, None], places[1]])
 
 
 def _weights_of(

@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 from xarray.backends.common import BackendArray
 from xarray.core import indexing
 
-from gssm_cube.interpolate import interpolate_days, upsample_window
+from gssm_cube.interpolate import (
+    Upsampling,
+    interpolate_days,
+    nearest_window,
+    upsample_window,
+)
 from gssm_cube.variables import Packing
 
 Region = tuple[slice, ...]
@@ -57,7 +62,7 @@ class CompositeReader:
 
 @dataclass(frozen=True)
 class CellReader:
-    """Cells of 0.1 deg, bilinear to pixels.
+    """Cells of 0.1 deg, bilinear to pixels unless ``upsampling`` is ``nearest``.
 
     ``cells`` is (feature, time, cell row, cell column), a Zarr array or values held in memory,
     which then begin at ``origin`` (time, cell row, cell column).
@@ -67,6 +72,7 @@ class CellReader:
     feature: int
     cell_pixels: int
     origin: tuple[int, int, int] = (0, 0, 0)
+    upsampling: Upsampling = "bilinear"
 
     def read(self, region: Region) -> NDArray[np.int16]:
         """Read the cells round a region and refine them."""
@@ -89,7 +95,8 @@ class CellReader:
         codes = self.cells[self.feature, *box]
         rows = slice(lat.start - top * n, lat.stop - top * n)
         cols = slice(lon.start - left * n, lon.stop - left * n)
-        return upsample_window(np.asarray(codes), rows, cols, n)
+        refine = upsample_window if self.upsampling == "bilinear" else nearest_window
+        return refine(np.asarray(codes), rows, cols, n)
 
 
 class PackedArray(BackendArray):

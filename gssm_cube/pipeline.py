@@ -65,7 +65,13 @@ def harmonise(settings: Settings, *, progress: Progress = silent) -> str:
     folders = settings.sources.gridded
     with _client(settings, "ingest") as client:
         steps = ingest.harmonise(
-            settings.cube, settings.layout, folders, client=client, progress=progress
+            settings.cube,
+            settings.layout,
+            folders,
+            upsampling=settings.upsampling,
+            refit_climatology=settings.refit_climatology,
+            client=client,
+            progress=progress,
         )
     return f"harmonise: {steps['units'].sum()} tasks done, {steps['skipped'].sum()} skipped"
 

@@ -60,7 +60,7 @@ def plan_run(settings: Settings) -> Plan:
     land_tiles = sum(share > 0 for share in shares)
     pixels = land_tiles * layout.tile_size**2
     land = sum(shares) / len(shares) if shares else 0.0
-    paths = list(file_paths(found))
+    paths = list(dict.fromkeys(file_paths(found)))  # a package's members share it
     land_pixel_days = land * len(shares) * layout.tile_size**2 * layout.days
     features = len(find_preset(settings.training.preset).features)
     return Plan(

@@ -7,18 +7,22 @@ paths count from the folder of the TOML file.
 import tomllib
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
+    field_serializer,
     field_validator,
     model_validator,
 )
 
-from gssm_cube.grid import Grid, Layout
+from gssm_cube.grid import Grid, Layout, Tile
+from gssm_cube.interpolate import Upsampling
+from gssm_cube.regions import read_region, touched_tiles
 
 
 class _Part(BaseModel):
@@ -27,10 +31,19 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Sources(_Part):
-    """Folders of the providers' files; ``ismn`` is an archive (zip or folder)."""
+def _place(value: Any) -> Any:
+    """Keep a URL as it is; anything else is a path."""
+    return value if not isinstance(value, str) or "://" in value else Path(value)
 
-    era5_land: Path
+
+class Sources(_Part):
+    """Folders of the providers' files; ``ismn`` is an archive (zip or folder).
+
+    ``era5_land`` may be a Zarr as well: a path that ends in ``.zarr`` or an address with ``://``.
+    ``vnp21a1d`` and ``vnp21a1n`` (VIIRS by day and by night) are optional, both or neither.
+    """
+
+    era5_land: Annotated[Path | str, BeforeValidator(_place)]  # a URL of a Zarr store is a str
     mod11a1: Path
     mod13a2: Path
     soilgrids: Path
@@ -38,11 +51,25 @@ class Sources(_Part):
     wtd: Path
     bedrock: Path
     ismn: Path
+    vnp21a1d: Path | None = None
+    vnp21a1n: Path | None = None
+
+    @model_validator(mode="after")
+    def _check_viirs(self) -> "Sources":
+        """Refuse one half of VIIRS."""
+        halves = {"vnp21a1d": self.vnp21a1d, "vnp21a1n": self.vnp21a1n}
+        given = [name for name, place in halves.items() if place is not None]
+        if len(given) == 1:
+            raise ValueError(
+                f"of VIIRS only {given[0]} is given, expected vnp21a1d and vnp21a1n: LST is the "
+                "mean of day and night; give both or neither"
+            )
+        return self
 
     @property
-    def gridded(self) -> dict[str, Path]:
-        """Folders of what the feature cube is made of: all but the stations."""
-        return {name: folder for name, folder in self if name != "ismn"}
+    def gridded(self) -> dict[str, Any]:
+        """Places of what the feature cube is made of: all that are given but the stations."""
+        return {name: place for name, place in self if name != "ismn" and place is not None}
 
 
 class StationRules(_Part):
@@ -91,16 +118,25 @@ class Cluster(_Part):
 class Settings(_Part):
     """One run.
 
-    ``bounds`` is (west, south, east, north) in degrees, grown to whole tiles; both days are
-    included; stores and tables lie in ``folder`` unless they are given.
+    Where: one of ``bounds``, (west, south, east, north) in degrees; ``region``, a GeoJSON file of
+    polygons; ``tiles``, labels such as ``"r010c020"``. All grow to whole tiles: pixels outside a
+    polygon but inside a tile that it touches are predicted as well. Both days are included; stores
+    and tables lie in ``folder``.
+
+    ``upsampling`` says how the 0.1 deg meteorology becomes pixels, and ``refit_climatology`` lets
+    the frozen LST climatology, and the bridge from VIIRS, follow changed files.
     """
 
     title: str = "GSSM cube"
-    bounds: tuple[float, float, float, float]
+    bounds: tuple[float, float, float, float] | None = None
+    region: Path | None = None
+    tiles: tuple[str, ...] | None = None
     first_day: date
     last_day: date
     tile_size: int = 480
     day: Literal["UTC"] = "UTC"
+    upsampling: Upsampling = "bilinear"
+    refit_climatology: bool = False
     folder: Path
     sources: Sources
     stations: StationRules = StationRules()
@@ -110,13 +146,32 @@ class Settings(_Part):
     @model_validator(mode="after")
     def _check_layout(self) -> "Settings":
         """Let impossible bounds, days and tiles fail here rather than in a stage."""
+        places = {"bounds": self.bounds, "region": self.region, "tiles": self.tiles}
+        given = [name for name, value in places.items() if value is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"{' and '.join(given) or 'no place'} given, expected exactly one of bounds, "
+                "region, tiles"
+            )
         self.layout  # noqa: B018
         return self
 
+    @field_serializer("region")
+    def _name_of_region(self, region: Path | None) -> str | None:
+        """Keep folders of this machine out of the product's attributes."""
+        return None if region is None else region.name
+
     @property
     def layout(self) -> Layout:
-        """The box of whole tiles and the days of this run."""
-        return Layout.covering(self.bounds, self.first_day, self.last_day, self.tile_size, Grid())
+        """The box of whole tiles, those of them that are chosen, and the days of this run."""
+        days = (self.first_day, self.last_day)
+        if self.bounds is not None:
+            return Layout.covering(self.bounds, *days, self.tile_size, Grid())
+        if self.region is not None:
+            tiles = touched_tiles(read_region(self.region), self.tile_size, Grid())
+        else:
+            tiles = [Tile.parse(label) for label in self.tiles or ()]
+        return Layout.of_tiles(tiles, *days, self.tile_size, Grid())
 
     @property
     def cube(self) -> Path:
@@ -163,17 +218,18 @@ def read_settings(path: str | Path) -> Settings:
 
 
 def _absolute(values: dict[str, Any], base: Path) -> dict[str, Any]:
-    """Make paths absolute: ``folder`` (the file's own by default), sources and tables."""
+    """Make paths absolute: ``folder`` (the file's own by default), region, sources, tables."""
+
+    def absolute(value: Any) -> Any:
+        local = isinstance(value, str) and "://" not in value
+        return str(base / value) if local else value
+
     sources = values.get("sources", {})
     if isinstance(sources, dict):
-        sources = {
-            key: str(base / value) if isinstance(value, str) else value
-            for key, value in sources.items()
-        }
-        values = values | {"sources": sources}
+        values = values | {"sources": {key: absolute(value) for key, value in sources.items()}}
     rules = values.get("stations", {})
     if isinstance(rules, dict) and isinstance(rules.get("tables"), list):
-        tables = [str(base / t) if isinstance(t, str) else t for t in rules["tables"]]
-        values = values | {"stations": rules | {"tables": tables}}
-    folder = values.get("folder", ".")
-    return values | {"folder": str(base / folder) if isinstance(folder, str) else folder}
+        values = values | {"stations": rules | {"tables": [*map(absolute, rules["tables"])]}}
+    if "region" in values:
+        values = values | {"region": absolute(values["region"])}
+    return values | {"folder": absolute(values.get("folder", "."))}

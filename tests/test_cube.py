@@ -240,6 +240,30 @@ def test_a_pixel_lies_between_the_four_cells_round_it(empty):
     assert (np.count_nonzero(tair), tair.sum()) == (24 * 24, 288 * 288)
 
 
+def test_a_cube_may_give_each_pixel_its_nearest_cell_and_says_so(tmp_path):
+    store = tmp_path / "nearest.zarr"
+    cube.create_cube(store, LAYOUT, STARTS, {}, "nearest")
+    array = array_of(open_group(store, "r+"), "meteo/cells")
+    cells = np.zeros(array.shape, dtype="int16")
+    cells[:, :, 1, 2] = 576
+    write_region(array, whole(cells.shape), cells)
+    expected = np.zeros((48, 96))
+    expected[6:18, 18:30] = 576  # the twelve by twelve pixels round the centre
+    for block in (None, BLOCKS[0]):
+        found = cube.open_cube(store, mask_and_scale=False, block=block)["tair"][7, :, :48]
+        np.testing.assert_array_equal(found, expected[:, :48])
+    assert cube.open_cube(store)["tair"].sizes["lon"] == 96
+
+
+def test_another_upsampling_is_another_cube(tmp_path):
+    store = tmp_path / "cube.zarr"
+    cube.create_cube(store, LAYOUT, STARTS, {})
+    with pytest.raises(ValueError, match="read with 'bilinear' upsampling, .* ask for 'nearest'"):
+        cube.create_cube(store, LAYOUT, STARTS, {}, "nearest")
+    with pytest.raises(ValueError, match="upsampling is 'cubic', expected one of"):
+        cube.create_cube(tmp_path / "other.zarr", LAYOUT, STARTS, {}, "cubic")
+
+
 # ---- stored form ------------------------------------------------------------------------------
 
 

@@ -5,23 +5,26 @@ from datetime import date
 import netCDF4
 import numpy as np
 import pytest
+import xarray as xr
 
 from gssm_cube.grid import Layout
 from gssm_cube.sources import era5_land
+from gssm_cube.sources.era5_cells import read_stamps
 
 DAYS = date(2019, 1, 1), date(2019, 1, 2)
 LAYOUT = Layout.covering((20.0, 10.0, 20.4, 10.4), *DAYS, 48)  # cells 10.4..10.0 N, 20.0..20.4 E
 LAT, LON = np.array([10.4, 10.3, 10.2, 10.1, 10.0]), np.array([20.0, 20.1, 20.2, 20.3, 20.4])
 UNITS = {"t2m": "K", "tp": "m", "e": "m of water equivalent"}
-SCALES = {"t2m": 1000.0, "tp": 1.0, "e": -1.0}
+SCALES = {"t2m": 2.0, "tp": 1.0, "e": -1.0}
 FIRST, LAST = np.datetime64("2019-01-01"), np.datetime64("2019-01-02")
+HOURS = np.arange(FIRST.astype("M8[h]"), np.datetime64("2019-01-03T00") + 1)
 
 
 def value(lat, lon, hours):
     """Return a value that tells its hour and place: hour, then lat and lon in tenths."""
     hour = (hours - FIRST.astype("M8[h]")).astype("float64")
     tenths = 100 * np.rint(10 * lat)[:, None] + np.rint(10 * (lon % 360) - 2000) % 100
-    return 1e6 * hour[:, None, None] + tenths
+    return 2e4 * hour[:, None, None] + tenths
 
 
 def write(path, first, last, lat=LAT, lon=LON, units=UNITS, hours=None):
@@ -37,20 +40,21 @@ def write(path, first, last, lat=LAT, lon=LON, units=UNITS, hours=None):
         file.createVariable("number", "i8", ())[...] = 0
         for name, unit in units.items():
             array = file.createVariable(name, "f8", tuple(axes), fill_value=np.nan)
-            array.units = unit
+            if unit is not None:
+                array.units = unit
             array[:] = SCALES[name] * value(np.asarray(lat), np.asarray(lon), hours)
     return path
 
 
 def read(folder, layout=LAYOUT):
-    return era5_land.read_hours(era5_land.find_files(folder), FIRST, LAST, layout)
+    files = era5_land.find_files(folder)
+    return xr.Dataset({name: read_stamps(files, name, HOURS, layout) for name in UNITS})
 
 
 def check(found, layout=LAYOUT):
     """All 49 hours on the layout's cells, each with its own value."""
-    hours = np.arange(FIRST.astype("M8[h]"), np.datetime64("2019-01-03T00") + 1)
-    np.testing.assert_array_equal(found["time"].values.astype("M8[h]"), hours)
-    expected = value(layout.cell_lat, layout.cell_lon, hours)
+    np.testing.assert_array_equal(found["time"].values.astype("M8[h]"), HOURS)
+    expected = value(layout.cell_lat, layout.cell_lon, HOURS)
     for name, scale in SCALES.items():
         np.testing.assert_array_equal(found[name].values, scale * expected)
 
@@ -111,7 +115,7 @@ def test_hours_that_no_file_holds_are_missing_and_their_days_are_named(tmp_path)
     write(tmp_path / "a.nc", "2019-01-01T00", "2019-01-01T20")
     write(tmp_path / "b.nc", "2019-01-02T00", "2019-01-02T23")
     files = era5_land.find_files(tmp_path)
-    found = era5_land.read_hours(files, FIRST, LAST, LAYOUT)["t2m"]
+    found = read_stamps(files, "t2m", HOURS, LAYOUT)
     lost = found["time"].values[np.isnan(found.values).all(axis=(1, 2))].astype("M8[h]")
     late = ["2019-01-01T21", "2019-01-01T22", "2019-01-01T23", "2019-01-03T00"]
     np.testing.assert_array_equal(lost, np.array(late, "M8[h]"))
@@ -141,10 +145,10 @@ def test_a_file_with_gaps_is_refused_by_the_hour(tmp_path, hours, message):
         (UNITS | {"tp": "mm"}, "units of tp are 'mm', expected 'm'"),
         (UNITS | {"t2m": "C"}, "units of t2m are 'C', expected 'K'"),
         (UNITS | {"e": "kg m**-2"}, "units of e are .*, expected 'm of water equivalent'"),
-        ({"t2m": "K", "tp": "m"}, r"lacks 'e', it has .*'t2m', 'tp'"),
+        ({"t2m": "K", "tp": None}, "units of tp are 'missing', expected 'm'"),
     ],
 )
-def test_other_units_and_missing_variables_are_refused(tmp_path, units, message):
+def test_other_units_are_refused_also_when_they_change_half_way(tmp_path, units, message):
     write(tmp_path / "good.nc", "2019-01-01T00", "2019-01-01T02")
     write(tmp_path / "a.nc", "2019-01-01T00", "2019-01-01T02", units=units)
     with pytest.raises(ValueError, match=message):
@@ -154,8 +158,6 @@ def test_other_units_and_missing_variables_are_refused(tmp_path, units, message)
 @pytest.mark.parametrize(
     ("lat", "lon", "axis"),
     [
-        (np.arange(11, 9, -0.25), LON, "latitude"),  # ERA5's own grid
-        (LAT + 0.05, LON, "latitude"),
         (LAT[1:], LON, "latitude"),
         (LAT, LON[:-1], "longitude"),
     ],
@@ -169,6 +171,21 @@ def test_other_cells_are_refused_with_both_spans(tmp_path, lat, lon, axis):
         era5_land.check_cells(era5_land.find_files(tmp_path)[0], LAYOUT)
 
 
+@pytest.mark.parametrize(
+    ("lat", "lon", "message"),
+    [
+        (np.arange(11, 9, -0.25), LON, "latitude 11, 10.75, ... steps by 0.25 deg"),
+        (LAT, np.arange(20, 21, 0.25), "longitude 20, 20.25, ... steps by 0.25 deg"),
+        (LAT + 0.05, LON, "latitude 10.45, 10.35, ... steps by 0.1 deg, expected multiples"),
+        (LAT[::2], LON, "latitude 10.4, 10.2, ... steps by 0.2 deg"),
+    ],
+)
+def test_another_grid_is_not_era5_land(tmp_path, lat, lon, message):
+    write(tmp_path / "a.nc", "2019-01-01T00", "2019-01-03T00", lat, lon)
+    with pytest.raises(ValueError, match=rf"a\.nc: {message}.*this is not ERA5-Land"):
+        era5_land.find_files(tmp_path)
+
+
 def test_a_folder_without_files_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no ERA5-Land NetCDF in"):
+    with pytest.raises(FileNotFoundError, match="no ERA5-Land NetCDF or Zarr in"):
         era5_land.find_files(tmp_path)

@@ -164,6 +164,46 @@ def test_a_layout_comes_back_from_its_plain_values():
     assert Layout.from_dict(layout.to_dict()) == layout
 
 
+def test_chosen_tiles_span_their_box_and_come_back_from_plain_values():
+    layout = Layout.of_tiles([Tile(61, 372), Tile(60, 370), Tile(61, 372)], DAY, DAY, 96)
+    assert (layout.first_tile, layout.tile_rows, layout.tile_cols) == (Tile(60, 370), 2, 3)
+    assert list(layout.tiles()) == [Tile(60, 370), Tile(61, 372)]
+    assert layout.to_dict()["chosen"] == ["r060c370", "r061c372"]
+    assert Layout.from_dict(layout.to_dict()) == layout
+    assert layout.tile_slices(Tile(61, 372)) == (slice(96, 192), slice(192, 288))
+
+
+def test_a_box_of_chosen_tiles_without_a_gap_is_a_plain_box():
+    layout = Layout.of_tiles(Layout(Tile(60, 370), 2, 3, DAY, DAY, 96).tiles(), DAY, DAY, 96)
+    assert layout == Layout(Tile(60, 370), 2, 3, DAY, DAY, 96)
+    assert "chosen" not in layout.to_dict()
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [(), (Tile(60, 373),), (Tile(60, 371), Tile(60, 370)), (Tile(60, 370), Tile(60, 370))],
+)
+def test_chosen_tiles_are_sorted_ones_of_the_box(chosen):
+    with pytest.raises(ValueError, match="chosen tiles are .*expected some of the 2 x 3 from r060"):
+        Layout(Tile(60, 370), 2, 3, DAY, DAY, 96, chosen=chosen)
+
+
+def test_no_tiles_make_no_layout():
+    with pytest.raises(ValueError, match="no tile is given"):
+        Layout.of_tiles([], DAY, DAY)
+
+
+@given(st.integers(0, 449), st.integers(0, 899))
+def test_a_tile_comes_back_from_its_label(row, col):
+    assert Tile.parse(str(Tile(row, col))) == Tile(row, col)
+
+
+@pytest.mark.parametrize("label", ["", "r1c2", "c001r002", "r001c002_w00", "r-01c002"])
+def test_what_is_no_label_of_a_tile_is_refused(label):
+    with pytest.raises(ValueError, match=f"tile is '{label}', expected a row and a column"):
+        Tile.parse(label)
+
+
 # ---- tiles, windows, blocks -------------------------------------------------------------------
 
 

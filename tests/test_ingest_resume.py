@@ -1,16 +1,24 @@
 """Harmonise again: nothing, what was lost, what depends on a changed file; with Dask or without."""
 
 import os
+import re
 import shutil
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
+import rasterio
 from distributed import Client, LocalCluster
 
 from gssm_cube import ingest
 from gssm_cube.blocks import marker_folder
+from gssm_cube.grid import Layout, Tile
+from gssm_cube.ingest.meteo import cell_units
+from gssm_cube.ingest.scratch import zones
+from gssm_cube.predict import land_blocks
+from gssm_cube.stores import open_group, read_layout
 
 FINAL = ("static layers", "meteorology", "LST climatology", "LST blocks", "vegetation")
 
@@ -101,27 +109,130 @@ def test_what_was_lost_is_done_again_and_nothing_else(small_world, short, alone,
         assert contents(store.parent / name) == contents(alone[0] / name)
 
 
-@pytest.mark.parametrize(
-    ("pattern", "again"),
-    [
-        ("mod13a2/*_NDVI_doy2019049_*", {"vegetation"}),
-        ("era5_land/*_2018_05.nc", {"meteorology", "LST climatology", "LST blocks"}),
-        ("mod11a1/*_QC_Day_doy2019050_*", {"LST climatology", "LST blocks"}),
-    ],
-)
-def test_a_changed_file_renews_what_depends_on_it(
-    small_world, short, alone, tmp_path, pattern, again
-):
-    store = copy(alone, tmp_path / "changed")
+# ---- a changed file ---------------------------------------------------------------------------
+
+# 370 days from 2018-03-01: window 0 ends on 2019-03-01, window 1 has the four days after.
+
+
+@pytest.fixture
+def changed(small_world, tmp_path):
+    """A copy of the small world's cube, and a function that renews a file and harmonises."""
+    store = small_world.copy_cube(tmp_path)
     folders = small_world.link_raw(tmp_path / "raw")
-    (path,) = (tmp_path / "raw").glob(pattern)
-    content = path.read_bytes()
-    path.unlink()  # a link: the session's own file stays
-    path.write_bytes(content)
-    os.utime(path, (1.5e9, 1.5e9))
-    steps = counts(ingest.harmonise(store, short, folders))
-    assert {name for name, (done, _) in steps.items() if done} == again
-    assert all(skipped == 0 for name, (_, skipped) in steps.items() if name in again)
+
+    def renew(pattern, layout=small_world.layout, **options):
+        (path,) = (tmp_path / "raw").glob(pattern)
+        content = path.read_bytes()
+        path.unlink()  # a link: the session's own file stays
+        path.write_bytes(content)
+        os.utime(path, (1.5e9, 1.5e9))
+        return ingest.harmonise(store, layout, folders, **options)
+
+    renew.store = store
+    renew.again = lambda **o: ingest.harmonise(store, small_world.layout, folders, **o)
+    return renew
+
+
+def done(steps):
+    """Units done by step, those without left out."""
+    return {row.step: row.units for row in steps.itertuples() if row.units}
+
+
+def times(store):
+    """When each object of a cube was written."""
+    return {
+        str(path.relative_to(store)): path.stat().st_mtime_ns
+        for path in store.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize(
+    ("pattern", "again", "written"),
+    [
+        # 366 days are 23 runs of 16 days.
+        ("mod11a1/*_QC_Day_doy2018161_*", {"MOD11A1 files": 23, "LST blocks": 2},
+         r"daily/\w+/c/0/"),
+        # Days 366 to 369 lie in the runs of days 352 and 368.
+        ("mod11a1/*_LST_Night_1km_doy2019063_*", {"MOD11A1 files": 2, "LST blocks": 2},
+         r"daily/\w+/c/1/"),
+        # The index looks back 33 days: window 1 to 2019-01-28, window 0 to 2018-01-27.
+        ("era5_land/*_2018_07.nc",
+         {"ERA5-Land files": 13, "meteorology": 1, "MOD11A1 files": 23, "LST blocks": 2},
+         r"meteo/cells/c/0/0/|daily/\w+/c/0/"),
+        ("era5_land/*_2018_02.nc", {"ERA5-Land files": 13, "meteorology": 1},
+         r"meteo/cells/c/0/0/"),
+        ("era5_land/*_2019_02.nc",
+         {"ERA5-Land files": 13, "meteorology": 2, "MOD11A1 files": 23, "LST blocks": 2},
+         r"meteo/cells/|daily/\w+/c/0/"),
+        ("era5_land/*_2017_06.nc", {}, "nothing"),
+        ("soilgrids/clay*", {"static layers": 2}, "static/"),
+        ("merit_hydro/*_upa.tif", {"static layers": 2}, "static/"),
+        ("wtd/*.nc", {"static layers": 2}, "static/"),
+    ],
+)  # fmt: skip
+def test_a_changed_file_renews_only_what_depends_on_it(changed, pattern, again, written):
+    before = times(changed.store), contents(changed.store)
+    assert done(changed(pattern)) == again
+    after = times(changed.store)
+    assert contents(changed.store) == before[1]  # the same values, so the same bytes
+    touched = [name for name in after if after[name] != before[0][name]]
+    assert bool(touched) == bool(again)
+    assert [name for name in touched if not re.match(written, name)] == []
+
+
+def test_a_changed_composite_renews_the_years_that_it_reaches(small_world, changed):
+    # 24 composites and more: the last one of the year before reaches both, an early one the first.
+    steps = done(changed("mod13a2/*_NDVI_doy2018145_*"))
+    assert set(steps) == {"MOD13A2 files", "vegetation"} and steps["vegetation"] == 2
+    assert done(changed.again()) == {}
+
+
+def test_the_climatology_stays_as_it_was_fitted_unless_asked(changed):
+    pattern = "mod11a1/*_QC_Day_doy2019063_*"
+    assert "LST climatology" not in done(changed(pattern))
+    whole = {"air temperature climatology": 1, "LST climatology": 2, "LST blocks": 4}
+    # All days are read again: 370 are 24 runs.
+    assert done(changed.again(refit_climatology=True)) == whole | {"MOD11A1 files": 24}
+    assert done(changed.again(refit_climatology=True)) == {}
+    assert done(changed.again()) == {}
+
+
+def test_a_changed_day_changes_its_own_window_alone(changed, small_world, tmp_path):
+    """The file's values change, and with them the blocks of its window, but no other block."""
+    before = contents(changed.store)
+    (path,) = (tmp_path / "raw").glob("mod11a1/*_LST_Day_1km_doy2019063_*")
+    with rasterio.open(path) as source:
+        profile, values = source.profile, source.read()
+    path.unlink()
+    with rasterio.open(path, "w", **profile) as target:
+        target.write(np.where(values > 0, values + 50, 0).astype(values.dtype))  # 1 K
+    assert done(changed.again()) == {"MOD11A1 files": 2, "LST blocks": 2}
+    after = contents(changed.store)
+    others = {name for name in before if before[name] != after[name]}
+    assert others and all(
+        name.startswith(("daily/lst/c/1/", "daily/lst_diff/c/1/")) for name in others
+    )
+
+
+def test_a_re_run_that_was_broken_off_goes_on_where_it_was(changed):
+    class Killed(BaseException):
+        pass
+
+    def kill(stage, number, total):
+        if (stage, number) == ("MOD11A1 files", 10):
+            raise Killed
+
+    with pytest.raises(Killed):
+        changed("mod11a1/*_QC_Day_doy2018161_*", progress=kill)
+    steps = changed.again()
+    assert done(steps) == {"MOD11A1 files": 13, "LST blocks": 2}
+    assert counts(steps, ["MOD11A1 files"]) == {"MOD11A1 files": (13, 10)}
+    assert done(changed.again()) == {}
+    assert not list(changed.store.parent.glob("*.scratch*"))
+
+
+# ---- what is not touched ----------------------------------------------------------------------
 
 
 def test_files_outside_the_period_may_come_and_go(small_world, short, alone, tmp_path):
@@ -131,3 +242,35 @@ def test_files_outside_the_period_may_come_and_go(small_world, short, alone, tmp
         path.unlink()
     steps = counts(ingest.harmonise(store, short, folders))
     assert not any(done for done, _ in steps.values())
+
+
+# ---- a part of the box ------------------------------------------------------------------------
+
+
+def test_only_chosen_tiles_are_harmonised(small_world, short, alone, tmp_path):
+    west, east = short.tiles()
+    store = tmp_path / "features.zarr"
+    steps = ingest.harmonise(store, replace(short, chosen=(east,)), small_world.folders)
+    assert counts(steps) == {
+        "static layers": (1, 0),
+        "meteorology": (1, 0),
+        "LST climatology": (1, 0),
+        "LST blocks": (1, 0),
+        "vegetation": (1, 0),
+    }
+    root, whole = open_group(store), open_group(alone[0] / "features.zarr")
+    rows, cols = short.tile_slices(east)
+    for name in ("static/elevation", "static/land", "daily/lst"):
+        place = (..., rows, cols)
+        found, expected = root[name][place], whole[name][place]
+        assert (found == expected).mean() > (0.9 if name == "daily/lst" else 0.9999)
+    assert not root["static/land"][short.tile_slices(west)].any()
+    assert [str(block.tile) for block in land_blocks(store, read_layout(store))] == [str(east)]
+
+
+def test_zones_and_cells_without_a_chosen_tile_are_not_read():
+    day = date(2018, 3, 1)
+    layout = Layout(Tile(0, 0), 1, 20, day, day, 480, chosen=(Tile(0, 0), Tile(0, 12)))
+    # Zones of five tiles; a tile is 40 cells and reads 41, a chunk of cells is 120.
+    assert [cols.start // 480 for _, cols in zones(layout)] == [0, 10]
+    assert cell_units(layout) == ["k00k00_w00", "k00k04_w00"]

@@ -1,13 +1,21 @@
 """Static predictors of the small world, pixel by pixel from the raw files by plain loops."""
 
+from datetime import date
+
 import numpy as np
+import pyproj
 import pytest
 import rasterio
 import xarray as xr
 
 from gssm_cube.cube import open_cube
-from gssm_cube.ingest.static import check_same_cells
+from gssm_cube.grid import Layout
+from gssm_cube.harmonise.terrain import NEIGHBOURS, topographic_index
+from gssm_cube.ingest.padded import Padded
+from gssm_cube.ingest.static import check_same_cells, index_by_slabs, soil_means
+from gssm_cube.sources.homolosine import PROJECTION, project
 from gssm_cube.sources.raster import Raster
+from gssm_cube.sources.soilgrids import find_files
 
 PIXELS = [(31, 77), (10, 89), (34, 33)]  # land all round
 
@@ -88,9 +96,9 @@ def test_soil_layers_on_different_grids_are_refused():
     edges = np.array([2.0, 1.0, 0.0]), np.array([5.0, 6.0, 7.0])
     one = Raster(np.zeros((2, 2), "float32"), *edges)
     aside = Raster(one.values, edges[0], edges[1] + 0.5)
-    check_same_cells({"clay": one, "sand": Raster(one.values, *edges)})
+    check_same_cells({"clay": [one], "sand": [Raster(one.values, *edges)]})
     with pytest.raises(ValueError, match="SoilGrids sand and clay lie on different grids"):
-        check_same_cells({"clay": one, "sand": aside})
+        check_same_cells({"clay": [one], "sand": [aside]})
 
 
 # ---- terrain ----------------------------------------------------------------------------------
@@ -159,6 +167,20 @@ def test_the_topographic_index_is_the_mean_over_cells(small_world, static, merit
     assert float(static["ti"][row, col]) == pytest.approx(expected, abs=0.0015)
 
 
+@pytest.mark.parametrize("slab_rows", [1, 4, 11, 100])
+def test_the_index_by_slabs_is_that_of_the_whole(slab_rows):
+    rng = np.random.default_rng(0)
+    elevation, area = rng.uniform(0, 50, (11, 7)), rng.uniform(1, 9, (11, 7))
+    codes = rng.choice([*NEIGHBOURS, 0, 255, 247], (11, 7)).astype("float32")
+    lat = 60 - np.arange(11) / 1200
+    expected = topographic_index(elevation, area, codes.astype("uint8"), lat)
+    codes[codes == 247] = np.nan  # as the files have the sea
+    for found, whole in zip(
+        index_by_slabs(elevation, area, codes, lat, slab_rows), expected, strict=True
+    ):
+        np.testing.assert_array_equal(found, whole)
+
+
 # ---- water table and bedrock ------------------------------------------------------------------
 
 
@@ -172,3 +194,49 @@ def test_layers_on_our_own_grid_are_taken_as_they_are(small_world, static, row, 
     with rasterio.open(small_world.raw / "bedrock" / "BDTICM_M_1km_ll.tif") as source:
         depth = next(source.sample([(lon, lat)]))[0]
     assert float(static["dtb"][row, col]) == pytest.approx(float(depth), abs=5.1)
+
+
+def test_soil_in_homolosine_gives_what_the_same_map_in_degrees_gives(tmp_path):
+    """A map of broad waves in both projections, over the tile that lies west of 180 E."""
+    layout = Layout.covering((179.6, 64.8, 180.0, 65.2), date(2018, 1, 1), date(2018, 1, 1), 48)
+    padded = Padded(layout, next(layout.tiles()))
+    west, south, east, north = padded.bounds
+    degrees, metres = tmp_path / "degrees", tmp_path / "metres"
+    lon, lat = np.meshgrid(np.linspace(west, east), np.linspace(south, north))
+    x, y = project(lon, lat)
+    shapes = {
+        degrees: ("EPSG:4326", 0.00225, west - 0.01, north + 0.01, 0.5, 0.5),
+        metres: (
+            PROJECTION,
+            250.0,
+            x.min() - 600,
+            y.max() + 600,
+            np.ptp(x) + 1200,
+            np.ptp(y) + 1200,
+        ),
+    }
+    for folder, (crs, step, left, top, width, height) in shapes.items():
+        folder.mkdir()
+        across, down = (step * (np.arange(int(span / step)) + 0.5) for span in (width, height))
+        places = np.meshgrid(left + across, top - down)
+        if crs == PROJECTION:
+            places = pyproj.Proj(PROJECTION)(*places, inverse=True)
+        inside = np.isfinite(places[0])  # past 180 E there is nothing
+        lon, lat = (np.where(inside, axis, 0) for axis in places)
+        wave = np.where(inside, np.sin(40 * (lon - 180)) * np.cos(60 * (lat - 65)), 0)
+        clay, soc = 300 + 100 * wave, 500 - 200 * wave
+        layers = {"clay": clay, "sand": 900 - 2 * clay, "silt": 100 + clay, "soc": soc}
+        for name, values in (layers | {"bdod": 130 - 20 * wave}).items():
+            profile = dict(driver="GTiff", count=1, dtype="int16", crs=crs, nodata=-32768)
+            profile |= dict(height=wave.shape[0], width=wave.shape[1])
+            transform = rasterio.Affine(step, 0, left, 0, -step, top)
+            path = folder / f"{name}_0-5cm_mean.tif"
+            with rasterio.open(path, "w", **profile, transform=transform) as raster:
+                raster.write(np.rint(values).astype("int16"), 1)
+    one, other = (soil_means(find_files(folder), padded) for folder in (degrees, metres))
+    assert list(one) == ["clay", "sand", "silt", "porosity", "omc"]
+    for name, largest in (("clay", 0.4), ("sand", 0.8), ("silt", 0.4), ("omc", 0.14)):
+        assert np.abs(one[name] - other[name]).max() < largest
+        assert one[name].mean() == pytest.approx(other[name].mean(), rel=1e-3)
+    assert np.abs(one["porosity"] - other["porosity"]).max() < 0.008
+    assert np.ptp(one["clay"]) > 15

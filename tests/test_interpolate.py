@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.interpolate import RegularGridInterpolator
 
-from gssm_cube.interpolate import interpolate_days, upsample_cells, upsample_window
+from gssm_cube.interpolate import (
+    interpolate_days,
+    nearest_window,
+    upsample_cells,
+    upsample_window,
+)
 from gssm_cube.variables import FILL
 
 CODES = st.integers(0, 2**32 - 1).map(
@@ -75,6 +81,45 @@ def test_a_window_has_the_bits_of_the_whole(codes, bounds):
 def test_a_window_past_the_last_centre_is_refused():
     with pytest.raises(ValueError, match=r"not a window of 0\.\.12"):
         upsample_window(np.zeros((2, 2), "int16"), slice(0, 13), slice(0, 12))
+
+
+def test_a_ramp_stays_a_ramp_with_weights_of_odd_24ths():
+    codes = np.array([[0, 24], [0, 24]], dtype="int16")
+    np.testing.assert_array_equal(upsample_cells(codes)[0], 2 * np.arange(12) + 1)
+    rows, cols = np.mgrid[0:5, 0:6]
+    plane = upsample_cells((480 * rows - 240 * cols).astype("int16"))
+    down, right = np.mgrid[0:48, 0:60]
+    np.testing.assert_array_equal(plane, 20 * (2 * down + 1) - 10 * (2 * right + 1))
+
+
+def test_bilinear_is_that_of_scipy_to_half_a_code():
+    codes = np.random.default_rng(2).integers(-32767, 32767, (9, 11)).astype("int16")
+    axes = [np.arange(size, dtype="float64") for size in codes.shape]
+    row, col = (((np.arange(12 * (size - 1)) + 0.5) / 12) for size in codes.shape)
+    oracle = RegularGridInterpolator(axes, codes.astype("float64"))
+    expected = oracle(np.stack(np.meshgrid(row, col, indexing="ij"), axis=-1))
+    assert np.abs(upsample_cells(codes) - expected).max() <= 0.5 + 1e-9
+
+
+def test_nearest_gives_each_pixel_the_cell_whose_square_it_lies_in():
+    codes = np.array([[1, 2, 3], [4, 5, FILL]], dtype="int16")
+    top, bottom = [1] * 6 + [2] * 12 + [3] * 6, [4] * 6 + [5] * 12 + [FILL] * 6
+    expected = np.array([top] * 6 + [bottom] * 6)
+    found = nearest_window(codes, slice(0, 12), slice(0, 24))
+    np.testing.assert_array_equal(found, expected)
+    part = nearest_window(codes[None], slice(2, 9), slice(5, 20))
+    np.testing.assert_array_equal(part[0], expected[2:9, 5:20])
+
+
+def test_nearest_with_an_odd_number_of_pixels_gives_the_middle_one_to_the_second_cell():
+    codes = np.array([[1, 2], [1, 2]], dtype="int16")
+    row = nearest_window(codes, slice(0, 3), slice(0, 3), 3)[0]
+    np.testing.assert_array_equal(row, [1, 2, 2])
+
+
+def test_nearest_past_the_last_centre_is_refused():
+    with pytest.raises(ValueError, match=r"not a window of 0\.\.12"):
+        nearest_window(np.zeros((2, 2), "int16"), slice(0, 13), slice(0, 12))
 
 
 # ---- days between composites ------------------------------------------------------------------

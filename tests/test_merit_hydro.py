@@ -1,5 +1,7 @@
 """MERIT Hydro's tiles: names, the shift by half a cell, borders, the ocean and 180 degrees."""
 
+import tarfile
+
 import numpy as np
 import pytest
 import rasterio
@@ -7,6 +9,7 @@ from rasterio.transform import Affine
 from rasterio.windows import Window
 
 from gssm_cube.harmonise.regrid import area_mean
+from gssm_cube.ingest.inputs import file_paths
 from gssm_cube.sources import merit_hydro
 
 CELL = 1 / 1200
@@ -145,3 +148,103 @@ def test_the_share_of_land_is_sampled_from_the_tiles_that_there_are(tmp_path):
     assert merit_hydro.land_share({}, bounds, samples=8) == 0.0
     assert merit_hydro.reaches(files, bounds) and not merit_hydro.reaches({}, bounds)
     assert not merit_hydro.reaches(files, (-29.0, 42.0, -28.0, 43.0))
+
+
+# ---- packages ---------------------------------------------------------------------------------
+
+
+def pack(archive, *members):
+    """Write a package of (name, file or link target)."""
+    with tarfile.open(archive, "w") as package:
+        for name, content in members:
+            entry = tarfile.TarInfo(name)
+            if isinstance(content, str):
+                entry.type, entry.linkname = tarfile.SYMTYPE, content
+                package.addfile(entry)
+            else:
+                entry.size = content.stat().st_size
+                with content.open("rb") as file:
+                    package.addfile(entry, file)
+    return archive
+
+
+@pytest.fixture
+def delivered(tmp_path):
+    """Packages ``elv_n30w060.tar`` and so on, each with a folder of one tile."""
+    (tmp_path / "loose").mkdir()
+    (tmp_path / "merit").mkdir()
+    for number, layer in enumerate(merit_hydro.LAYERS, 1):
+        cells = number * np.arange(1.0, 7.0).reshape(2, 3)
+        tile = write_tile(tmp_path / "loose", 40, -35, layer, (42.0, -31.0), cells)
+        name = f"{layer}_n30w060/{tile.name}"
+        pack(tmp_path / "merit" / f"{layer}_n30w060.tar", (name, tile))
+    return tmp_path
+
+
+TOP_LEFT = (-31 - CELL / 4, 42 - CELL / 4, -31 + CELL / 4, 42 + CELL / 4)
+
+
+def test_packages_are_read_where_they_lie(delivered):
+    files = merit_hydro.find_files(delivered / "merit")
+    assert list(files) == ["n40w035"] and set(files["n40w035"]) == set(merit_hydro.LAYERS)
+    before = sorted(delivered.rglob("*"))
+    bounds = (-31 - CELL / 4, 42 - 1.25 * CELL, -31 + 2.25 * CELL, 42 + CELL / 4)
+    for number, layer in enumerate(merit_hydro.LAYERS, 1):
+        values = merit_hydro.read_layer(files, layer, bounds).values
+        np.testing.assert_array_equal(values, number * np.arange(1.0, 7.0).reshape(2, 3))
+    assert merit_hydro.land_share(files, bounds, samples=4) == 1.0
+    assert sorted(delivered.rglob("*")) == before
+
+
+def test_unpacked_files_go_before_their_package(delivered):
+    folder = delivered / "merit" / "elv_n30w060"
+    folder.mkdir()
+    tile = write_tile(folder, 40, -35, "elv", (42.0, -31.0), [[99.0]])
+    files = merit_hydro.find_files(delivered / "merit")
+    assert files["n40w035"]["elv"] == tile
+    assert merit_hydro.read_layer(files, "elv", TOP_LEFT).values.tolist() == [[99.0]]
+    assert isinstance(files["n40w035"]["dir"], merit_hydro.Member)
+
+
+def test_a_tile_that_is_there_twice_is_refused(delivered):
+    again = delivered / "loose" / "again"
+    again.mkdir()
+    write_tile(again, 40, -35, "elv", (42.0, -31.0), [[1.0]])
+    with pytest.raises(ValueError, match=r"n40w035_elv\.tif is there twice, as .*; keep one"):
+        merit_hydro.find_files(delivered / "loose")
+
+
+@pytest.mark.parametrize("name", ["/n40w035_elv.tif", "elv/../../n40w035_elv.tif", "../readme"])
+def test_packages_that_lead_out_of_themselves_are_refused(delivered, name):
+    tile = delivered / "loose" / "n40w035_elv.tif"
+    pack(delivered / "merit" / "bad.tar", (name, tile))
+    with pytest.raises(ValueError, match=r"bad\.tar holds '.*', expected paths within"):
+        merit_hydro.find_files(delivered / "merit")
+
+
+def test_links_in_packages_are_refused(delivered):
+    pack(delivered / "merit" / "bad.tar", ("elv/n40w040_elv.tif", "/etc/hostname"))
+    with pytest.raises(ValueError, match=r"bad\.tar: elv/n40w040_elv\.tif is a link"):
+        merit_hydro.find_files(delivered / "merit")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+def test_a_package_cut_short_is_refused(delivered, share):
+    archive = delivered / "merit" / "upa_n30w060.tar"
+    content = archive.read_bytes()
+    end = 512 + (delivered / "loose" / "n40w035_upa.tif").stat().st_size
+    archive.write_bytes(content[: int(share * end)])
+    with pytest.raises(ValueError, match=r"upa_n30w060\.tar is not a complete tar file"):
+        merit_hydro.find_files(delivered / "merit")
+
+
+def test_a_layer_that_no_package_holds_is_named(delivered):
+    (delivered / "merit" / "dir_n30w060.tar").unlink()
+    with pytest.raises(FileNotFoundError, match=r"lacks n40w035_dir\.tif"):
+        merit_hydro.find_files(delivered / "merit")
+
+
+def test_a_package_counts_once_in_what_is_read(delivered):
+    files = merit_hydro.find_files(delivered / "merit")
+    archives = {f"{layer}_n30w060.tar" for layer in merit_hydro.LAYERS}
+    assert {path.name for path in file_paths(files)} == archives

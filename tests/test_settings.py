@@ -72,6 +72,20 @@ def test_a_folder_of_its_own_may_be_relative_or_absolute(write, tmp_path):
     assert str(read_settings(write(HEAD + 'folder = "/out"\n')).folder) == "/out"
 
 
+def test_meteorology_may_lie_behind_a_url(write):
+    path = write()
+    path.write_text(path.read_text().replace("raw/era5_land", "https://host/era5-land.zarr"))
+    sources = read_settings(path).sources
+    assert sources.era5_land == "https://host/era5-land.zarr"
+    assert sources.gridded["era5_land"] == sources.era5_land
+
+
+def test_upsampling_is_bilinear_unless_nearest_is_asked_for(write):
+    assert read_settings(write()).upsampling == "bilinear"
+    assert read_settings(write(HEAD + 'upsampling = "nearest"\n')).upsampling == "nearest"
+    refused(write(HEAD + 'upsampling = "cubic"\n'), "upsampling: .*bilinear.*nearest")
+
+
 def test_a_file_named_relatively_is_found_with_its_folder(write, tmp_path, monkeypatch):
     write()
     monkeypatch.chdir(tmp_path)
@@ -159,3 +173,74 @@ def test_sources_that_are_no_table_are_refused(tmp_path):
 def test_days_are_days(write):
     run = read_settings(write())
     assert (run.first_day, run.last_day) == (date(2018, 3, 1), date(2018, 4, 2))
+
+
+# ---- where ------------------------------------------------------------------------------------
+
+NOWHERE = HEAD.replace("bounds = [-32.0, 42.0, -30.4, 43.6]\n", "")
+SQUARE = (
+    '{"type": "Polygon", "coordinates": [[[-31.9,42.1],[-31.3,42.1],[-31.3,42.2],[-31.9,42.1]]]}'
+)
+
+
+def test_a_region_gives_the_tiles_that_it_touches(write, tmp_path):
+    (tmp_path / "land.geojson").write_text(SQUARE)
+    run = read_settings(write(NOWHERE + 'region = "land.geojson"\n'))
+    assert run.region == tmp_path / "land.geojson"
+    assert list(run.layout.tiles()) == [Tile(59, 185)]
+    assert '"region":"land.geojson"' in run.model_dump_json()  # no folder of this machine
+
+
+def test_tiles_are_given_by_their_labels(write):
+    run = read_settings(write(NOWHERE + 'tiles = ["r059c186", "r058c185"]\n'))
+    assert list(run.layout.tiles()) == [Tile(58, 185), Tile(59, 186)]
+    assert run.layout.shape == (192, 192)
+
+
+@pytest.mark.parametrize(
+    ("head", "match"),
+    [
+        (NOWHERE, "no place given, expected exactly one of bounds, region, tiles"),
+        (HEAD + 'tiles = ["r058c185"]\n', "bounds and tiles given, expected exactly one"),
+        (NOWHERE + 'region = "none.geojson"\n', "no region file .*none.geojson"),
+        (NOWHERE + 'tiles = ["58/185"]\n', "tile is '58/185', expected a row and a column"),
+        (NOWHERE + 'tiles = ["r300c001"]\n', "not within the globe's"),
+        (NOWHERE + "tiles = []\n", "no tile is given"),
+        (HEAD.replace("-32.0, 42.0, -30.4", "170.0, 42.0, -170.0"),
+         "across 180 deg give a region of two polygons"),
+    ],
+)  # fmt: skip
+def test_a_place_is_given_once_and_can_be_found(write, head, match):
+    refused(write(head), match)
+
+
+# ---- sources and options ----------------------------------------------------------------------
+
+
+def test_meteorology_may_be_an_address_or_a_zarr(write, tmp_path):
+    path = write()
+    text = path.read_text()
+    for given, expected in (
+        ("https://host/era5.zarr", "https://host/era5.zarr"),
+        ("raw/era5.zarr", tmp_path / "raw" / "era5.zarr"),
+    ):
+        path.write_text(text.replace("raw/era5_land", given))
+        assert read_settings(path).sources.era5_land == expected
+
+
+def test_optional_sources_are_there_only_when_given(write, tmp_path):
+    assert set(read_settings(write()).sources.gridded) == set(SOURCES) - {"ismn"}
+    more = (*SOURCES, "vnp21a1d", "vnp21a1n")
+    run = read_settings(write(sources=more))
+    assert set(run.sources.gridded) == set(more) - {"ismn"}
+    assert run.sources.vnp21a1n == tmp_path / "raw" / "vnp21a1n"
+
+
+def test_one_half_of_viirs_is_refused(write):
+    refused(write(sources=(*SOURCES, "vnp21a1n")), "of VIIRS only vnp21a1n is given")
+
+
+def test_the_climatology_is_refitted_only_when_asked(write):
+    assert read_settings(write()).refit_climatology is False
+    assert read_settings(write(HEAD + "refit_climatology = true\n")).refit_climatology is True
+    refused(write(HEAD + 'refit_climatology = "often"\n'), "refit_climatology: ")

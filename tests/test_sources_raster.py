@@ -82,3 +82,30 @@ def test_another_grid_or_region_is_refused(tmp_path, read, change, bounds, messa
     path = write(tmp_path / "a.tif", **change)
     with pytest.raises(ValueError, match=message):
         read(path, bounds)
+
+
+def test_a_file_that_runs_to_360_degrees_is_joined_at_greenwich(tmp_path):
+    values = np.arange(36, dtype="int16").reshape(1, 36)
+    path = write(tmp_path / "a.tif", values, transform=Affine(10, 0, 0, 0, -10, 10))
+    raster = read_geotiff(path, (-15.0, 0.0, 5.0, 10.0))
+    np.testing.assert_array_equal(raster.values, [[34, 35, 0]])
+    np.testing.assert_allclose(raster.lon_edges, [-20, -10, 0, 10])
+    west = read_geotiff(path, (-180.0, 0.0, -165.0, 10.0))
+    np.testing.assert_array_equal(west.values, [[18, 19]])
+    np.testing.assert_allclose(west.lon_edges, [-180, -170, -160])
+    np.testing.assert_array_equal(read_geotiff(path, (170.0, 0.0, 180.0, 10.0)).values, [[17]])
+
+
+def test_a_value_may_be_missing_besides_the_one_declared(tmp_path):
+    path = write(tmp_path / "a.tif", nodata=7)
+    values = read_geotiff(path, (10.0, 48.0, 12.5, 50.0), missing=3).values
+    assert np.argwhere(np.isnan(values)).tolist() == [[0, 3], [1, 2]]
+
+
+def test_several_bands_are_refused(tmp_path):
+    path = tmp_path / "a.tif"
+    profile = dict(driver="GTiff", count=2, height=1, width=1, dtype="int16", crs="EPSG:4326")
+    with rasterio.open(path, "w", **profile, transform=NORTH_UP):
+        pass
+    with pytest.raises(ValueError, match="holds 2 bands, expected one"):
+        read_geotiff(path, (10.0, 49.5, 10.5, 50.0))

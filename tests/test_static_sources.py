@@ -4,6 +4,7 @@ import netCDF4
 import numpy as np
 import pytest
 import rasterio
+import xarray as xr
 from rasterio.transform import Affine
 
 from gssm_cube.sources import bedrock, groundwater, soilgrids
@@ -48,7 +49,7 @@ def test_soil_is_read_in_its_mapped_units_without_what_is_missing(tmp_path):
         write_tif(tmp_path / f"{name}_0-5cm_mean.tif", np.int16([[231, -32768], [0, 5]]), -32768)
     files = soilgrids.find_files(tmp_path)
     assert list(files) == ["clay", "sand", "silt", "bdod", "soc"]
-    raster = soilgrids.read_layer(files, "clay", (5.0, 0.8, 5.2, 1.0))
+    (raster,) = soilgrids.read_layer(files, "clay", (5.0, 0.8, 5.2, 1.0))
     np.testing.assert_array_equal(raster.values, [[231, np.nan], [0, 5]])
 
 
@@ -145,3 +146,162 @@ def test_a_file_without_the_variable_is_refused(tmp_path):
 def test_a_folder_without_water_table_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="no water table depth NetCDF"):
         groundwater.find_files(tmp_path)
+
+
+def test_a_file_that_runs_to_360_degrees_is_read_at_its_place(tmp_path):
+    path = write_wtd(tmp_path / "a.nc", HEIGHTS, west=200.0)
+    raster = groundwater.read_depth([path], (-160.0, 10 - 3 * STEP, -160 + 4 * STEP, 10.0))
+    np.testing.assert_array_equal(raster.values[1], [5, 6, 7, 8])
+    np.testing.assert_allclose(raster.lon_edges, -160 + STEP * np.arange(5))
+
+
+def test_a_file_from_0_to_360_degrees_is_joined_at_greenwich(tmp_path):
+    heights = np.tile(-np.arange(43200.0), (2, 1))
+    path = write_wtd(tmp_path / "a.nc", heights, west=0.0)
+    raster = groundwater.read_depth([path], (-2 * STEP, 10 - 2 * STEP, 2 * STEP, 10.0))
+    np.testing.assert_array_equal(raster.values[0], [43198, 43199, 0, 1])
+    np.testing.assert_allclose(raster.lon_edges, STEP * np.arange(-2, 3), atol=1e-12)
+
+
+def test_float32_coordinates_are_put_back_on_the_grid(tmp_path):
+    path = write_wtd(tmp_path / "a.nc", HEIGHTS, north=61.0, west=-150.0)
+    with netCDF4.Dataset(path, "a") as file:
+        for axis in ("lat", "lon"):
+            file[axis][:] = file[axis][:].astype("float32")
+    bounds = (-150.0, 61 - 3 * STEP, -150 + 4 * STEP, 61.0)
+    raster = groundwater.read_depth([path], bounds)
+    assert raster.values.shape == (3, 4)
+    np.testing.assert_allclose(raster.lat_edges, 61 - STEP * np.arange(4), 0, 1e-12)
+    np.testing.assert_allclose(raster.lon_edges, -150 + STEP * np.arange(5), 0, 1e-12)
+
+
+def test_packed_heights_under_the_mask_of_a_continent_are_missing(tmp_path):
+    # As delivered: scaled integers, 0 where the mask is 0, which is at sea and elsewhere.
+    path = tmp_path / "NAMERICA_WTD_annualmean.nc"
+    with netCDF4.Dataset(path, "w") as file:
+        for axis, places in (("lat", 9.5 * STEP), ("lon", 20 + 0.5 * STEP)):
+            file.createDimension(axis, 2)
+            file.createVariable(axis, "f4", (axis,))[:] = places + STEP * np.arange(2)
+        file.createDimension("time", 1)
+        heights = file.createVariable("WTD", "i2", ("time", "lat", "lon"), fill_value=-32768)
+        heights.scale_factor, heights.add_offset = 0.01, -100.0
+        heights[:] = [[[-3.25, 0.0], [0.0, -120.5]]]
+        file.createVariable("mask", "i1", ("lat", "lon"))[:] = [[1, 0], [1, 1]]
+    raster = groundwater.read_depth([path], (20.0, 9 * STEP, 20 + 2 * STEP, 11 * STEP))
+    np.testing.assert_allclose(raster.values, [[0, 120.5], [3.25, np.nan]], atol=1e-4)
+
+
+def test_the_same_continent_twice_is_refused(tmp_path):
+    paths = [write_wtd(tmp_path / name, HEIGHTS) for name in ("a.nc", "b.nc")]
+    with pytest.raises(ValueError, match=r"a\.nc and .*b\.nc have the same box; keep one"):
+        groundwater.check_files(paths)
+    groundwater.check_files([paths[0], write_wtd(tmp_path / "c.nc", HEIGHTS, west=21.0)])
+
+
+def test_depths_in_place_of_heights_are_refused(tmp_path):
+    path = write_wtd(tmp_path / "a.nc", -np.array(HEIGHTS))
+    with pytest.raises(ValueError, match=r"10 heights .* above 0 \(highest 11\).* turn the sign"):
+        groundwater.read_depth([path], ALL)
+
+
+def test_a_water_table_just_above_the_surface_is_at_the_surface(tmp_path):
+    heights = np.full((20, 20), -1.0)
+    heights[0, 0] = 0.2
+    path = write_wtd(tmp_path / "a.nc", heights)
+    raster = groundwater.read_depth([path], (20.0, 10 - 20 * STEP, 20 + 20 * STEP, 10.0))
+    assert raster.values[0, 0] == 0 and (raster.values >= 0).all()
+
+
+def test_another_unit_of_the_water_table_is_refused(tmp_path):
+    path = write_wtd(tmp_path / "a.nc", HEIGHTS)
+    with netCDF4.Dataset(path, "a") as file:
+        file["WTD"].units = "cm"
+    with pytest.raises(ValueError, match="units of WTD are 'cm', expected 'm'"):
+        groundwater.check_files([path])
+
+
+def test_monthly_water_tables_are_refused(tmp_path):
+    path = tmp_path / "a.nc"
+    layer = xr.DataArray(np.zeros((12, 2, 2)), dims=("time", "lat", "lon"), name="WTD")
+    layer.assign_coords(lat=[0.5 * STEP, 1.5 * STEP], lon=[0.0, STEP]).to_netcdf(path)
+    with pytest.raises(ValueError, match=r"'time': 12.* expected one map .* annual mean"):
+        groundwater.check_files([path])
+
+
+def test_a_water_table_in_metres_east_and_north_is_refused(tmp_path):
+    path = tmp_path / "a.nc"
+    layer = xr.DataArray(np.zeros((2, 2)), dims=("y", "x"), name="WTD")
+    layer.assign_coords(y=[0.0, 1000.0], x=[0.0, 1000.0]).to_netcdf(path)
+    with pytest.raises(ValueError, match="expected one map over lat and lon in degrees"):
+        groundwater.check_files([path])
+
+
+def test_cells_of_another_size_are_refused(tmp_path):
+    path = write_wtd(tmp_path / "a.nc", HEIGHTS)
+    with netCDF4.Dataset(path, "a") as file:
+        file["lon"][:] = 20 + 0.1 * np.arange(4)
+    with pytest.raises(ValueError, match="from 20.0 to 20.3.* are not 30 arcsec apart"):
+        groundwater.read_depth([path], ALL)
+
+
+# ---- damage -----------------------------------------------------------------------------------
+
+
+def cut_short(path, share=0.6):
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    return path
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.6])
+def test_a_truncated_water_table_is_refused(tmp_path, share):
+    heights = -np.random.default_rng(0).random((300, 300))
+    path = cut_short(write_wtd(tmp_path / "a.nc", heights), share)
+    with pytest.raises(ValueError, match=r"a\.nc cannot be read .*download it again"):
+        groundwater.check_files([path])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.6])
+def test_a_truncated_raster_is_refused(tmp_path, share):
+    values = np.random.default_rng(0).integers(0, 1000, (300, 300)).astype("int32")
+    write_tif(tmp_path / "BDTICM_M_1km_ll.tif", values, None)
+    path = cut_short(bedrock.find_files(tmp_path), share)
+    with pytest.raises(ValueError, match=r"BDTICM.*\.tif cannot be read .*download it again"):
+        bedrock.read_depth(path, (5.0, -29.0, 35.0, 1.0))
+
+
+# ---- bedrock as it may come -------------------------------------------------------------------
+
+BOX = (5.0, 0.8, 5.2, 1.0)
+
+
+def write_bedrock(folder, values, nodata=None):
+    write_tif(folder / "BDTICM_M_1km_ll.tif", values, nodata)
+    return folder / "BDTICM_M_1km_ll.tif"
+
+
+def test_bedrock_whose_missing_value_is_not_declared_is_still_missing(tmp_path):
+    lowest = int(np.iinfo("int32").min)
+    path = write_bedrock(tmp_path, np.int32([[lowest, 300], [200, 250]]))
+    bedrock.check_file(path, BOX)
+    assert np.argwhere(np.isnan(bedrock.read_depth(path, BOX).values)).tolist() == [[0, 0]]
+
+
+def test_negative_depths_to_bedrock_are_refused(tmp_path):
+    path = write_bedrock(tmp_path, np.int32([[-9999, 300], [200, 250]]))
+    with pytest.raises(ValueError, match=r"1 depths are below 0 \(lowest -9999\).* declared"):
+        bedrock.read_depth(path, BOX)
+
+
+def test_bedrock_in_metres_is_refused_at_the_door(tmp_path):
+    path = write_bedrock(tmp_path, np.float32([[3, 12], [15, 2]]))
+    with pytest.raises(ValueError, match="median depth is .*, expected 20 to 300000 cm"):
+        bedrock.check_file(path, BOX)
+
+
+def test_bedrock_that_is_there_twice_is_refused(tmp_path):
+    (tmp_path / "old").mkdir()
+    for folder in (tmp_path, tmp_path / "old"):
+        write_bedrock(folder, np.int32([[1]]))
+    with pytest.raises(ValueError, match="is there twice, keep one of"):
+        bedrock.find_files(tmp_path)

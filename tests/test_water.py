@@ -6,7 +6,15 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gssm_cube.harmonise.water import apei, check_units, clip_precipitation, daily_totals
+from gssm_cube.harmonise.water import (
+    apei,
+    check_running_total,
+    check_units,
+    clip_precipitation,
+    daily_totals,
+    evaporation_mm,
+    precipitation_mm,
+)
 
 
 def daily(values, units="mm", name="precipitation", start="2019-01-01"):
@@ -182,6 +190,65 @@ def test_packing_noise_is_clipped_and_missing_stays_missing():
     clipped = clip_precipitation(daily([-1e-5, 0.0, 3.0, np.nan]))
     np.testing.assert_array_equal(clipped.squeeze(), [0.0, 0.0, 3.0, np.nan])
     assert clipped.attrs["units"] == "mm"
+
+
+def test_three_wet_days_in_a_row_add_with_their_own_weights(dry):
+    rain = dry.copy()
+    rain[40:43, 0, 0] = [10.0, 0.0, 5.0]
+    index = apei(rain, dry).squeeze()
+    by_hand = [10.0, 9.1, 8.281 + 5.0, 0.91 * 13.281]
+    np.testing.assert_allclose(index[40:44], by_hand)
+
+
+def test_a_window_of_days_begins_with_the_rain_of_33_days_before():
+    rain = daily(np.r_[100.0, np.zeros(66)])  # day 0, then 66 dry days
+    none = daily(np.zeros(67))
+    index = apei(rain, none).squeeze()
+    np.testing.assert_allclose(index[33], 100 * 0.91**33)  # 4.45 mm: the oldest day counts
+    assert index[34] == 0.0
+    later = apei(rain[1:], none[1:]).squeeze()
+    assert later[:33].isnull().all() and later[33] == 0.0
+
+
+def test_totals_become_mm_and_noise_is_counted():
+    totals = daily([-1e-6, 0.0, 0.0125, np.nan], "m", "tp")
+    rain, clipped = precipitation_mm(totals)
+    np.testing.assert_allclose(rain.squeeze(), [0.0, 0.0, 12.5, np.nan])
+    assert clipped == 1 and rain.attrs["units"] == "mm"
+
+
+def test_evaporation_turns_upward_and_dew_is_kept():
+    upward = evaporation_mm(daily([-0.004, 0.0002, np.nan], "m", "e"))
+    np.testing.assert_allclose(upward.squeeze(), [4.0, -0.2, np.nan])
+
+
+@pytest.mark.parametrize(("value", "span"), [(-0.0011, "-1.1 to -1.1"), (2.5, "2500 to 2500")])
+def test_totals_that_no_packing_explains_are_refused(value, span):
+    with pytest.raises(ValueError, match=f"spans {span} mm, expected -1 to 2000"):
+        precipitation_mm(daily([value, np.nan], "m", "tp"))
+
+
+def test_evaporation_in_mm_under_the_name_of_m_is_refused():
+    with pytest.raises(ValueError, match="evaporation spans 4000 to 4000 mm, expected -100 to 100"):
+        evaporation_mm(daily([-4.0], "m", "e"))
+
+
+def test_a_total_that_falls_before_midnight_is_an_amount_an_hour(two_days):
+    check_running_total(two_days / 1000)
+    fallen = two_days.copy()
+    fallen[23] = fallen[22] - 0.001
+    with pytest.raises(ValueError, match="falls by 1 mm within the last hour of a day"):
+        check_running_total(fallen)
+
+
+@pytest.mark.real_data
+def test_real_noise_is_counted_and_real_condensation_kept(real_data):
+    path = real_data / "grids" / "era5" / "daily_surface_cancities_1990-1993.nc"
+    with xr.open_dataset(path, engine="netcdf4") as dataset:
+        metres = dataset[["pr", "evspsblpot"]].load() * 86.4  # kg m-2 s-1 to m d-1
+    rain, clipped = precipitation_mm(metres["pr"])
+    assert clipped == 234 and float(rain.min()) == 0.0
+    assert int((evaporation_mm(-metres["evspsblpot"]) < 0).sum()) == 74
 
 
 @pytest.mark.real_data

@@ -63,7 +63,7 @@ def area_mean(
     ValueError
         If edges are not monotonic, or their number does not fit ``values``.
     """
-    lat_weights, heights = _area_weights(source_lat_edges, target_lat_edges)
+    lat_weights, heights = area_weights(source_lat_edges, target_lat_edges)
     lon_weights = overlap_weights(source_lon_edges, target_lon_edges)
     widths = np.abs(np.diff(np.asarray(target_lon_edges, dtype="float64")))
     expected = (lat_weights.shape[1], lon_weights.shape[1])
@@ -188,7 +188,7 @@ def _sine_difference(lower: NDArray[np.float64], upper: NDArray[np.float64]) -> 
     return 2 * np.cos(np.radians((upper + lower) / 2)) * np.sin(np.radians((upper - lower) / 2))
 
 
-def _area_weights(
+def area_weights(
     source_edges: ArrayLike, target_edges: ArrayLike
 ) -> tuple[csr_array, NDArray[np.float64]]:
     """Return weights (n_target, n_source) by true area along a meridian, and the targets' own."""

@@ -12,12 +12,16 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from gssm_cube.harmonise.water import check_hourly, check_same_grid
+from gssm_cube.harmonise.water import check_hourly, check_range, check_same_grid
 from gssm_cube.variables import PREDICTORS
 
 HARMONICS = 3  # Shiff et al. (2021)
 TERMS = 1 + 2 * HARMONICS
 YEAR_DAYS = 365.25
+
+# K; the records are 184 (Vostok) and 330 (Death Valley), of single hours.
+COLDEST, HOTTEST = 150.0, 350.0
+ZERO_CELSIUS = 273.15  # K
 
 _PIXELS = 8192  # pixels at once: the float64 pieces of a 366-day window stay at 24 MB
 _HOUR = np.timedelta64(1, "h")
@@ -46,8 +50,32 @@ def daily_mean(hourly: xr.DataArray) -> xr.DataArray:
     hours = np.arange(days[0].astype("datetime64[h]"), days[1].astype("datetime64[h]") + 24 * _HOUR)
     complete = hourly.reindex(time=hours.astype("datetime64[ns]")).drop_vars("time")
     by_day = complete.coarsen(time=24).construct(time=("time", "hour"))
-    means = by_day.mean("hour", skipna=False, keep_attrs=True)
+    # The sum of 24 float32 is exact in float64, so the mean is the same in any order of adding.
+    means = by_day.mean("hour", skipna=False, keep_attrs=True, dtype="float64")
+    means = means.astype(hourly.dtype)
     return means.assign_coords(time=hours[::24].astype("datetime64[ns]"))
+
+
+def celsius(kelvin: xr.DataArray) -> xr.DataArray:
+    """Return temperature in degC.
+
+    Parameters
+    ----------
+    kelvin : DataArray, K
+        NaN stays NaN.
+
+    Raises
+    ------
+    ValueError
+        If a value lies outside 150..350 K: degC under the name of K, or a fill value.
+    """
+    check_kelvin(kelvin)
+    return (kelvin - ZERO_CELSIUS).rename("tair").assign_attrs(units="degC")
+
+
+def check_kelvin(kelvin: xr.DataArray) -> None:
+    """Raise unless all values are air temperatures in K; NaN passes."""
+    check_range(kelvin.assign_attrs(units="K"), COLDEST, HOTTEST, "ERA5-Land has kelvin")
 
 
 def harmonic_terms(days: ArrayLike) -> NDArray[np.float64]:

@@ -13,6 +13,14 @@ from gssm_cube.variables import PREDICTORS
 DECAY = 0.91  # per day: Zhang et al. (2021), doi:10.3390/rs13234893
 WINDOW_DAYS = 34  # as coded by Han et al. (2023): 0.91**34 = 0.04
 
+# Packing in 16 bits rounds by half a step: at most 0.015 mm where totals span 2 m, twice that in
+# GRIB, whose steps are powers of two, and twice that again in a difference. A total below -1 mm is
+# no packing noise.
+LEAST_RAIN_MM = -1.0
+FALL_MM = 0.1  # within a day, a total since 00 UTC falls by less than this
+MOST_RAIN_MM = 2000.0  # the wettest day on record had 1825 mm (WMO: Foc-Foc, 1966)
+MOST_EVAPORATION_MM = 100.0  # either way; 1 mm takes 28 W m-2 all day, the sun gives 350
+
 _HOUR = np.timedelta64(1, "h")
 _DAY = np.timedelta64(1, "D")
 
@@ -46,6 +54,79 @@ def daily_totals(accumulated: xr.DataArray) -> xr.DataArray:
     owners = (time[[0, -1]] - _HOUR).astype("datetime64[D]")
     days = np.arange(owners[0], owners[1] + _DAY).astype("datetime64[ns]")
     return totals.reindex(time=days)
+
+
+def check_running_total(accumulated: xr.DataArray) -> None:
+    """Raise unless accumulations grow from 23 UTC to the 00 UTC that closes the day.
+
+    Some archives serve the amount of each hour under the same name; its 00 UTC value is not the
+    day's total.
+
+    Parameters
+    ----------
+    accumulated : DataArray (time, ...), m
+        Precipitation at 23 and 00 UTC, hours that may be NaN between them.
+    """
+    hours = check_hourly(accumulated)
+    closing = np.flatnonzero(hours == hours.astype("datetime64[D]"))
+    closing = closing[closing > 0]
+    closing = closing[hours[closing - 1] == hours[closing] - _HOUR]
+    fall = (accumulated.values[closing - 1] - accumulated.values[closing]) * 1000.0
+    if np.fmax.reduce(fall, axis=None, initial=0.0) > FALL_MM:
+        raise ValueError(
+            f"{accumulated.name} falls by {np.nanmax(fall):.3g} mm within the last hour of a day, "
+            "expected totals since 00 UTC: these are amounts an hour; use ERA5-Land as CDS "
+            "delivers it, not a de-accumulated copy"
+        )
+
+
+def precipitation_mm(totals: xr.DataArray) -> tuple[xr.DataArray, int]:
+    """Return daily precipitation in mm, and how many values below 0 became 0.
+
+    Parameters
+    ----------
+    totals : DataArray (time, ...), m
+        Daily totals as ERA5-Land has them; NaN stays NaN.
+
+    Raises
+    ------
+    ValueError
+        If a total is below -1 mm or above 2000 mm.
+    """
+    rain = (totals * 1000.0).rename("precipitation").assign_attrs(units="mm")
+    check_range(rain, LEAST_RAIN_MM, MOST_RAIN_MM, "packing noise is below 0.1 mm")
+    return clip_precipitation(rain), int((rain < 0).sum())
+
+
+def evaporation_mm(totals: xr.DataArray) -> xr.DataArray:
+    """Return daily evaporation in mm, upward positive; dew stays negative.
+
+    Parameters
+    ----------
+    totals : DataArray (time, ...), m
+        Daily totals as ERA5-Land has them, negative when water leaves the ground.
+
+    Raises
+    ------
+    ValueError
+        If a total is beyond 100 mm either way.
+    """
+    upward = (totals * -1000.0).rename("evaporation").assign_attrs(units="mm")
+    check_range(upward, -MOST_EVAPORATION_MM, MOST_EVAPORATION_MM, "ERA5-Land has metres")
+    return upward
+
+
+def check_range(array: xr.DataArray, least: float, most: float, hint: str) -> None:
+    """Raise if a value lies outside; NaN does not."""
+    lowest = np.fmin.reduce(array.values, axis=None, initial=np.inf)
+    highest = np.fmax.reduce(array.values, axis=None, initial=-np.inf)
+    if lowest < least or highest > most:
+        units = array.attrs.get("units", "")
+        raise ValueError(
+            f"{array.name} spans {lowest:.4g} to {highest:.4g} {units}, expected {least:g} "
+            f"to {most:g} ({hint}): the units in the file are not those of the values; "
+            "check where the file comes from"
+        )
 
 
 def clip_precipitation(precipitation: xr.DataArray) -> xr.DataArray:

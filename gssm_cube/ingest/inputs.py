@@ -1,7 +1,8 @@
 """The files of a run: found, and checked for gaps before anything is read."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,17 @@ from numpy.typing import NDArray
 from gssm_cube.blocks import digest
 from gssm_cube.grid import Layout
 from gssm_cube.harmonise import vegetation
-from gssm_cube.sources import bedrock, era5_land, groundwater, merit_hydro, modis, soilgrids
-from gssm_cube.sources.raster import check_geotiff
+from gssm_cube.harmonise.regrid import sinusoidal_index
+from gssm_cube.sources import (
+    bedrock,
+    era5_land,
+    groundwater,
+    merit_hydro,
+    modis,
+    soilgrids,
+    viirs,
+)
+from gssm_cube.sources.sinusoidal import KILOMETRE, span
 
 LEAD_DAYS = 365  # meteorology before the first day: 34-day index, later the memory's spin-up
 # Vegetation before and after, days: the smoother's half window; own dates lag starts by up to 15.
@@ -23,13 +33,14 @@ COMPOSITE_REACH = (48 + 15, 48)
 class Inputs:
     """The files of a run, found and checked for gaps by their names and headers."""
 
-    era5_land: list[era5_land.HourlyFile]
+    era5_land: list[era5_land.MeteoFile]
     lst: modis.Files
     vegetation: modis.Files
     soilgrids: dict[str, Path]
-    merit_hydro: dict[str, dict[str, Path]]
+    merit_hydro: merit_hydro.Files
     wtd: list[Path]
     bedrock: Path
+    lst_viirs: dict[str, viirs.Files] = field(default_factory=dict)  # by overpass, or nothing
 
 
 def meteo_days(layout: Layout) -> NDArray[np.datetime64]:
@@ -51,6 +62,12 @@ def vegetation_starts(layout: Layout) -> NDArray[np.datetime64]:
     return around[(around >= first) & (around <= last)]
 
 
+def modis_tiles(layout: Layout) -> set[str]:
+    """Names (``h18v04``) of the MODIS tiles that a layout touches."""
+    rows, cols = sinusoidal_index(layout.lat, layout.lon[[0, -1]])
+    return KILOMETRE.tiles(span(rows), span(cols))
+
+
 def find_inputs(folders: Mapping[str, Path], layout: Layout) -> Inputs:
     """Find the files of all sources and check that no day is missing.
 
@@ -58,7 +75,8 @@ def find_inputs(folders: Mapping[str, Path], layout: Layout) -> Inputs:
     ----------
     folders : mapping
         ``era5_land``, ``mod11a1``, ``mod13a2``, ``soilgrids``, ``merit_hydro``, ``wtd``,
-        ``bedrock``.
+        ``bedrock``; optionally ``vnp21a1d`` and ``vnp21a1n``, and then days on which one of the
+        three holds LST are enough.
     layout : Layout
 
     Raises
@@ -69,11 +87,15 @@ def find_inputs(folders: Mapping[str, Path], layout: Layout) -> Inputs:
     meteo = era5_land.find_files(folders["era5_land"])
     lst = modis.find_files(folders["mod11a1"], "MOD11A1", modis.LST_LAYERS)
     greenness = modis.find_files(folders["mod13a2"], "MOD13A2", modis.VEGETATION_LAYERS)
+    near = modis_tiles(layout)
+    lst, greenness = modis.only_tiles(lst, near), modis.only_tiles(greenness, near)
     days, starts = layout.time.astype(object), vegetation_starts(layout).astype(object)
     first, last = meteo_days(layout)[[0, -1]]
     missing = list(era5_land.missing_days(meteo, first, last))
     check_complete("ERA5-Land", folders["era5_land"], missing)
-    missing = [day for day in days if day not in lst and not modis.in_outage(day)]
+    npp = find_viirs(folders, days)
+    seen = {*lst, *npp.get("Day", {}), *npp.get("Night", {})}
+    missing = [day for day in days if day not in seen and not modis.in_outage(day)]
     check_complete("MOD11A1", folders["mod11a1"], missing)
     missing = [day for day in starts if day not in greenness]
     check_complete("MOD13A2", folders["mod13a2"], missing)
@@ -86,9 +108,38 @@ def find_inputs(folders: Mapping[str, Path], layout: Layout) -> Inputs:
         merit_hydro.find_files(folders["merit_hydro"]),
         groundwater.find_files(folders["wtd"]),
         bedrock.find_files(folders["bedrock"]),
+        npp,
     )
     check_grids(inputs, layout)
     return inputs
+
+
+def find_viirs(folders: Mapping[str, Path], days: Iterable[date]) -> dict[str, viirs.Files]:
+    """Find VIIRS LST of the given days by overpass; nothing if no folder is named.
+
+    Raises
+    ------
+    ValueError
+        If only the day or only the night is named.
+    FileNotFoundError
+        As ``viirs.find_files``.
+    """
+    names = {overpass: p.name.lower() for overpass, p in viirs.LST_PRODUCTS.items()}
+    named = [name for name in names.values() if name in folders]
+    if not named:
+        return {}
+    if len(named) < len(names):
+        raise ValueError(
+            f"of VIIRS only {named[0]} is named, expected {' and '.join(names.values())}: LST is "
+            "the mean of day and night; name both or none"
+        )
+    found = {
+        overpass: viirs.find_files(folders[name], viirs.LST_PRODUCTS[overpass])
+        for overpass, name in names.items()
+    }
+    # Files of other days must not count, as for MODIS.
+    wanted = set(days)
+    return {o: {d: f for d, f in files.items() if d in wanted} for o, files in found.items()}
 
 
 def check_grids(inputs: Inputs, layout: Layout) -> None:
@@ -98,10 +149,9 @@ def check_grids(inputs: Inputs, layout: Layout) -> None:
     """
     era5_land.check_cells(inputs.era5_land[0], layout)
     for files in (inputs.lst, inputs.vegetation):
-        for path in next(iter(files.values()), {}).values():
-            modis.check_grid(path)
-    for path in (*inputs.soilgrids.values(), inputs.bedrock):
-        check_geotiff(path, layout.bounds)
+        modis.check_day(next(iter(files.values()), {}))
+    soilgrids.check_files(inputs.soilgrids, layout.bounds)
+    bedrock.check_file(inputs.bedrock, layout.bounds)
     groundwater.check_files(inputs.wtd)
     if not merit_hydro.reaches(inputs.merit_hydro, layout.bounds):
         raise ValueError(
@@ -124,16 +174,25 @@ def check_complete(source: str, folder: Path, missing: list[Any]) -> None:
 def fingerprint(files: Any) -> str:
     """Return a hash of names, sizes and times of files, however they are nested."""
     return digest(
-        [(str(p.name), p.stat().st_size, p.stat().st_mtime_ns) for p in file_paths(files)]
+        [(str(p.name), p.stat().st_size, p.stat().st_mtime_ns) for p in file_paths(files)],
+        list(_urls(files)),
     )
+
+
+def _urls(files: Any) -> Iterator[str]:
+    """Yield the stores behind URLs: their size and time are not asked for."""
+    if isinstance(files, list):
+        yield from (str(f.path) for f in files if isinstance(f, era5_land.MeteoFile) and f.is_url)
 
 
 def file_paths(files: Any) -> Iterator[Path]:
     """Yield all paths in nested mappings, lists or inputs, in a stable order."""
     if isinstance(files, Path):
         yield files
-    elif isinstance(files, era5_land.HourlyFile):
-        yield files.path
+    elif isinstance(files, era5_land.MeteoFile):
+        yield from era5_land.stamp_files(files)
+    elif isinstance(files, merit_hydro.Member):
+        yield files.archive
     elif isinstance(files, Inputs):
         for name in Inputs.__dataclass_fields__:
             yield from file_paths(getattr(files, name))

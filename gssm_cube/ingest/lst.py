@@ -16,7 +16,8 @@ from gssm_cube.harmonise import temperature
 from gssm_cube.harmonise.regrid import fill_from_nearest
 from gssm_cube.ingest.meteo import cell_slices
 from gssm_cube.ingest.padded import HOLE_PIXELS, Padded, pack
-from gssm_cube.ingest.scratch import OVERPASSES
+from gssm_cube.ingest.scratch import OVERPASSES, lst_degrees
+from gssm_cube.ingest.viirs import BridgedViirs, flag_of
 from gssm_cube.interpolate import upsample_window
 from gssm_cube.stores import array_of, open_group, write_region
 from gssm_cube.variables import PREDICTORS, names_of
@@ -89,12 +90,6 @@ class LstClimatology:
         return temperature.solve_harmonics(lhs, rhs)
 
 
-def lst_degrees(numbers: Any) -> NDArray[np.float32]:
-    """Return LST in degC of digital numbers (0.02 K, 0 missing)."""
-    kelvin = np.asarray(numbers).astype("float32") * np.float32(0.02)
-    return np.where(kelvin > 0, kelvin - np.float32(273.15), np.float32(np.nan))
-
-
 def _terms(layout: Layout, window: Window) -> NDArray[np.float64]:
     """Harmonic terms of a window's days."""
     return temperature.harmonic_terms(layout.time[window.slice])
@@ -102,12 +97,17 @@ def _terms(layout: Layout, window: Window) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class DailyBlock:
-    """Task: LST of a block, gaps filled, streamed by inner chunks."""
+    """Task: LST of a block, gaps filled, streamed by inner chunks.
+
+    With ``viirs``, a pixel that MODIS did not see takes VIIRS over the cube's bridge; only what
+    neither saw is filled.
+    """
 
     cube: Path
     scratch: Path
     layout: Layout
     key: str
+    viirs: bool = False
 
     def __call__(self, unit: str) -> dict[str, Any]:
         """Write ``lst``, ``lst_diff`` and what was filled."""
@@ -117,7 +117,7 @@ class DailyBlock:
         shape = (block.window.days, self.layout.tile_size, self.layout.tile_size)
         codes = {name: np.full(shape, cube.FILL, dtype="int16") for name in names_of("daily")}
         quality = np.zeros(shape, dtype="uint8")
-        reader = LstReader(root, open_group(self.scratch), self.layout, block)
+        reader = LstReader(root, open_group(self.scratch), self.layout, block, viirs=self.viirs)
         for lat, lon in inner_chunks(rows, cols):
             if not np.any(array_of(root, "static/land")[lat, lon]):
                 continue
@@ -150,6 +150,8 @@ class DailyBlock:
             "day_filled": int((quality & flags["lst_day_filled"] > 0).sum()),
             "night_filled": int((quality & flags["lst_night_filled"] > 0).sum()),
             "missing": int((quality & flags["lst_missing"] > 0).sum()),
+            "day_viirs": int((quality & flags["lst_day_viirs"] > 0).sum()),
+            "night_viirs": int((quality & flags["lst_night_viirs"] > 0).sum()),
             "checksum": checksum(np.stack(list(codes.values()))),
         }
         write_marker(self.cube, "daily", unit, self.key, objects, **facts)
@@ -160,7 +162,13 @@ class LstReader:
     """Fills the gaps of a block's LST chunk by chunk; its numbers and 0.1 deg cells are held."""
 
     def __init__(
-        self, root: zarr.Group, scratch_root: zarr.Group, layout: Layout, block: Block
+        self,
+        root: zarr.Group,
+        scratch_root: zarr.Group,
+        layout: Layout,
+        block: Block,
+        *,
+        viirs: bool = False,
     ) -> None:
         self.root, self.layout, self.window = root, layout, block.window
         self.rows, self.cols = layout.tile_slices(block.tile)
@@ -169,6 +177,7 @@ class LstReader:
         self.numbers = {
             name: np.asarray(array_of(scratch_root, name)[region]) for name in OVERPASSES
         }
+        self.viirs = BridgedViirs(root, scratch_root, region) if viirs else None
         days, self.cell_rows, self.cell_cols = cube.cell_region(layout, block)
         number = cube.METEO.index("tair")
         cells = (self.cell_rows, self.cell_cols)
@@ -194,6 +203,9 @@ class LstReader:
         cols = slice(lon.start - self.cols.start, lon.stop - self.cols.start)
         for name, numbers in self.numbers.items():
             observed = lst_degrees(numbers[:, rows, cols])
+            if self.viirs is not None:
+                taken = self.viirs.complete(name, observed, rows, cols)
+                quality[taken & land] |= flag_of(name)
             observed[:, ~land] = np.nan
             harmonics = array_of(self.root, f"climatology/{name}")[:, lat, lon]
             curve = temperature.climatology(self.terms, np.asarray(harmonics))

@@ -9,7 +9,7 @@ import xarray as xr
 
 from gssm_cube import cube
 from gssm_cube.blocks import checksum, write_marker
-from gssm_cube.grid import Layout, Window
+from gssm_cube.grid import Block, Layout, Window
 from gssm_cube.harmonise import water
 from gssm_cube.ingest.inputs import LEAD_DAYS, meteo_days
 from gssm_cube.ingest.padded import pack
@@ -17,9 +17,14 @@ from gssm_cube.stores import array_of, open_group, write_region
 
 
 def cell_units(layout: Layout, windows: bool = True) -> list[str]:
-    """Labels of the chunks of cells, window by window: ``k00k01_w00``."""
-    rows, cols = (-(-size // cube.CELL_CHUNK) for size in layout.cells_shape)
-    places = [f"k{row:02d}k{col:02d}" for row in range(rows) for col in range(cols)]
+    """Labels of the chunks of cells that tiles touch, window by window: ``k00k01_w00``."""
+    size, window = cube.CELL_CHUNK, layout.windows()[0]
+    touched = set()
+    for tile in layout.tiles():
+        _, *axes = cube.cell_region(layout, Block(tile, window))
+        rows, cols = (range(a.start // size, (a.stop - 1) // size + 1) for a in axes)
+        touched |= {(row, col) for row in rows for col in cols}
+    places = [f"k{row:02d}k{col:02d}" for row, col in sorted(touched)]
     if not windows:
         return places
     return [f"{place}_{window}" for window in layout.windows() for place in places]

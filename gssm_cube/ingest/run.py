@@ -1,51 +1,65 @@
 """The ingest in order: what is to do, what was done before, and what each step needs."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from gssm_cube import blocks, cube
-from gssm_cube.blocks import Client, Progress, Work, digest
+from gssm_cube.blocks import Client, Progress, Work
 from gssm_cube.grid import Layout
 from gssm_cube.ingest import inputs as files
-from gssm_cube.ingest import lst, meteo, scratch, static
+from gssm_cube.ingest import keys, lst, meteo, scratch, static, viirs
 from gssm_cube.ingest import vegetation as composites
-from gssm_cube.ingest.inputs import fingerprint
-from gssm_cube.variables import PREDICTORS
+from gssm_cube.ingest.keys import FileKeys
+from gssm_cube.interpolate import Upsampling
 
 logger = logging.getLogger(__name__)
+
+Row = dict[str, str | int]
 
 
 @dataclass(frozen=True)
 class Step:
-    """One kind of task: its markers' store and stage, its units, its key and its work."""
+    """One kind of task: its markers' store and stage, its units with their keys, its work."""
 
     name: str
     store: Path
     stage: str
-    units: Sequence[str]
-    key: str
-    work: Callable[[str], Work]
+    keys: Mapping[str, str]
+    work: Work
+    reads: Callable[[str], Sequence[str]] = lambda unit: ()  # units of the scratch
 
     def to_do(self) -> list[str]:
         """Units without a valid marker."""
-        done = (blocks.is_done(self.store, self.stage, unit, self.key) for unit in self.units)
-        return [unit for unit, ready in zip(self.units, done, strict=True) if not ready]
+        return [
+            unit
+            for unit, key in self.keys.items()
+            if not blocks.is_done(self.store, self.stage, unit, key)
+        ]
+
+    def only(self, units: Iterable[str]) -> "Step":
+        """Return the step for some of its units."""
+        return replace(self, keys={unit: self.keys[unit] for unit in sorted(set(units))})
 
 
 def harmonise(
     store: Path,
     layout: Layout,
-    folders: Mapping[str, Path],
+    folders: Mapping[str, Any],
     *,
+    upsampling: Upsampling = "bilinear",
+    refit_climatology: bool = False,
     client: Client | None = None,
     progress: Progress = blocks.silent,
 ) -> pd.DataFrame:
     """Build the feature cube from provider files, or what is missing of it.
+
+    After a file has changed only the units that depend on it are made again. The climatology of
+    LST, and the bridge from VIIRS to MODIS, stay as they were fitted first.
 
     Parameters
     ----------
@@ -53,7 +67,11 @@ def harmonise(
         Feature cube; markers and scratch lie beside it.
     layout : Layout
     folders : mapping
-        Folder of each source, see ``inputs.find_inputs``.
+        Place of each source, see ``inputs.find_inputs``.
+    upsampling : "bilinear" or "nearest"
+        How meteorology at 0.1 deg becomes 1 km whenever the cube is read.
+    refit_climatology : bool
+        Fit the LST climatology and the bridge anew if files have changed since.
     client : distributed.Client, optional
     progress : callable
 
@@ -69,21 +87,43 @@ def harmonise(
     """
     found = files.find_inputs(folders, layout)
     starts = files.composite_starts(layout)
-    cube.create_cube(store, layout, starts, {"title": "GSSM features", "gssm_day": "UTC"})
+    about = {"title": "GSSM features", "gssm_day": "UTC"}
+    cube.create_cube(store, layout, starts, about, upsampling)
+    hashes = FileKeys(layout, found, upsampling)
     rows = []
     with blocks.locked(store):
         blocks.remove_partial_files(store)
-        rows.append(_run(_static_step(store, layout, found), client, progress))
+        rows.append(_run(_static_step(store, hashes), client, progress))
         check_land(store)
-        final = _final_steps(store, layout, found, len(starts))
-        if any(step.to_do() for step in final):
-            for step in _scratch_steps(store, layout, found):
-                rows.append(_run(step, client, progress))
-        for step in final:
-            rows.append(_run(step, client, progress))
+        fits = keys.fitted_digests(store, hashes, refit_climatology)
+        sources = _scratch_steps(store, hashes)
+        for stages, steps in _final_steps(store, hashes, fits):
+            reading = [sources[stage] for stage in stages]
+            rows += _run_pass(reading, steps, layout, client, progress)
+            keys.freeze(store, {s.stage: fits[s.stage] for s in steps if s.stage in fits})
         scratch.remove_scratch(scratch_of(store))
     logger.info("%s", describe_gaps(store))
     return pd.DataFrame(rows)
+
+
+def _run_pass(
+    sources: Sequence[Step],
+    steps: Sequence[Step],
+    layout: Layout,
+    client: Client | None,
+    progress: Progress,
+) -> Iterator[Row]:
+    """Read into the scratch what the steps' units need, then run the steps; yield a row each."""
+    needed = {read for step in steps for unit in step.to_do() for read in step.reads(unit)}
+    for source in sources if needed else ():
+        scratch.create_scratch(source.store, layout)
+        if source.stage == "viirs":
+            viirs.create_viirs(source.store, layout)
+        reading = source.only(needed)
+        if reading.to_do():
+            yield _run(reading, client, progress)
+    for step in steps:
+        yield _run(step, client, progress)
 
 
 def scratch_of(store: Path) -> Path:
@@ -91,12 +131,14 @@ def scratch_of(store: Path) -> Path:
     return Path(f"{store}.scratch")
 
 
-def _run(step: Step, client: Client | None, progress: Progress) -> dict[str, str | int]:
+def _run(step: Step, client: Client | None, progress: Progress) -> Row:
     """Run what is to do of one step."""
     units = step.to_do()
-    skipped = len(step.units) - len(units)
+    skipped = len(step.keys) - len(units)
     logger.info("%s: %d to do, %d done before", step.name, len(units), skipped)
-    blocks.run_units(step.work(step.key), units, stage=step.name, client=client, progress=progress)
+    blocks.run_units(
+        step.work, units, stage=step.name, keys=step.keys, client=client, progress=progress
+    )
     return {"step": step.name, "units": len(units), "skipped": skipped}
 
 
@@ -106,10 +148,13 @@ def describe_gaps(store: Path) -> str:
     land, filled, lacking = (sum(m[name] for m in static) for name in ("land", "filled", "lacking"))
     names = ("valid", "day_filled", "night_filled", "missing")
     valid, day, night, missing = (sum(m[name] for m in daily) for name in names)
+    # Markers of cubes that were built before VIIRS was known do not count it.
+    from_viirs = sum(m.get(name, 0) for m in daily for name in ("day_viirs", "night_viirs"))
     pixel_days = max(valid + missing, 1)
     return (
         f"static: {land} land pixels, {filled} filled from nearby land, {lacking} lack a layer; "
         f"LST: {day / pixel_days:.0%} of day and {night / pixel_days:.0%} of night values filled, "
+        f"{from_viirs / (2 * pixel_days):.0%} from VIIRS, "
         f"{missing} of {pixel_days} pixel-days missing"
     )
 
@@ -123,84 +168,124 @@ def _markers(store: Path, stage: str) -> list[dict[str, Any]]:
 
 def check_land(store: Path) -> None:
     """Raise if the box has no land at all."""
-    if not land_tiles(store):
+    if not any(marker["land"] for marker in _markers(store, "static")):
         raise ValueError(f"{store} has no land: check the run's bounds and MERIT Hydro's tiles")
 
 
-def land_tiles(store: Path) -> list[str]:
+def land_tiles(store: Path, layout: Layout) -> list[str]:
     """Labels of the tiles with land, from the markers of the static step."""
-    return [marker["unit"] for marker in _markers(store, "static") if marker["land"]]
+    markers = (blocks.read_marker(store, "static", str(tile)) for tile in layout.tiles())
+    return [marker["unit"] for marker in markers if marker and marker["land"]]
 
 
-def _packings() -> list[str]:
-    """Packings, as far as keys depend on them."""
-    return [f"{name} {variable.packing}" for name, variable in PREDICTORS.items()]
-
-
-def _static_step(store: Path, layout: Layout, found: files.Inputs) -> Step:
+def _static_step(store: Path, hashes: FileKeys) -> Step:
     """Return the step of the static predictors: all tiles."""
-    sources = (found.soilgrids, found.merit_hydro, found.wtd, found.bedrock)
-    key = digest(cube.FORMAT, layout.to_dict(), fingerprint(sources), _packings())
-    units = [str(tile) for tile in layout.tiles()]
+    work = static.StaticTile(store, hashes.found, hashes.layout, "")
+    return Step("static layers", store, "static", keys.static_keys(hashes), work)
+
+
+def _scratch_steps(store: Path, hashes: FileKeys) -> dict[str, Step]:
+    """Return the steps that read provider files into the scratch, by stage."""
+    place, found, layout = scratch_of(store), hashes.found, hashes.layout
+    works: dict[str, tuple[str, Work]] = {
+        "meteo": ("ERA5-Land files", scratch.MeteoDays(place, found.era5_land, layout, "")),
+        "lst": ("MOD11A1 files", scratch.LstDays(place, found.lst, layout, "")),
+        "vegetation": (
+            "MOD13A2 files", scratch.VegetationComposite(place, found.vegetation, layout, ""),
+        ),
+        "viirs": ("VNP21A1 files", viirs.ViirsDays(place, found.lst_viirs, layout, "")),
+    }  # fmt: skip
+    return {
+        stage: Step(works[stage][0], place, stage, units, works[stage][1])
+        for stage, units in keys.scratch_keys(hashes).items()
+    }
+
+
+def _final_steps(
+    store: Path, hashes: FileKeys, fits: Mapping[str, str]
+) -> Iterator[tuple[Sequence[str], Sequence[Step]]]:
+    """Yield the steps that write the cube (tiles with land), with the scratch's stages they read.
+
+    Blocks of LST follow the climatology, and with VIIRS the bridge, which needs it as well.
+    """
+    layout, tiles = hashes.layout, land_tiles(store, hashes.layout)
+    land = keys.land_digests(store, tiles)
+    fitted = fits["climatology"]
+    yield ["meteo"], [_meteo_step(store, hashes), _tair_step(store, layout, fitted)]
+    climatology = keys.climatology_keys(tiles, fitted, land)
+    yield ["lst"], [_climatology_step(store, layout, climatology)]
+    daily = _daily_step(store, hashes, tiles, climatology, fits)
+    if hashes.found.lst_viirs:
+        both = ["viirs", "lst"]
+        yield both, [_bridge_step(store, layout, list(daily.keys), fits)]
+        yield both, [daily]
+    else:
+        yield ["lst"], [daily]
+    yield ["vegetation"], [_composite_step(store, hashes, tiles, land)]
+
+
+def _meteo_step(store: Path, hashes: FileKeys) -> Step:
+    """Return the step of the meteorology: chunks of cells, window by window."""
+    layout, windows = hashes.layout, hashes.layout.windows()
     return Step(
-        "static layers", store, "static", units, key,
-        lambda key: static.StaticTile(store, found, layout, key),
+        "meteorology", store, "meteo", keys.meteo_keys(hashes, meteo.cell_units(layout)),
+        meteo.MeteoCells(store, scratch_of(store), layout, ""),
+        lambda unit: keys.meteo_runs(layout, windows[keys.number_of(unit)]),
     )  # fmt: skip
 
 
-def _scratch_steps(store: Path, layout: Layout, found: files.Inputs) -> list[Step]:
-    """Return the steps that read provider files into the scratch."""
-    place = scratch_of(store)
-    scratch.create_scratch(place, layout)
-    era5_key = digest(layout.to_dict(), fingerprint(found.era5_land))
-    lst_key = digest(layout.to_dict(), fingerprint(found.lst))
-    vegetation_key = digest(layout.to_dict(), fingerprint(found.vegetation))
-    return [
-        Step(
-            "ERA5-Land files", place, "meteo", scratch.meteo_units(layout), era5_key,
-            lambda key: scratch.MeteoDays(place, found.era5_land, layout, key),
-        ),
-        Step(
-            "MOD11A1 files", place, "lst", scratch.lst_units(layout), lst_key,
-            lambda key: scratch.LstDays(place, found.lst, layout, key),
-        ),
-        Step(
-            "MOD13A2 files", place, "vegetation", scratch.vegetation_units(layout),
-            vegetation_key,
-            lambda key: scratch.VegetationComposite(place, found.vegetation, layout, key),
-        ),
-    ]  # fmt: skip
+def _tair_step(store: Path, layout: Layout, fitted: str) -> Step:
+    """Return the step of the air temperature's climatology, which reads the cube alone."""
+    units = meteo.cell_units(layout, windows=False)
+    return Step(
+        "air temperature climatology", store, "tair_climatology",
+        keys.climatology_keys(units, fitted, {}), lst.TairClimatology(store, layout, ""),
+    )  # fmt: skip
 
 
-def _final_steps(store: Path, layout: Layout, found: files.Inputs, n_composites: int) -> list[Step]:
-    """Return the steps that write the cube from the scratch: tiles with land only."""
-    place, tiles = scratch_of(store), land_tiles(store)
-    land = blocks.stage_digest(store, "static", (str(tile) for tile in layout.tiles()))
-    meteo_key = digest(cube.FORMAT, layout.to_dict(), fingerprint(found.era5_land), _packings())
-    lst_key = digest(meteo_key, land, fingerprint(found.lst))
-    vegetation_key = digest(land, layout.to_dict(), fingerprint(found.vegetation), _packings())
-    day_blocks = [f"{tile}_{window}" for window in layout.windows() for tile in tiles]
-    years = composites.composite_units(layout, tiles, n_composites)
-    return [
-        Step(
-            "meteorology", store, "meteo", meteo.cell_units(layout), meteo_key,
-            lambda key: meteo.MeteoCells(store, place, layout, key),
-        ),
-        Step(
-            "air temperature climatology", store, "tair_climatology",
-            meteo.cell_units(layout, windows=False), meteo_key,
-            lambda key: lst.TairClimatology(store, layout, key),
-        ),
-        Step(
-            "LST climatology", store, "climatology", tiles, lst_key,
-            lambda key: lst.LstClimatology(store, place, layout, key),
-        ),
-        Step(
-            "LST blocks", store, "daily", day_blocks, lst_key,
-            lambda key: lst.DailyBlock(store, place, layout, key),
-        ),
-        Step(
-            "vegetation", store, "composite", years, vegetation_key,
-            lambda key: composites.CompositeTile(store, place, layout, key),
-        ),
-    ]  # fmt: skip
+def _climatology_step(store: Path, layout: Layout, climatology: dict[str, str]) -> Step:
+    """Return the step of the LST climatology: tiles, over all days."""
+    every = scratch.lst_units(layout)
+    work = lst.LstClimatology(store, scratch_of(store), layout, "")
+    return Step("LST climatology", store, "climatology", climatology, work, lambda unit: every)
+
+
+def _bridge_step(store: Path, layout: Layout, labels: list[str], fits: Mapping[str, str]) -> Step:
+    """Return the step that fits VIIRS to MODIS on a sample of blocks, over all days."""
+    every = scratch.lst_units(layout)
+    work = viirs.LstBridge(store, scratch_of(store), layout, labels, "")
+    return Step(
+        "LST bridge", store, "bridge", {"all": keys.bridge_key(fits)}, work, lambda unit: every
+    )
+
+
+def _daily_step(
+    store: Path,
+    hashes: FileKeys,
+    tiles: Sequence[str],
+    climatology: dict[str, str],
+    fits: Mapping[str, str],
+) -> Step:
+    """Return the step of the LST blocks, window by window."""
+    layout, windows = hashes.layout, hashes.layout.windows()
+    units = [f"{tile}_{window}" for window in windows for tile in tiles]
+    with_viirs = bool(hashes.found.lst_viirs)
+    return Step(
+        "LST blocks", store, "daily", keys.daily_keys(hashes, units, climatology, fits),
+        lst.DailyBlock(store, scratch_of(store), layout, "", with_viirs),
+        lambda unit: keys.lst_runs(layout, windows[keys.number_of(unit)]),
+    )  # fmt: skip
+
+
+def _composite_step(
+    store: Path, hashes: FileKeys, tiles: Sequence[str], land: dict[str, str]
+) -> Step:
+    """Return the step of the vegetation: tile-years of composites."""
+    layout, every = hashes.layout, scratch.vegetation_units(hashes.layout)
+    count = len(files.composite_starts(layout))
+    units = composites.composite_units(layout, list(tiles), count)
+    return Step(
+        "vegetation", store, "composite", keys.composite_keys(hashes, units, land),
+        composites.CompositeTile(store, scratch_of(store), layout, ""),
+        lambda unit: every[keys.composite_reach(layout, keys.number_of(unit))],
+    )  # fmt: skip

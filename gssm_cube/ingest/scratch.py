@@ -5,8 +5,9 @@ cube has a window of days a chunk, as it is read. Writing days straight into the
 each shard 366 times. The scratch is deleted when the cube is complete.
 """
 
+import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -18,12 +19,15 @@ from numpy.typing import NDArray
 
 from gssm_cube.blocks import write_marker
 from gssm_cube.grid import Layout
-from gssm_cube.harmonise import temperature, water
-from gssm_cube.harmonise.regrid import fill_from_nearest, sinusoidal_index
+from gssm_cube.harmonise.regrid import sinusoidal_index
+from gssm_cube.ingest import era5_days
 from gssm_cube.ingest.inputs import meteo_days, vegetation_starts
 from gssm_cube.sources import era5_land, modis
+from gssm_cube.sources.sinusoidal import span
 from gssm_cube.stores import array_of, codec, created_whole, open_group
 from gssm_cube.variables import FILL
+
+logger = logging.getLogger(__name__)
 
 METEO_RUN_DAYS = 32  # days a task reads
 LST_RUN_DAYS = 16  # also the days of a chunk: 184 MB a zone and overpass
@@ -49,12 +53,25 @@ def create_scratch(store: Path, layout: Layout) -> None:
         for name in METEO:
             shape, run = (days, rows, cols), (METEO_RUN_DAYS, rows, cols)
             _array(root, name, shape, run, None, "float32", np.nan)
-        run, spread = (LST_RUN_DAYS, size, size), (LST_RUN_DAYS, zone, zone)
-        for name in OVERPASSES:
-            _array(root, name, (layout.days, *layout.shape), run, spread, "uint16", 0)
+        create_lst_arrays(root, layout, OVERPASSES)
         for name in VEGETATION:
             _array(root, name, (len(starts), *layout.shape), chunks, shards, "int16", FILL)
         root.attrs.update({"composites": [str(day) for day in starts]})
+
+
+def create_lst_arrays(root: zarr.Group, layout: Layout, names: Iterable[str]) -> None:
+    """Create arrays of daily LST as digital numbers; those that are there are kept."""
+    size, zone = layout.tile_size, zone_size(layout)
+    run, spread = (LST_RUN_DAYS, size, size), (LST_RUN_DAYS, zone, zone)
+    for name in names:
+        if name not in root:
+            _array(root, name, (layout.days, *layout.shape), run, spread, "uint16", 0)
+
+
+def lst_degrees(numbers: Any) -> NDArray[np.float32]:
+    """Return LST in degC of digital numbers (0.02 K, 0 missing)."""
+    kelvin = np.asarray(numbers).astype("float32") * np.float32(0.02)
+    return np.where(kelvin > 0, kelvin - np.float32(273.15), np.float32(np.nan))
 
 
 def remove_scratch(store: Path) -> None:
@@ -93,11 +110,11 @@ def zone_size(layout: Layout) -> int:
 
 
 def zones(layout: Layout) -> Iterator[tuple[slice, slice]]:
-    """Cut a store into zones."""
+    """Cut a store into zones; those without a tile that is worked on are left out."""
     size, (rows, cols) = zone_size(layout), layout.shape
-    for row in range(0, rows, size):
-        for col in range(0, cols, size):
-            yield slice(row, min(row + size, rows)), slice(col, min(col + size, cols))
+    corners = ((part.start for part in layout.tile_slices(tile)) for tile in layout.tiles())
+    for row, col in sorted({(row // size * size, col // size * size) for row, col in corners}):
+        yield slice(row, min(row + size, rows)), slice(col, min(col + size, cols))
 
 
 # ---- tasks ------------------------------------------------------------------------------------
@@ -123,7 +140,7 @@ class MeteoDays:
     """Task: a run of days of ERA5-Land to daily values on the cells, coast filled from land."""
 
     scratch: Path
-    files: list[era5_land.HourlyFile]
+    files: list[era5_land.MeteoFile]
     layout: Layout
     key: str
 
@@ -132,36 +149,16 @@ class MeteoDays:
         days = meteo_days(self.layout)
         first = int((np.datetime64(unit) - days[0]).astype(int))
         last = min(first + METEO_RUN_DAYS, len(days)) - 1
-        hourly = era5_land.read_hours(self.files, days[first], days[last], self.layout)
-        daily = daily_meteorology(hourly)
-        root = open_group(self.scratch, "r+")
+        root, missing, below = open_group(self.scratch, "r+"), 0, 0
         for name in METEO:
-            values, _ = fill_from_nearest(
-                daily[name].values, np.ones(self.layout.cells_shape, dtype=bool), None
+            values, clipped = era5_days.daily_values(
+                name, self.files, days[first : last + 1], self.layout
             )
+            missing += era5_days.fill_coast(values)
+            below += clipped
             array_of(root, name)[first : last + 1] = values
-        write_marker(self.scratch, "meteo", unit, self.key)
-        return {"days": last - first + 1}
-
-
-def daily_meteorology(hourly: Any) -> Any:
-    """Return daily precipitation, evaporation and air temperature of hourly ERA5-Land.
-
-    Parameters
-    ----------
-    hourly : Dataset (time, lat, lon)
-        ``tp`` and ``e``, m since 00 UTC; ``t2m``, K; from 00 UTC to 00 UTC after the last day.
-
-    Returns
-    -------
-    Dataset (time, lat, lon)
-        ``precipitation``, ``evaporation`` (upward positive) in mm d-1, ``tair`` in degC.
-    """
-    days = hourly["time"][:-1:24]
-    rain = water.clip_precipitation(water.daily_totals(hourly["tp"]).sel(time=days) * 1000.0)
-    upward = water.daily_totals(hourly["e"]).sel(time=days) * -1000.0
-    tair = temperature.daily_mean(hourly["t2m"]).sel(time=days) - 273.15
-    return rain.to_dataset(name="precipitation").assign(evaporation=upward, tair=tair)
+        write_marker(self.scratch, "meteo", unit, self.key, missing=missing, clipped=below)
+        return {"days": last - first + 1, "missing": missing, "clipped": below}
 
 
 @dataclass(frozen=True)
@@ -183,22 +180,23 @@ class LstDays:
             for name, overpass in OVERPASSES.items():
                 values = self._read(overpass, days, rows, cols)
                 array_of(root, name)[(slice(first, first + len(days)), *region)] = values
-        write_marker(self.scratch, "lst", unit, self.key)
-        return {"days": len(days)}
+        absent = count_absent_tiles(self.files, days)
+        write_marker(self.scratch, "lst", unit, self.key, absent_tiles=absent)
+        return {"days": len(days), "absent_tiles": absent}
 
     def _read(self, overpass: str, days: list[date], rows: Any, cols: Any) -> NDArray[np.uint16]:
         """Return (day, lat, lon) digital numbers of an overpass; a day in an outage is missing."""
         values = np.zeros((len(days), *cols.shape), dtype="uint16")
         for number, day in enumerate(days):
             if day in self.files:
-                cutout = modis.read_lst(self.files[day], overpass, _span(rows), _span(cols))
+                cutout = modis.read_lst(self.files[day], overpass, span(rows), span(cols))
                 values[number] = cutout.at(rows, cols, 0)
         return values
 
 
 @dataclass(frozen=True)
 class VegetationComposite:
-    """Task: one MOD13A2 composite to the grid, as delivered."""
+    """Task: one composite of MOD13A2, or of MOD13A1 by area, to the grid."""
 
     scratch: Path
     files: modis.Files
@@ -209,18 +207,26 @@ class VegetationComposite:
         """Write NDVI, EVI (0.0001), reliability and the composite day of the year."""
         starts = vegetation_starts(self.layout)
         number = int(np.flatnonzero(starts == np.datetime64(unit))[0])
+        start = starts[number].item()
         root = open_group(self.scratch, "r+")
         for region in zones(self.layout):
             rows, cols = sinusoidal_index(self.layout.lat[region[0]], self.layout.lon[region[1]])
-            for name, layer in zip(VEGETATION, modis.VEGETATION_LAYERS, strict=True):
-                path = self.files[starts[number].item()][layer]
-                cutout = modis.read_cutout(path, _span(rows), _span(cols))
-                values = cutout.at(rows, cols, -1 if name in ("reliability", "day") else -3000)
+            cutouts = modis.read_vegetation(self.files[start], start, span(rows), span(cols))
+            for name, (layer, cutout) in zip(VEGETATION, cutouts.items(), strict=True):
+                values = cutout.at(rows, cols, modis.CODINGS[layer].fill).astype("int16")
                 array_of(root, name)[(slice(number, number + 1), *region)] = values[None]
-        write_marker(self.scratch, "vegetation", unit, self.key)
-        return {"composites": 1}
+        absent = count_absent_tiles(self.files, [start])
+        write_marker(self.scratch, "vegetation", unit, self.key, absent_tiles=absent)
+        return {"composites": 1, "absent_tiles": absent}
 
 
-def _span(numbers: NDArray[np.int32]) -> range:
-    """Range that holds all row or column numbers."""
-    return range(int(numbers.min()), int(numbers.max()) + 1)
+def count_absent_tiles(files: modis.Files, days: list[date]) -> int:
+    """Count, over days, the tiles that are absent though other days have them; warn of them."""
+    gaps = modis.missing_tiles(files)
+    absent = {day: gaps[day] for day in days if day in gaps}
+    if absent:
+        logger.warning(
+            "MODIS tiles absent on single days are left missing: %s",
+            "; ".join(f"{day} {', '.join(tiles)}" for day, tiles in absent.items()),
+        )
+    return sum(map(len, absent.values()))

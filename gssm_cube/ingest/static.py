@@ -1,7 +1,8 @@
 """Static predictors of a tile, from SoilGrids, MERIT Hydro, water table and bedrock."""
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from gssm_cube import cube
 from gssm_cube.blocks import checksum, parse_tile, write_marker
 from gssm_cube.grid import Layout
 from gssm_cube.harmonise import soil, terrain
+from gssm_cube.harmonise.lobes import lobe_sums, mean_of_sums
 from gssm_cube.harmonise.regrid import fill_from_nearest
 from gssm_cube.ingest.inputs import Inputs
 from gssm_cube.ingest.padded import HOLE_PIXELS, Padded, pack
@@ -79,45 +81,94 @@ def static_layers(
 
 def soil_means(files: dict[str, Path], padded: Padded) -> dict[str, NDArray[Any]]:
     """Return soil predictors: derived at 250 m, where they belong together, then averaged."""
-    rasters = {name: soilgrids.read_layer(files, name, padded.bounds) for name in soilgrids.LAYERS}
-    check_same_cells(rasters)
-    edges = rasters["clay"].lat_edges, rasters["clay"].lon_edges
-    fine = {name: soil.texture(rasters[name].values) for name in ("clay", "sand", "silt")}
-    fine["omc"] = soil.organic_matter(rasters["soc"].values)
-    fine["porosity"] = soil.porosity(rasters["bdod"].values, fine["omc"] / 100)
-    return {name: padded.mean(Raster(values, *edges))[0] for name, values in fine.items()}
+    layers = {name: soilgrids.read_layer(files, name, padded.bounds) for name in soilgrids.LAYERS}
+    check_same_cells(layers)
+    soilgrids.check_units(
+        {name: np.concatenate([part.values.ravel() for part in parts])
+         for name, parts in layers.items()},
+        files["clay"].parent,
+    )  # fmt: skip
+    parts = zip(*layers.values(), strict=True)
+    fine = [derive_soil(dict(zip(layers, part, strict=True))) for part in parts]
+    return {name: mean_of([part[name] for part in fine], padded) for name in names_soil()}
 
 
-def check_same_cells(rasters: dict[str, Raster]) -> None:
-    """Raise unless all rasters have the same cells."""
-    first, *others = rasters
+def derive_soil(part: dict[str, soilgrids.Part]) -> dict[str, soilgrids.Part]:
+    """Return soil predictors on the cells of one part of the maps."""
+    values = {name: soil.texture(part[name].values) for name in ("clay", "sand", "silt")}
+    values["omc"] = soil.organic_matter(part["soc"].values)
+    values["porosity"] = soil.porosity(part["bdod"].values, values["omc"] / 100)
+    return {name: replace(part["clay"], values=array) for name, array in values.items()}
+
+
+def mean_of(parts: Sequence[soilgrids.Part], padded: Padded) -> NDArray[Any]:
+    """Average parts of a layer over the pixels: one raster in degrees, or the lobes of one."""
+    edges = padded.lat_edges, padded.lon_edges
+    shape = edges[0].size - 1, edges[1].size - 1
+    sums, areas = np.zeros(shape), np.zeros(shape)
+    for part in parts:
+        if isinstance(part, Raster):
+            return padded.mean(part)[0]
+        place = part.lat_edges, part.rows, part.lon_first, part.lon_step, part.limits
+        more = lobe_sums(part.values, *place, *edges)
+        sums, areas = sums + more[0], areas + more[1]
+    return mean_of_sums(sums, areas, *edges)[0]
+
+
+def check_same_cells(layers: Mapping[str, Sequence[soilgrids.Part]]) -> None:
+    """Raise unless all layers have the same cells."""
+    first, *others = layers
+    places = [place for part in layers[first] for place in part.place]
     for name in others:
-        pairs = [
-            (getattr(rasters[name], axis), getattr(rasters[first], axis))
-            for axis in ("lat_edges", "lon_edges")
-        ]
-        if not all(a.shape == b.shape and np.allclose(a, b, 0, 1e-6) for a, b in pairs):
+        found = [place for part in layers[name] for place in part.place]
+        alike = len(found) == len(places) and all(
+            a.shape == b.shape and np.allclose(a, b, 0, 1e-6)
+            for a, b in zip(found, places, strict=True)
+        )
+        if not alike:
             raise ValueError(
                 f"SoilGrids {name} and {first} lie on different grids; cut all layers alike"
             )
 
 
 def terrain_means(
-    files: dict[str, dict[str, Path]], padded: Padded
+    files: merit_hydro.Files, padded: Padded
 ) -> tuple[dict[str, NDArray[Any]], NDArray[np.bool_]]:
     """Return elevation (m) and topographic index, and land: at least half of a pixel."""
     elv, upa, direction = (
         merit_hydro.read_layer(files, name, padded.bounds) for name in merit_hydro.LAYERS
     )
-    codes = np.nan_to_num(direction.values, nan=merit_hydro.OCEAN).astype("uint8")
     lat = (elv.lat_edges[:-1] + elv.lat_edges[1:]) / 2
-    index, floored = terrain.topographic_index(elv.values, upa.values, codes, lat)
+    index, floored = index_by_slabs(elv.values, upa.values, direction.values, lat)
+    del upa, direction
     if floored.any():
         share = floored.sum() / np.isfinite(index).sum()
         logger.debug("%s: slope floored on %.1f %% of the cells", padded.tile, 100 * share)
     elevation, share_land = padded.mean(elv)
     ti, _ = padded.mean(Raster(index, elv.lat_edges, elv.lon_edges))
     return {"elevation": elevation, "ti": ti}, share_land > LAND_SHARE
+
+
+def index_by_slabs(
+    elevation: NDArray[Any],
+    upstream_area: NDArray[Any],
+    direction: NDArray[Any],
+    lat: NDArray[np.float64],
+    slab_rows: int = 512,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return the topographic index of ``terrain``, some rows at a time to save memory.
+
+    A slab sees one row more on each side, which is as far as water flows in a step.
+    """
+    index = np.empty(elevation.shape, dtype="float32")
+    floored = np.empty(elevation.shape, dtype=bool)
+    for start in range(0, lat.size, slab_rows):
+        seen = slice(max(start - 1, 0), start + slab_rows + 1)
+        codes = np.nan_to_num(direction[seen], nan=merit_hydro.OCEAN).astype("uint8")
+        parts = terrain.topographic_index(elevation[seen], upstream_area[seen], codes, lat[seen])
+        rows, own = slice(start, start + slab_rows), slice(start - seen.start, None)
+        index[rows], floored[rows] = (part[own][:slab_rows] for part in parts)
+    return index, floored
 
 
 def static_facts(
@@ -130,4 +181,5 @@ def static_facts(
         "filled": int((filled & land).sum()),
         "lacking": int(lacking.sum()),
         "checksum": checksum(np.concatenate([codes, land[None]])),
+        "land_checksum": checksum(land),  # all that LST and vegetation take from here
     }

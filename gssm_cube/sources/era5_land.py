@@ -1,145 +1,289 @@
-"""ERA5-Land hourly NetCDF (Munoz-Sabater et al. 2021, doi:10.24381/cds.e2161bac).
+"""ERA5-Land as people have it (Munoz-Sabater et al. 2021, doi:10.24381/cds.e2161bac): headers.
 
-Accumulations (``tp``, ``e``) run since 00 UTC: the stamp 00 UTC of a day is the whole total of the
-day before. Evaporation is negative when water leaves the ground.
+NetCDF in the old layout of the Climate Data Store (``time``, packed, ``expver`` as a dimension)
+and the new one (``valid_time``, ``expver`` beside it), by any span of time, all variables in a
+file or one each; Zarr, hourly or daily, as Earth Data Hub serves it. ``era5_cells`` reads values.
+
+Hourly accumulations (``tp``, ``e``) run since 00 UTC: the stamp 00 UTC of a day is the whole total
+of the day before. Daily aggregates hold their own day's total. Evaporation is negative when water
+leaves the ground.
 """
 
-from dataclasses import dataclass
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
+from scipy.io import netcdf_file
 
 from gssm_cube.grid import Layout
 
-# Units as CDS writes them.
+# Units as CDS and Earth Data Hub write them.
 UNITS = {"t2m": ("K",), "tp": ("m",), "e": ("m of water equivalent", "m")}
-NAMES = {"valid_time": "time", "latitude": "lat", "longitude": "lon"}
+CELL_DEGREES = 0.1
+DIMS = {
+    "valid_time": "time", "time": "time",
+    "latitude": "lat", "lat": "lat",
+    "longitude": "lon", "lon": "lon",
+}  # fmt: skip
+
+_HOUR, _DAY = np.timedelta64(1, "h"), np.timedelta64(1, "D")
+Place = Path | str
+Step = Literal["hour", "day"]
 
 
 @dataclass(frozen=True)
-class HourlyFile:
-    """One file and the hours that it holds, without a gap from first to last."""
+class MeteoFile:
+    """One file or store and the stamps that it holds, without a gap from first to last."""
 
-    path: Path
-    first: np.datetime64
+    path: Place  # a URL is a str
+    first: np.datetime64  # hours; a day counts from 00 UTC
     last: np.datetime64
+    names: tuple[str, ...] = tuple(UNITS)
+    step: Step = "hour"
+    versions: tuple[str, ...] = ()  # expver: 1 is final, 5 preliminary (ERA5-Land-T)
+
+    @property
+    def is_url(self) -> bool:
+        """Whether this is a store behind a URL."""
+        return "://" in str(self.path)
+
+    @property
+    def end(self) -> np.datetime64:
+        """Last hour that the file answers for: a daily total closes at the next midnight."""
+        return self.last if self.step == "hour" else self.last + 24 * _HOUR
 
 
-def find_files(folder: Path) -> list[HourlyFile]:
-    """Return the files and their hours, from their headers, in order of time.
+def find_files(place: Place) -> list[MeteoFile]:
+    """Return the files of a folder, or the store at a path or URL, in order of time.
+
+    Only headers are read.
 
     Raises
     ------
     FileNotFoundError
         If there is none.
     ValueError
-        If a file lacks a variable or has other units, or is not hourly.
+        If a file is broken, not on ERA5-Land's grid, holds no wanted variable or has other
+        units; if a variable is in no file, or hourly in one and daily in another.
     """
-    paths = sorted(folder.rglob("*.nc"))
-    if not paths:
-        raise FileNotFoundError(f"no ERA5-Land NetCDF in {folder}")
-    files = []
-    for path in paths:
-        with _open(path) as dataset:
-            check_variables(dataset, path)
-            hours = check_hours(dataset["time"].values, path)
-            files.append(HourlyFile(path, hours[0], hours[-1]))
+    found = [read_header(path) for path in _paths(place)]
+    if not found:
+        raise FileNotFoundError(
+            f"no ERA5-Land NetCDF or Zarr in {place}; convert GRIB to NetCDF, unzip archives"
+        )
+    for name in UNITS:
+        holders = [file for file, _ in found if name in file.names]
+        if not holders:
+            held = sorted({other for file, _ in found for other in file.names})
+            raise ValueError(f"{place} lacks {name!r}, its files hold {held}; download it too")
+    files = [_with_step(file, known, found) for file, known in found]
     return sorted(files, key=lambda file: file.first)
 
 
-def check_variables(dataset: xr.Dataset, path: Path) -> None:
-    """Raise unless a file has the variables in the expected units."""
-    for name, expected in UNITS.items():
-        if name not in dataset:
-            raise ValueError(f"{path} lacks {name!r}, it has {list(dataset.data_vars)}")
-        found = dataset[name].attrs.get("units", "missing")
-        if found not in expected:
-            raise ValueError(f"{path}: units of {name} are {found!r}, expected {expected[0]!r}")
+def _paths(place: Place) -> Iterator[Place]:
+    """Yield NetCDF files and Zarr stores below a folder, or the place itself."""
+    if is_zarr(place):
+        yield place
+        return
+    for root, folders, names in os.walk(place):
+        stores = [name for name in folders if is_zarr(Path(root, name))]
+        yield from (Path(root, name) for name in sorted(stores))
+        yield from (Path(root, name) for name in sorted(names) if name.endswith(".nc"))
+        folders[:] = sorted(set(folders) - set(stores))
 
 
-def check_hours(stamps: np.ndarray, path: Path) -> np.ndarray:
-    """Return a file's stamps; raise unless hour follows hour (one that is there twice may stay)."""
-    steps = np.diff(stamps)
-    wrong = np.flatnonzero((steps != np.timedelta64(1, "h")) & (steps != np.timedelta64(0, "h")))
-    if wrong.size:
-        before, after = stamps[wrong[0] : wrong[0] + 2].astype("M8[m]")
+def is_zarr(place: Place) -> bool:
+    """Whether a place is a URL or holds Zarr metadata (either format)."""
+    if isinstance(place, str) and "://" in place:
+        return True
+    return any(Path(place, name).exists() for name in ("zarr.json", ".zgroup", ".zmetadata"))
+
+
+def stamp_files(file: MeteoFile) -> list[Path]:
+    """Files whose time and size tell that a file or store has changed; a URL has none."""
+    if not is_zarr(file.path):
+        return [Path(file.path)]
+    names = ("zarr.json", ".zmetadata", ".zgroup")
+    paths = (Path(file.path, name) for name in names)
+    return [] if file.is_url else [path for path in paths if path.exists()]
+
+
+def open_place(place: Place) -> xr.Dataset:
+    """Open a file or store lazily; raise ValueError where it is broken."""
+    try:
+        if is_zarr(place):
+            # Earth Data Hub's token lies in ~/.netrc, which aiohttp reads if it may.
+            web = {"client_kwargs": {"trust_env": True}} if str(place).startswith("http") else None
+            return xr.open_zarr(str(place), chunks=None, storage_options=web)
+        check_whole(Path(place))
+        return xr.open_dataset(place, engine="netcdf4", chunks=None)
+    except OSError as error:
+        raise ValueError(f"{place} cannot be opened ({error}); download it again") from error
+
+
+def check_whole(path: Path) -> None:
+    """Raise if a file is an archive, or a classic NetCDF cut short.
+
+    netCDF4 finds that an HDF5 file is cut, but reads zeros behind the end of a classic one.
+    """
+    with path.open("rb") as file:
+        magic = file.read(4)
+    if magic[:2] == b"PK":
+        raise ValueError(f"{path} is a zip archive under the name of NetCDF; unzip it")
+    if magic not in (b"CDF\x01", b"CDF\x02"):
+        return
+    try:
+        netcdf_file(path, mmap=True).close()
+    except (ValueError, TypeError, IndexError) as error:
+        raise ValueError(f"{path} is cut short: {error}; download it again") from error
+
+
+def read_header(place: Place) -> tuple[MeteoFile, bool]:
+    """Return what a file holds, and whether its step is known: one stamp alone does not tell."""
+    with open_place(place) as dataset:
+        check_grid(dataset, place)
+        names = check_variables(dataset, place)
+        arrays = [dataset[name] for name in names]
+        axis = time_axis(arrays[0])
+        if any(axis not in array.dims for array in arrays):
+            raise ValueError(f"{place}: {list(names)} do not share the axis {axis!r}; split it")
+        stamps = dataset[axis].values
+        daily = [_says_daily(place, array) for array in arrays]
+        step = check_stamps(stamps, place, all(daily))
+        versions = np.atleast_1d(dataset["expver"].values) if "expver" in dataset else ()
+    span = stamps[[0, -1]].astype("M8[D]" if step == "day" else "M8[h]").astype("M8[h]")
+    texts = tuple(sorted({str(version) for version in versions}))
+    file = MeteoFile(place, span[0], span[1], names, step, texts)
+    return file, bool((stamps != stamps[0]).any())
+
+
+def _says_daily(place: Place, array: xr.DataArray) -> bool:
+    """Whether a file says of itself that its values are daily aggregates.
+
+    Stamps a day apart do not: the hours 00 UTC alone, which hold the day before, look the same.
+    """
+    methods = str(array.attrs.get("cell_methods", ""))
+    aggregated = "sum" in methods or "mean" in methods
+    return aggregated or "daily" in str(place).rsplit("/", 1)[-1].lower()
+
+
+def _with_step(file: MeteoFile, known: bool, found: list[tuple[MeteoFile, bool]]) -> MeteoFile:
+    """Give a file of one stamp the step of its companions; raise where steps differ."""
+    steps = {other.step for other, sure in found if sure and set(other.names) & set(file.names)}
+    if len(steps) > 1:
         raise ValueError(
-            f"{path} is not hourly: {after} follows {before}; order all 24 hours of the day"
+            f"{file.path}: {list(file.names)} are hourly in one file and daily in another; keep "
+            "one form of a variable"
         )
-    return stamps
+    if known or not steps:
+        return file
+    return replace(file, step=steps.pop())
 
 
-def _open(path: Path) -> xr.Dataset:
-    """Open one file lazily under the project's names of dimensions."""
-    dataset = xr.open_dataset(path, engine="netcdf4", chunks=None)
-    return dataset.rename({old: new for old, new in NAMES.items() if old in dataset.dims})
+def time_axis(array: xr.DataArray) -> str:
+    """Name of an array's time axis; raise unless it lies on time, latitude and longitude."""
+    dims = {DIMS[str(dim)]: str(dim) for dim in array.dims if dim in DIMS}
+    others = set(map(str, array.dims)) - set(dims.values()) - {"expver"}
+    if set(dims) != {"time", "lat", "lon"} or others:
+        raise ValueError(
+            f"{array.name} has dims {array.dims}, expected valid_time, latitude, longitude"
+        )
+    return dims["time"]
 
 
-def check_cells(file: HourlyFile, layout: Layout) -> None:
-    """Raise unless a file holds the layout's cells; reads its header only."""
-    with _open(file.path) as dataset:
-        _places(dataset["lat"].values, layout.cell_lat, file.path, "latitude")
-        _places(dataset["lon"].values, layout.cell_lon, file.path, "longitude")
+def check_grid(dataset: xr.Dataset, place: Place) -> None:
+    """Raise unless latitude and longitude are multiples of 0.1 deg, 0.1 deg apart."""
+    for names in (("latitude", "lat"), ("longitude", "lon")):
+        name = next((name for name in names if name in dataset.dims), None)
+        if name is None:
+            raise ValueError(
+                f"{place} is not gridded: dims {list(dataset.dims)}, expected latitude and "
+                "longitude; order ERA5-Land as a map, not points"
+            )
+        values = dataset[name].values.astype("float64")
+        tenths = np.abs(values - np.rint(values * 10) / 10).max()
+        # Two neighbours may stand far apart where an area wraps round at 0 or 180.
+        step = np.median(np.abs(np.diff(values))) if values.size > 1 else CELL_DEGREES
+        if tenths > 0.01 or abs(step - CELL_DEGREES) > 0.01:
+            raise ValueError(
+                f"{place}: {name} {values[0]:.4g}, {values[1 % values.size]:.4g}, ... steps by "
+                f"{step:.4g} deg, expected multiples of 0.1: this is not ERA5-Land (ERA5 has "
+                "0.25 deg); order ERA5-Land on its own grid"
+            )
 
 
-def missing_days(files: list[HourlyFile], first: np.datetime64, last: np.datetime64) -> np.ndarray:
+def check_variables(dataset: xr.Dataset, place: Place) -> tuple[str, ...]:
+    """Return the wanted variables of a file; raise if there is none, or in other units."""
+    names = tuple(name for name in UNITS if name in dataset)
+    if not names:
+        raise ValueError(
+            f"{place} holds none of {list(UNITS)}, it has {list(dataset.data_vars)}; remove it"
+        )
+    for name in names:
+        found, expected = dataset[name].attrs.get("units", "missing"), UNITS[name]
+        if found not in expected:
+            raise ValueError(f"{place}: units of {name} are {found!r}, expected {expected[0]!r}")
+    return names
+
+
+def check_stamps(stamps: NDArray[np.datetime64], place: Place, says_daily: bool) -> Step:
+    """Return the step; raise unless hour follows hour (one may be there twice) or day day."""
+    steps = np.diff(stamps)
+    if says_daily and (steps == _DAY).all():
+        return "day"
+    wrong = np.flatnonzero((steps != _HOUR) & (steps != np.timedelta64(0, "h")))
+    if not wrong.size:
+        return "hour"
+    before, after = stamps[wrong[0] : wrong[0] + 2].astype("M8[m]")
+    raise ValueError(
+        f"{place} is not hourly: {after} follows {before}; order all 24 hours of the day. Daily "
+        "aggregates need 'daily' in the name of the file, or cell_methods, to be taken as such"
+    )
+
+
+def missing_days(
+    files: list[MeteoFile], first: np.datetime64, last: np.datetime64
+) -> NDArray[np.datetime64]:
     """Return the days with missing hours, from 00 UTC of ``first`` to 00 UTC after ``last``."""
     hours = np.arange(first.astype("M8[h]"), (last + 1).astype("M8[h]") + 1)
-    held = np.zeros(hours.size, dtype=bool)
-    for file in files:
-        held |= (hours >= file.first) & (hours <= file.last)
-    return np.unique(hours[~held].astype("M8[D]"))
+    lost = np.zeros(hours.size, dtype=bool)
+    for name in UNITS:
+        spans = [(file.first, file.end) for file in files if name in file.names]
+        held = np.zeros(hours.size, dtype=bool)
+        for start, end in spans:
+            held |= (hours >= start) & (hours <= end)
+        lost |= ~held
+    return np.unique(hours[lost].astype("M8[D]"))
 
 
-def read_hours(
-    files: list[HourlyFile], first: np.datetime64, last: np.datetime64, layout: Layout
-) -> xr.Dataset:
-    """Read all hours from 00 UTC of ``first`` to 00 UTC of the day after ``last``.
-
-    Returns
-    -------
-    Dataset (time, lat, lon)
-        ``t2m`` K, ``tp`` and ``e`` m since 00 UTC, on the layout's 0.1 deg cells; hours that no
-        file holds are NaN.
-
-    Raises
-    ------
-    ValueError
-        If a file's cells are not those of the layout.
-    """
-    hours = np.arange(first.astype("M8[h]"), (last + 1).astype("M8[h]") + 1)
-    pieces = [
-        _read_piece(file.path, hours[[0, -1]], layout)
-        for file in files
-        if file.first <= hours[-1] and file.last >= hours[0]
-    ]
-    merged = xr.concat(pieces, "time", join="exact", coords="minimal", compat="override")
-    return merged.drop_duplicates("time").reindex(time=hours.astype("M8[ns]"))
+def check_cells(file: MeteoFile, layout: Layout) -> None:
+    """Raise unless a file holds the layout's cells; reads its header only."""
+    with open_place(file.path) as dataset:
+        names = {DIMS[str(dim)]: str(dim) for dim in dataset[file.names[0]].dims if dim in DIMS}
+        for dim, wanted in (("lat", layout.cell_lat), ("lon", layout.cell_lon)):
+            places_of(dataset[names[dim]].values, wanted, file.path, dim)
 
 
-def _read_piece(path: Path, hours: np.ndarray, layout: Layout) -> xr.Dataset:
-    """Read one file's part between two hours on the layout's cells."""
-    with _open(path) as dataset:
-        part = dataset[list(UNITS)].reset_coords(drop=True)
-        part = part.sel(time=slice(hours[0], hours[1]))
-        rows = _places(part["lat"].values, layout.cell_lat, path, "latitude")
-        cols = _places(part["lon"].values, layout.cell_lon, path, "longitude")
-        part = part.isel(lat=rows, lon=cols).load()
-    return part.assign_coords(lat=layout.cell_lat, lon=layout.cell_lon)
-
-
-def _places(found: np.ndarray, wanted: np.ndarray, path: Path, axis: str) -> np.ndarray:
-    """Where the wanted coordinates stand in the file's; longitudes compare modulo 360."""
-    gap = found[:, None] - wanted[None, :]
-    if axis == "longitude":
-        gap = (gap + 180) % 360 - 180
-    nearest = np.abs(gap).argmin(axis=0)
-    off = np.abs(np.take_along_axis(gap, nearest[None, :], axis=0))[0]
-    if off.max() > 0.01:
+def places_of(
+    found: NDArray[np.floating], wanted: NDArray[np.floating], place: Place, axis: str
+) -> NDArray[np.intp]:
+    """Where the wanted cell centres stand on a file's axis; longitudes compare modulo 360."""
+    turn = 3600 if axis == "lon" else 100000
+    tenths = np.rint(np.asarray(found, dtype="float64") * 10).astype("int64") % turn
+    asked = np.rint(wanted * 10).astype("int64") % turn
+    order = np.argsort(tenths, kind="stable")
+    index = np.minimum(np.searchsorted(tenths[order], asked), tenths.size - 1)
+    places = order[index]
+    if (tenths[places] != asked).any():
+        word = {"lat": "latitude", "lon": "longitude"}[axis]
         raise ValueError(
-            f"{path}: {axis} {found.min():.2f}..{found.max():.2f} does not hold the cells "
+            f"{place}: {word} {found.min():.2f}..{found.max():.2f} does not hold the cells "
             f"{wanted.min():.1f}..{wanted.max():.1f} of this run (0.1 deg, centred on multiples "
             "of 0.1); order the whole area"
         )
-    return nearest
+    return places

@@ -1,22 +1,27 @@
 """MERIT Hydro (Yamazaki et al. 2019, doi:10.1029/2019WR024873): 5 x 5 deg GeoTIFFs, 3 arcsec.
 
 Cell centres lie on multiples of 3 arcsec, so the grid is shifted by half a cell against ours. A
-tile is named by its south-west corner. Where there is no file, there is no land.
+tile is named by its south-west corner. Where there is no file, there is no land. Packages of
+30 x 30 deg (``elv_n30w120.tar``) are read where they lie.
 """
 
-from pathlib import Path
+import re
+import tarfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 
-from gssm_cube.sources.raster import Bounds, Raster, read_geotiff
+from gssm_cube.sources.raster import Bounds, Raster, open_raster, read_geotiff
 
 LAYERS = ("elv", "upa", "dir")  # m, km2, D8 code
 CELLS_PER_DEGREE = 1200
 HALF = 0.5 / CELLS_PER_DEGREE  # deg
 OCEAN = 247
 TILE_DEGREES = 5
+_NAME = re.compile(rf"(?P<tile>[ns]\d\d[ew]\d{{3}})_(?P<layer>{'|'.join(LAYERS)})\.tif")
 
 
 def tile_name(south: int, west: int) -> str:
@@ -26,33 +31,106 @@ def tile_name(south: int, west: int) -> str:
     return f"{ns}{abs(south):02d}{ew}{abs(west):03d}"
 
 
-def find_files(folder: Path) -> dict[str, dict[str, Path]]:
-    """Return the files of each tile, by layer.
+@dataclass(frozen=True)
+class Member:
+    """A file within a package as delivered; read in place, so that nothing is unpacked."""
+
+    archive: Path
+    name: str
+
+    @property
+    def gdal_path(self) -> str:
+        """Path that GDAL opens."""
+        return f"/vsitar/{{{self.archive.resolve()}}}/{self.name}"
+
+
+Files = dict[str, dict[str, Path | Member]]  # tile, layer
+
+
+def find_files(folder: Path) -> Files:
+    """Return the files of each tile, by layer: GeoTIFFs, or members of packages (``.tar``).
+
+    A package beside its own unpacked files is passed over.
 
     Raises
     ------
     FileNotFoundError
         If there is no tile at all, or a tile lacks one of its layers.
+    ValueError
+        If a file is there twice, or a package is damaged or leads out of itself.
     """
-    tiles = {path.name.removesuffix("_elv.tif") for path in sorted(folder.rglob("*_elv.tif"))}
-    if not tiles:
+    loose = ((path.name, path) for path in sorted(folder.rglob("*.tif")))
+    found = _by_tile(loose)
+    packed = _by_tile(
+        (PurePosixPath(member.name).name, member)
+        for archive in sorted(folder.rglob("*.tar"))
+        for member in list_members(archive)
+    )
+    for tile, layers in packed.items():
+        found[tile] = layers | found.get(tile, {})
+    if not found:
         raise FileNotFoundError(f"no MERIT Hydro tile (such as n40w035_elv.tif) in {folder}")
-    found: dict[str, dict[str, Path]] = {}
-    for tile in sorted(tiles):
-        paths = {layer: next(folder.rglob(f"{tile}_{layer}.tif"), None) for layer in LAYERS}
-        missing = [f"{tile}_{layer}.tif" for layer, path in paths.items() if path is None]
+    for tile, layers in found.items():
+        missing = [f"{tile}_{layer}.tif" for layer in LAYERS if layer not in layers]
         if missing:
             raise FileNotFoundError(f"MERIT Hydro in {folder} lacks {', '.join(missing)}")
-        found[tile] = {layer: path for layer, path in paths.items() if path is not None}
+    return dict(sorted(found.items()))
+
+
+def list_members(archive: Path) -> list[Member]:
+    """Return the GeoTIFFs of a package, from its headers.
+
+    Raises
+    ------
+    ValueError
+        If it is no complete tar file, or a member's path is absolute or holds ``..``, or a
+        GeoTIFF is a link.
+    """
+    try:
+        with tarfile.open(archive, "r:") as package:
+            entries = package.getmembers()
+    except tarfile.TarError as error:
+        raise ValueError(
+            f"{archive} is not a complete tar file ({error}); download it again"
+        ) from error
+    for entry in entries:
+        path = PurePosixPath(entry.name)
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError(
+                f"{archive} holds {entry.name!r}, expected paths within the package; do not use it"
+            )
+        if path.suffix == ".tif" and not entry.isreg():
+            raise ValueError(f"{archive}: {entry.name} is a link, expected a file; do not use it")
+    return [Member(archive, entry.name) for entry in entries if entry.name.endswith(".tif")]
+
+
+def _by_tile(files: Iterable[tuple[str, Path | Member]]) -> Files:
+    """Sort named files by tile and layer; others are passed over."""
+    found: Files = {}
+    for name, file in files:
+        match = _NAME.fullmatch(name)
+        if match is None:
+            continue
+        layers = found.setdefault(match["tile"], {})
+        if match["layer"] in layers:
+            raise ValueError(
+                f"{name} is there twice, as {layers[match['layer']]} and {file}; keep one"
+            )
+        layers[match["layer"]] = file
     return found
 
 
-def reaches(files: dict[str, dict[str, Path]], bounds: Bounds) -> bool:
+def gdal_path(file: Path | Member) -> str:
+    """Path of a file or member as GDAL opens it."""
+    return file.gdal_path if isinstance(file, Member) else str(file)
+
+
+def reaches(files: Files, bounds: Bounds) -> bool:
     """Whether any tile touches bounds."""
     return any(tile_name(south, west) in files for south, west in _tiles(*_cells(bounds)))
 
 
-def read_layer(files: dict[str, dict[str, Path]], name: str, bounds: Bounds) -> Raster:
+def read_layer(files: Files, name: str, bounds: Bounds) -> Raster:
     """Read one layer over all cells that touch ``bounds``, across tiles; NaN over the ocean."""
     rows, cols = _cells(bounds)
     values = np.full((len(rows), len(cols)), np.nan, dtype="float32")
@@ -65,7 +143,7 @@ def read_layer(files: dict[str, dict[str, Path]], name: str, bounds: Bounds) -> 
         # Half a cell of the easternmost pixel lies beyond 180 E, in the first tile of the west.
         turn = 360 if tile_west >= 180 else 0
         wanted = (lon_edges[0] - turn, lat_edges[-1], lon_edges[-1] - turn, lat_edges[0])
-        part = read_geotiff(paths[name], wanted)
+        part = read_geotiff(gdal_path(paths[name]), wanted)
         row = round((lat_edges[0] - part.lat_edges[0]) * CELLS_PER_DEGREE)
         col = round((part.lon_edges[0] + turn - lon_edges[0]) * CELLS_PER_DEGREE)
         n_rows, n_cols = part.values.shape
@@ -96,7 +174,7 @@ def _tiles(rows: range, cols: range) -> list[tuple[int, int]]:
     ]
 
 
-def land_share(files: dict[str, dict[str, Path]], bounds: Bounds, samples: int = 48) -> float:
+def land_share(files: Files, bounds: Bounds, samples: int = 48) -> float:
     """Estimate the share of land within bounds from a coarse sample of ``elv``."""
     west, south, east, north = bounds
     lats = north - (np.arange(samples) + 0.5) * (north - south) / samples
@@ -111,9 +189,9 @@ def land_share(files: dict[str, dict[str, Path]], bounds: Bounds, samples: int =
     return land / samples**2
 
 
-def _count_land(path: Path, lats: NDArray[np.float64], lons: NDArray[np.float64]) -> int:
+def _count_land(file: Path | Member, lats: NDArray[np.float64], lons: NDArray[np.float64]) -> int:
     """Count the places of a lattice that are land."""
-    with rasterio.open(path) as source:
+    with open_raster(gdal_path(file)) as source:
         places = [(lon, lat) for lat in lats for lon in lons]
         values = np.fromiter((value[0] for value in source.sample(places)), "float64")
         return int((values != source.nodata).sum())

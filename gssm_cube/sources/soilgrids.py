@@ -1,28 +1,126 @@
-"""SoilGrids 2.0 (Poggio et al. 2021, doi:10.5194/soil-7-217-2021): 250 m GeoTIFFs, 0-5 cm."""
+"""SoilGrids 2.0 (Poggio et al. 2021, doi:10.5194/soil-7-217-2021): 250 m maps, 0-5 cm means.
 
+GeoTIFF, or VRT with its tiles beside it, in the projection of the provider (homolosine) or in
+degrees (EPSG:4326).
+"""
+
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from gssm_cube.sources.raster import Bounds, Raster, read_geotiff
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gssm_cube.sources.homolosine import LobeRaster, is_homolosine, project, read_homolosine
+from gssm_cube.sources.raster import (
+    Bounds,
+    Raster,
+    check_geotiff,
+    lattice,
+    open_raster,
+    read_geotiff,
+    sample_lattice,
+)
 
 # Mapped units: clay, sand, silt g/kg; bdod cg/cm3; soc dg/kg.
 LAYERS = ("clay", "sand", "silt", "bdod", "soc")
+UNITS = {"clay": "g/kg", "sand": "g/kg", "silt": "g/kg", "bdod": "cg/cm3", "soc": "dg/kg"}
+NODATA = -32768  # also where a download does not declare it
+# What the median over a region can be, in mapped units: wide, for another unit is a factor of ten
+# or more. Clay alone says nothing (5 g/kg, or 5 %?), so the three fractions are added.
+TEXTURE_SUM = (900, 1100)
+MEDIANS = {"bdod": (20, 250), "soc": (10, 6000)}
+
+Part = Raster | LobeRaster
 
 
 def find_files(folder: Path) -> dict[str, Path]:
-    """Return the GeoTIFF of each layer, ``<layer>_0-5cm_mean.tif``.
+    """Return the file of each layer: ``<layer>_0-5cm_mean.tif`` or ``.vrt``.
+
+    They lie in the folder, or in folders of their layers as the provider has them.
 
     Raises
     ------
     FileNotFoundError
         Naming the layers that are missing.
+    ValueError
+        If a layer is there twice.
     """
-    files = {name: folder / f"{name}_0-5cm_mean.tif" for name in LAYERS}
-    missing = [str(path) for path in files.values() if not path.is_file()]
+    files: dict[str, Path] = {}
+    for name in LAYERS:
+        names = [f"{name}_0-5cm_mean.{kind}" for kind in ("tif", "vrt")]
+        places = [place / file for place in (folder, folder / name) for file in names]
+        found = [path for path in places if path.is_file()]
+        if len(found) > 1:
+            shown = ", ".join(str(path) for path in found)
+            raise ValueError(f"SoilGrids {name} is there {len(found)} times, keep one of: {shown}")
+        if found:
+            files[name] = found[0]
+    missing = [str(folder / f"{name}_0-5cm_mean.tif") for name in LAYERS if name not in files]
     if missing:
         raise FileNotFoundError(f"SoilGrids layers are missing, download: {', '.join(missing)}")
     return files
 
 
-def read_layer(files: dict[str, Path], name: str, bounds: Bounds) -> Raster:
-    """Read one layer over ``bounds`` in its mapped units."""
-    return read_geotiff(files[name], bounds)
+def check_files(files: Mapping[str, Path], bounds: Bounds) -> None:
+    """Raise unless every layer reaches ``bounds`` in its mapped units; reads a few cells only."""
+    for name in LAYERS:
+        check_reach(files[name], bounds)
+    check_units({name: _sample(files[name], bounds) for name in LAYERS}, files["clay"].parent)
+
+
+def check_reach(path: Path, bounds: Bounds) -> None:
+    """Raise unless a file is in a known projection and reaches ``bounds``."""
+    with open_raster(path) as source:
+        homolosine, box = is_homolosine(source.crs), source.bounds
+    if not homolosine:
+        check_geotiff(path, bounds)
+        return
+    x, y = project(*np.array(lattice(bounds)).T)
+    if not ((x > box.left) & (x < box.right) & (y > box.bottom) & (y < box.top)).any():
+        raise ValueError(f"{path} does not reach {bounds}: give the file of this region")
+
+
+def read_layer(files: Mapping[str, Path], name: str, bounds: Bounds) -> Sequence[Part]:
+    """Read one layer over ``bounds`` in its mapped units: one raster, or one a lobe."""
+    path = files[name]
+    with open_raster(path) as source:
+        homolosine = is_homolosine(source.crs)
+    if homolosine:
+        return read_homolosine(path, bounds, NODATA)
+    return [read_geotiff(path, bounds, NODATA)]
+
+
+def check_units(layers: Mapping[str, ArrayLike], folder: Path) -> None:
+    """Raise unless values are plausible in mapped units; NaN is passed over.
+
+    The medians of clay, sand and silt must add up to nearly 1,000, those of the others lie within
+    ``MEDIANS``. Carbon in g/kg passes where soil is rich in it.
+    """
+    middle = {name: _median(values) for name, values in layers.items()}
+    total = middle["clay"] + middle["sand"] + middle["silt"]
+    checks = [("clay + sand + silt", total, TEXTURE_SUM, "g/kg")]
+    checks += [(name, middle[name], span, UNITS[name]) for name, span in MEDIANS.items()]
+    for name, found, (lowest, highest), unit in checks:
+        if found < lowest or found > highest:  # NaN, where nothing is valid, passes
+            raise ValueError(
+                f"SoilGrids in {folder}: the median of {name} is {found:g}, expected "
+                f"{lowest} to {highest} {unit}; keep the provider's mapped units"
+            )
+
+
+def _median(values: ArrayLike) -> float:
+    """Median of what is valid; NaN where nothing is."""
+    valid = np.asarray(values)
+    valid = valid[~np.isnan(valid)]
+    return float(np.median(valid)) if valid.size else float("nan")
+
+
+def _sample(path: Path, bounds: Bounds) -> Any:
+    """Read a lattice of cells of a layer over ``bounds``."""
+    places = lattice(bounds)
+    with open_raster(path) as source:
+        if is_homolosine(source.crs):
+            x, y = project(*np.array(places).T)
+            places = list(zip(x.tolist(), y.tolist(), strict=True))
+        return sample_lattice(source, places, NODATA)

@@ -1,0 +1,303 @@
+"""What each unit of the ingest depends on: its key, and the part of the scratch that it reads.
+
+A key is a hash of the facts (name, size, time) of the very files that reach a unit, so that one
+changed file renews the units of its days and places only. Keys are known before anything runs, so
+a re-run reads again just the days that these units need.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from gssm_cube import blocks, cube
+from gssm_cube.blocks import digest
+from gssm_cube.grid import Layout, Tile, Window
+from gssm_cube.harmonise import water
+from gssm_cube.ingest import scratch
+from gssm_cube.ingest.inputs import (
+    COMPOSITE_REACH,
+    LEAD_DAYS,
+    Inputs,
+    composite_starts,
+    fingerprint,
+    vegetation_starts,
+)
+from gssm_cube.ingest.padded import Padded
+from gssm_cube.interpolate import Upsampling
+from gssm_cube.sources import groundwater, merit_hydro
+from gssm_cube.sources.raster import Bounds
+from gssm_cube.stores import open_group
+from gssm_cube.variables import PREDICTORS
+
+METEO_BACK_DAYS = water.WINDOW_DAYS - 1  # that a window of meteorology reads before its first
+Days = tuple[np.datetime64, np.datetime64]  # first and last, both included
+FITTED = {"climatology": "fitted_digest", "bridge": "bridge_digest"}  # attributes, by stage
+MARGIN = 0.02  # deg: more than half a cell of any static source
+
+
+@dataclass(frozen=True)
+class FileKeys:
+    """Hashes of a run's files by day and place; each file is looked at once.
+
+    Parameters
+    ----------
+    layout : Layout
+    found : Inputs
+    upsampling : "bilinear" or "nearest"
+        How readers refine the meteorology: what they see depends on it.
+    """
+
+    layout: Layout
+    found: Inputs
+    upsampling: Upsampling = "bilinear"
+
+    @cached_property
+    def base(self) -> str:
+        """Hash of what all units share: format, layout, packings."""
+        packings = [f"{name} {variable.packing}" for name, variable in PREDICTORS.items()]
+        return digest(cube.FORMAT, self.layout.to_dict(), packings)
+
+    @cached_property
+    def _meteo(self) -> list[str]:
+        """Hash of each file of meteorology."""
+        return [fingerprint([file]) for file in self.found.era5_land]
+
+    @cached_property
+    def _lst(self) -> list[str]:
+        """Hash of the LST files of each day; of none where the instrument gave nothing."""
+        return [fingerprint(self.found.lst.get(day, {})) for day in self.layout.time.astype(object)]
+
+    @cached_property
+    def _viirs(self) -> list[str]:
+        """Hash of the VIIRS files of each day, both overpasses; of none where there are none."""
+        found = self.found.lst_viirs
+        return [
+            fingerprint({overpass: found[overpass].get(day, {}) for overpass in found})
+            for day in self.layout.time.astype(object)
+        ]
+
+    @cached_property
+    def _composites(self) -> list[str]:
+        """Hash of the files of each composite."""
+        days = vegetation_starts(self.layout).astype(object)
+        return [fingerprint(self.found.vegetation[day]) for day in days]
+
+    def meteo(self, days: Days) -> str:
+        """Hash of the files that hold hours of days, from 00 UTC to 00 UTC after the last."""
+        pairs = zip(self.found.era5_land, self._meteo, strict=True)
+        first, last = days
+        held = [key for f, key in pairs if f.first <= last + 1 and f.last >= first]
+        return digest(self.base, self.upsampling, held)
+
+    def lst(self, part: slice) -> str:
+        """Hash of the LST files of a part of the daily axis."""
+        return digest(self.base, self._lst[part])
+
+    def viirs(self, part: slice) -> str:
+        """Hash of the VIIRS files of a part of the daily axis."""
+        return digest(self.base, self._viirs[part])
+
+    def composites(self, part: slice) -> str:
+        """Hash of the files of a part of the composites that are read."""
+        return digest(self.base, self._composites[part])
+
+    @cached_property
+    def _global(self) -> str:
+        """Hash of the static layers that are one file for all tiles."""
+        return digest(self.base, fingerprint((self.found.soilgrids, self.found.bedrock)))
+
+    @cached_property
+    def _wtd(self) -> list[tuple[Path, Bounds]]:
+        """Water table files and where they reach."""
+        return [(path, groundwater.extent(path)) for path in self.found.wtd]
+
+    def static(self, tile: Tile) -> str:
+        """Hash of the static files that reach a tile and its rim."""
+        bounds = Padded(self.layout, tile).bounds
+        tiles = self.found.merit_hydro
+        terrain = [tiles[name] for name in merit_tiles(bounds) if name in tiles]
+        depth = [path for path, extent in self._wtd if overlap(extent, bounds)]
+        return digest(self._global, fingerprint(terrain), fingerprint(depth))
+
+
+def overlap(one: Bounds, other: Bounds) -> bool:
+    """Whether two boxes overlap, with a margin of more than a cell's half."""
+    apart = (one[0] - other[2], other[0] - one[2], one[1] - other[3], other[1] - one[3])
+    return max(apart) <= MARGIN
+
+
+def merit_tiles(bounds: Bounds) -> list[str]:
+    """Names of the MERIT Hydro tiles that touch bounds, with a margin."""
+    size = merit_hydro.TILE_DEGREES
+    west, south, east, north = bounds
+    rows = range(int((south - MARGIN) // size), int((north + MARGIN) // size) + 1)
+    cols = range(int((west - MARGIN) // size), int((east + MARGIN) // size) + 1)
+    return [merit_hydro.tile_name(row * size, col * size) for row in rows for col in cols]
+
+
+# ---- days that units reach --------------------------------------------------------------------
+
+
+def window_days(layout: Layout, window: Window, back: int = 0) -> Days:
+    """First and last day of a window; the first ``back`` days earlier."""
+    first = layout.time[0] + window.start
+    return first - back, first + window.days - 1
+
+
+def run_days(layout: Layout, unit: str) -> Days:
+    """First and last day of a run of days of meteorology in the scratch."""
+    first = np.datetime64(unit, "D")
+    return first, min(first + scratch.METEO_RUN_DAYS - 1, layout.time[-1])
+
+
+def composite_reach(layout: Layout, year: int) -> slice:
+    """Composites that are read for a year of the cube's, as a part of all that are read."""
+    held = composite_starts(layout)[year * cube.COMPOSITES_A_YEAR :][: cube.COMPOSITES_A_YEAR]
+    every = vegetation_starts(layout)
+    begin = np.searchsorted(every, held[0] - COMPOSITE_REACH[0])
+    end = np.searchsorted(every, held[-1] + COMPOSITE_REACH[1], side="right")
+    return slice(int(begin), int(end))
+
+
+def meteo_runs(layout: Layout, window: Window) -> list[str]:
+    """Labels of the scratch's runs of days that a window of meteorology reads."""
+    first = LEAD_DAYS + window.start - METEO_BACK_DAYS
+    return _runs(scratch.meteo_units(layout), first, LEAD_DAYS + window.start + window.days,
+                 scratch.METEO_RUN_DAYS)  # fmt: skip
+
+
+def lst_runs(layout: Layout, window: Window) -> list[str]:
+    """Labels of the scratch's runs of days that a window of LST reads."""
+    stop = window.start + window.days
+    return _runs(scratch.lst_units(layout), window.start, stop, scratch.LST_RUN_DAYS)
+
+
+def _runs(units: Sequence[str], start: int, stop: int, length: int) -> list[str]:
+    """Units of runs of ``length`` days that hold any of the days from start to stop."""
+    return list(units[start // length : (stop - 1) // length + 1])
+
+
+def number_of(unit: str) -> int:
+    """Return the number of the window or year that a label such as ``r058c185_w00`` ends in."""
+    return int(unit.rsplit("_", 1)[1][1:])
+
+
+# ---- keys of units ----------------------------------------------------------------------------
+
+
+def static_keys(files: FileKeys) -> dict[str, str]:
+    """Key of each tile of the static layers."""
+    return {str(tile): files.static(tile) for tile in files.layout.tiles()}
+
+
+def meteo_keys(files: FileKeys, units: Sequence[str]) -> dict[str, str]:
+    """Key of each window of meteorology: its own days, and those that the index looks back."""
+    layout, back = files.layout, METEO_BACK_DAYS
+    keys = [files.meteo(window_days(layout, window, back)) for window in layout.windows()]
+    return {unit: keys[number_of(unit)] for unit in units}
+
+
+def climatology_keys(units: Sequence[str], fitted: str, land: dict[str, str]) -> dict[str, str]:
+    """Key of each tile's (or cells') climatology: what it was fitted on, and where land is."""
+    return {unit: digest("climatology", fitted, land.get(unit)) for unit in units}
+
+
+def bridge_key(fits: Mapping[str, str]) -> str:
+    """Key of the bridge: what it was fitted on, and what its pixel classes were."""
+    return digest("bridge", fits["bridge"], fits["climatology"])
+
+
+def daily_keys(
+    files: FileKeys, units: Sequence[str], climatology: dict[str, str], fits: Mapping[str, str]
+) -> dict[str, str]:
+    """Key of each block of LST: the files of its days, air temperature, climatology and land.
+
+    With VIIRS also its files of these days, and the bridge.
+    """
+    layout = files.layout
+
+    def bridged(window: Window) -> list[str]:
+        held = files.found.lst_viirs
+        return [files.viirs(window.slice), bridge_key(fits)] if held else []
+
+    keys = [
+        digest(files.lst(window.slice), files.meteo(window_days(layout, window)), bridged(window))
+        for window in layout.windows()
+    ]
+    return {unit: digest(keys[number_of(unit)], climatology[tile_of(unit)]) for unit in units}
+
+
+def composite_keys(files: FileKeys, units: Sequence[str], land: dict[str, str]) -> dict[str, str]:
+    """Key of each tile-year of vegetation: the composites in its reach, and land."""
+    keys = {
+        year: files.composites(composite_reach(files.layout, year))
+        for year in sorted({number_of(unit) for unit in units})
+    }
+    return {unit: digest(keys[number_of(unit)], land[tile_of(unit)]) for unit in units}
+
+
+def scratch_keys(files: FileKeys) -> dict[str, dict[str, str]]:
+    """Key of each unit of the scratch's stages."""
+    layout = files.layout
+    length = scratch.LST_RUN_DAYS
+    runs = {
+        unit: slice(number * length, (number + 1) * length)
+        for number, unit in enumerate(scratch.lst_units(layout))
+    }
+    return {
+        "meteo": {u: files.meteo(run_days(layout, u)) for u in scratch.meteo_units(layout)},
+        "lst": {unit: files.lst(run) for unit, run in runs.items()},
+        "viirs": {unit: files.viirs(run) for unit, run in runs.items()},
+        "vegetation": {
+            unit: files.composites(slice(number, number + 1))
+            for number, unit in enumerate(scratch.vegetation_units(layout))
+        },
+    }
+
+
+def tile_of(unit: str) -> str:
+    """Label of the tile of a label such as ``r058c185_w00``."""
+    return unit.split("_")[0]
+
+
+# ---- what the cube itself says ----------------------------------------------------------------
+
+
+def land_digests(store: Path, tiles: Sequence[str]) -> dict[str, str]:
+    """Hash of the land of each tile and its neighbours (holes are filled from there)."""
+
+    def land(row: int, col: int) -> str | None:
+        marker = blocks.read_marker(store, "static", str(Tile(row, col)))
+        return marker.get("land_checksum") if marker else None
+
+    near = (-1, 0, 1)
+    places = {label: Tile.parse(label) for label in tiles}
+    return {
+        label: digest([land(tile.row + i, tile.col + j) for i in near for j in near])
+        for label, tile in places.items()
+    }
+
+
+def fitted_digests(store: Path, files: FileKeys, refit: bool) -> dict[str, str]:
+    """Hashes of the files that climatology and bridge were, or are to be, fitted on, by stage.
+
+    Once fitted they are frozen: a changed file must not change the past. ``refit`` lets them
+    follow. Without VIIRS there is no bridge.
+    """
+    whole = files.layout.time[[0, -1]]
+    now = {"climatology": digest(files.lst(slice(None)), files.meteo((whole[0], whole[-1])))}
+    if files.found.lst_viirs:
+        now["bridge"] = digest(files.lst(slice(None)), files.viirs(slice(None)))
+    held = {} if refit else dict(open_group(store / "climatology").attrs)
+    return {stage: str(held.get(FITTED[stage], key)) for stage, key in now.items()}
+
+
+def freeze(store: Path, fits: Mapping[str, str]) -> None:
+    """Note in the cube what its climatology or bridge was fitted on."""
+    group = open_group(store / "climatology", "r+")
+    for stage, fitted in fits.items():
+        if group.attrs.get(FITTED[stage]) != fitted:
+            group.attrs[FITTED[stage]] = fitted
