@@ -11,7 +11,7 @@ from hdfeos_writer import write_lst, write_vegetation
 from gssm_cube import blocks
 from gssm_cube.grid import Layout
 from gssm_cube.ingest import scratch
-from gssm_cube.ingest.inputs import vegetation_starts
+from gssm_cube.ingest.inputs import modis_tiles, vegetation_starts
 from gssm_cube.sources import modis
 from gssm_cube.stores import array_of, open_group
 
@@ -21,6 +21,10 @@ FIRST = date(2019, 1, 1)
 # Two tiles of 48 pixels round 47.1 N, where tiles h18 and h19 meet at 14.7 E.
 LAYOUT = Layout.covering((14.41, 47.01, 15.19, 47.39), FIRST, FIRST + timedelta(2), 48)
 ROWS, SEAM = range(5080, 5190), 22800
+
+
+def test_only_tiles_that_the_layout_touches_are_wanted():
+    assert modis_tiles(LAYOUT) == {"h18v04", "h19v04"}
 
 
 def pixel_of(lat, lon):

@@ -1,7 +1,9 @@
 """VIIRS in the ingest: days without MODIS are bridged, and the cube says which sensor saw what."""
 
 import json
+import os
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -43,6 +45,11 @@ def write_viirs(modis_folder, folder):
             with rasterio.open(place / name, "w", **profile) as raster:
                 raster.write(values, 1)
     return {product.lower(): folder / product.lower() for product in NAMES.values()}
+
+
+def done(steps):
+    """Units done by step, those without left out."""
+    return {row.step: row.units for row in steps.itertuples() if row.units}
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +136,24 @@ def test_what_came_from_viirs_is_counted(bridged):
 def test_the_same_files_again_give_nothing_to_do(small_world, bridged):
     rows = ingest.harmonise(bridged[0], small_world.layout, bridged[1])
     assert (rows["units"] == 0).all() and "LST bridge" in set(rows["step"])
+
+
+def test_a_changed_file_of_viirs_renews_its_window_and_leaves_the_bridge(
+    small_world, bridged, tmp_path
+):
+    folders = bridged[1]
+    store = tmp_path / "features.zarr"
+    for name in (bridged[0].name, f"{bridged[0].name}.markers"):
+        shutil.copytree(bridged[0].with_name(name), tmp_path / name)
+    # 370 days from 2018-03-01: day 369 lies in window 1 and in the runs of days 352 and 368.
+    (path,) = folders["vnp21a1d"].glob("*_LST_1KM_doy2019063_*")
+    os.utime(path, (1.5e9, 1.5e9))
+    rows = ingest.harmonise(store, small_world.layout, folders)
+    assert done(rows) == {"VNP21A1 files": 2, "MOD11A1 files": 2, "LST blocks": 2}
+    again = ingest.harmonise(store, small_world.layout, folders, refit_climatology=True)
+    assert done(again)["LST bridge"] == 1 and done(again)["LST blocks"] == 4
+    assert "LST climatology" not in done(again)  # of MODIS alone
+    assert done(ingest.harmonise(store, small_world.layout, folders)) == {}
 
 
 def test_a_day_that_no_sensor_saw_is_named(small_world, bridged):
