@@ -35,7 +35,7 @@ def scores(demo):
 
 
 def test_the_demo_leaves_what_it_promises(demo):
-    names = ("raw", "features.zarr", "samples.parquet", "forest", "ssm.zarr", "truth.zarr")
+    names = ("raw", "features.zarr", "samples", "forest", "ssm.zarr", "truth.zarr")
     for name in (*names, "scores.json", "report.html", "figures/density.png"):
         assert (demo / name).exists(), name
 

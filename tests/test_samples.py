@@ -77,11 +77,19 @@ def test_rows_come_in_order_whatever_their_order_was(small_world, sampled):
     pd.testing.assert_frame_equal(again, sampled)
 
 
-def test_progress_counts_chunks_that_hold_stations(small_world):
+def test_progress_counts_what_is_read_and_the_blocks(small_world):
     told = []
-    table = stations(small_world, PLACES[:2])
+    table = stations(small_world, PLACES[:2])  # both stand in one tile, in two windows
     sample_cube(small_world.cube, table, progress=lambda *state: told.append(state))
-    assert told == [("samples", 1, 1)]  # both stand in the one chunk of a tile
+    assert told == [
+        ("samples, static", 1, 1),
+        ("samples, composite", 1, 2),
+        ("samples, composite", 2, 2),
+        ("samples, meteo", 1, 2),
+        ("samples, meteo", 2, 2),
+        ("samples", 1, 2),
+        ("samples", 2, 2),
+    ]
 
 
 def test_days_outside_the_period_are_dropped_and_counted(small_world, caplog):
