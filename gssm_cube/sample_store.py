@@ -181,7 +181,10 @@ def open_samples(folder: str | Path, *, columns: Sequence[str] | None = None) ->
             f"{folder} has lost {len(lost)} of {len(paths)} files, such as {lost[0].name}; run "
             "the stage samples again"
         )
-    stored = pyarrow.dataset.dataset([str(path) for path in paths], format="parquet")
+    # A column that is empty in one run and text in another has two types.
+    schemas = [pyarrow.parquet.read_schema(path) for path in paths]
+    schema = pa.unify_schemas(schemas, promote_options="permissive")
+    stored = pyarrow.dataset.dataset([str(path) for path in paths], schema, format="parquet")
     wanted = list(stored.schema.names if columns is None else columns)
     missing = sorted(set(wanted) - set(stored.schema.names))
     if missing:
