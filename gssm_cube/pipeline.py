@@ -17,13 +17,13 @@ from gssm_cube import __version__, blocks, cube, ingest, predict, product
 from gssm_cube.blocks import Progress, digest, silent
 from gssm_cube.clusters import Profile, open_client
 from gssm_cube.evaluate import evaluate as evaluate_samples
-from gssm_cube.evaluate import read_samples
 from gssm_cube.exhibits import station_exhibits
 from gssm_cube.forest import Preset, compile_forest, find_preset, load_forest, train_forest
 from gssm_cube.ingest import inputs
 from gssm_cube.quality import Rules
 from gssm_cube.report import write_report
-from gssm_cube.samples import place_stations, sample_cube
+from gssm_cube.sample_store import MANIFEST, open_samples, sample_files
+from gssm_cube.samples import place_stations, write_samples
 from gssm_cube.settings import Settings
 from gssm_cube.station_tables import read_station_counts, read_station_table, write_stations
 from gssm_cube.stations import gather_stations
@@ -99,30 +99,33 @@ def stations(settings: Settings, *, progress: Progress = silent) -> str:
 
 
 def samples(settings: Settings, *, progress: Progress = silent) -> str:
-    """Sample the cube at the stations."""
-    source, target = settings.table("stations.parquet"), settings.table("samples.parquet")
+    """Sample the cube at the stations: the blocks whose stations or features are new."""
+    source, target = settings.table("stations.parquet"), settings.table("samples")
     _check_there(source, "stations")
     _check_there(settings.cube / "zarr.json", "harmonise")
     predict.check_complete(settings.cube)
     key = digest(_key_of(settings, "stations"), _cube_digest(settings))
 
     def work() -> str:
-        table = sample_cube(settings.cube, read_station_table(source), progress=progress)
-        _replace(target, table.to_parquet)
-        return f"{len(table)} samples of {table['station'].nunique()} stations"
+        with _client(settings, "ingest") as client:
+            write_samples(
+                settings.cube, read_station_table(source), target, client=client, progress=progress
+            )
+        found = open_samples(target, columns=["station"])["station"]
+        return f"{len(found)} samples of {found.nunique()} stations"
 
-    return _once(settings, "samples", key, [target], work)
+    return _once(settings, "samples", key, sample_files(target), work)
 
 
 def train(settings: Settings, *, progress: Progress = silent) -> str:
     """Train the forest on all samples and save it with its model card."""
-    source = settings.table("samples.parquet")
-    _check_there(source, "samples")
+    source = settings.table("samples")
+    _check_there(source / MANIFEST, "samples")
     preset, seed = _preset(settings), settings.training.seed
     key = digest(_key_of(settings, "samples"), preset.model_dump(), seed, __version__)
 
     def work() -> str:
-        table = read_samples(source)
+        table = open_samples(source)
         forest = train_forest(table, preset, seed=seed)
         card = _model_card(settings, table, preset)
         compile_forest(forest, preset=preset.name, card=card).save(settings.forest)
@@ -138,8 +141,8 @@ def train(settings: Settings, *, progress: Progress = silent) -> str:
 
 def evaluate(settings: Settings, *, progress: Progress = silent) -> str:
     """Score the recipe on rows, years and stations that its forests have not seen."""
-    source = settings.table("samples.parquet")
-    _check_there(source, "samples")
+    source = settings.table("samples")
+    _check_there(source / MANIFEST, "samples")
     _check_there(settings.forest / "forest.json", "train")
     training = settings.training
     key = digest(_key_of(settings, "train"), training.evaluation_trees)
@@ -148,7 +151,7 @@ def evaluate(settings: Settings, *, progress: Progress = silent) -> str:
 
     def work() -> str:
         found = evaluate_samples(
-            read_samples(source),
+            open_samples(source),
             _preset(settings),
             seed=training.seed,
             trees=training.evaluation_trees,

@@ -41,7 +41,7 @@ def test_a_run_done_before_is_skipped_everywhere(run_file):
     ("command", "lost", "said"),
     [
         ("stations", "stations.parquet", "station days of 12 stations"),
-        ("samples", "samples.parquet", "samples of 12 stations"),
+        ("samples", "samples/_manifest.json", "samples of 12 stations"),
         ("train", "forest/forest.json", "train: 5 trees on"),
         ("evaluate", "scores.json", "evaluate: new stations: RMSE"),
         ("report", "report.html", "report.html"),

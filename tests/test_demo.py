@@ -17,6 +17,7 @@ from gssm_cube import open_cube, open_product, pipeline
 from gssm_cube.blocks import marker_folder
 from gssm_cube.forest import compile_forest, forest_hash, train_forest
 from gssm_cube.predict import feature_values
+from gssm_cube.sample_store import open_samples
 from gssm_cube.settings import read_settings
 from gssm_cube.stores import array_of, open_group
 from gssm_cube.variables import FILL, SSM
@@ -40,7 +41,7 @@ def scores(demo):
 
 
 def test_the_demo_leaves_what_it_promises(demo):
-    names = ("raw", "features.zarr", "samples.parquet", "forest", "ssm.zarr", "truth.zarr")
+    names = ("raw", "features.zarr", "samples", "forest", "ssm.zarr", "truth.zarr")
     for name in (*names, "scores.json", "report.html", "figures/density.png"):
         assert (demo / name).exists(), name
 
@@ -64,7 +65,7 @@ def test_the_product_follows_the_truth_at_every_land_pixel_and_day(demo, scores)
 
 def test_every_code_is_what_scikit_learn_itself_predicts(demo):
     settings = read_settings(demo / "run.toml")
-    samples = pd.read_parquet(demo / "samples.parquet")
+    samples = open_samples(demo / "samples")
     fitted = train_forest(samples, pipeline._preset(settings), seed=settings.training.seed)
     assert compile_forest(fitted).digest == forest_hash(demo / "forest")
     fitted.n_jobs = 1  # else the order of adding, and so the bits, are left to chance

@@ -1,6 +1,7 @@
 """All stages on the small world: what they leave, in what order, and what is done again."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ import xarray as xr
 
 from gssm_cube import open_product, pipeline
 from gssm_cube.forest import load_forest
+from gssm_cube.sample_store import open_samples
 from gssm_cube.settings import read_settings
 from gssm_cube.variables import PREDICTORS
 
@@ -49,7 +51,7 @@ def test_provenance_is_in_the_product(small_run):
 
 
 def test_samples_hold_all_predictors_and_the_forest_was_trained_on_all_of_them(small_run):
-    samples = pd.read_parquet(small_run.folder / "samples.parquet")
+    samples = open_samples(small_run.folder / "samples")
     assert set(PREDICTORS) <= set(samples.columns)
     card = load_forest(small_run.folder / "forest").card
     assert card["rows"] + card["rows_dropped"] == len(samples)
@@ -69,7 +71,7 @@ def test_a_second_run_does_nothing(small_run, tmp_path):
 
 def test_only_what_depends_on_a_lost_or_changed_thing_is_done_again(small_run, tmp_path):
     path = small_run.copy(tmp_path / "changed")
-    (path.parent / "samples.parquet").unlink()
+    shutil.rmtree(path.parent / "samples")
     settings = read_settings(path)
     assert "samples of 12" in pipeline.samples(settings)
     assert "skipped" in pipeline.train(settings)  # the samples are the same
@@ -89,8 +91,8 @@ def test_only_what_depends_on_a_lost_or_changed_thing_is_done_again(small_run, t
     [
         ("samples", "stations.parquet", "stations"),
         ("samples", "features.zarr", "harmonise"),
-        ("train", "samples.parquet", "samples"),
-        ("evaluate", "samples.parquet", "samples"),
+        ("train", "samples", "samples"),
+        ("evaluate", "samples", "samples"),
         ("evaluate", "forest/forest.json", "train"),
         ("predict", "forest/forest.json", "train"),
         ("predict", "features.zarr", "harmonise"),

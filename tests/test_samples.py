@@ -1,7 +1,9 @@
 """Samples: the cube's very values at stations, wherever they stand."""
 
 import logging
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,6 +12,7 @@ import pytest
 from gssm_cube.cube import open_cube
 from gssm_cube.grid import Grid, Layout
 from gssm_cube.samples import place_stations, sample_cube
+from gssm_cube.stores import array_of, open_group
 from gssm_cube.variables import PREDICTORS
 
 # (row, column) in the store: corners of tiles, both sides of the border between them, inside.
@@ -60,6 +63,21 @@ def test_every_feature_is_the_cube_s_value_to_the_last_bit(small_world, sampled)
     assert sampled["lst"].notna().sum() >= 3 * len(DAYS)
 
 
+def test_a_cube_of_nearest_cells_is_sampled_as_it_is_read(small_world, tmp_path):
+    copy = Path(shutil.copytree(small_world.cube, tmp_path / "nearest.zarr"))
+    shutil.copytree(f"{small_world.cube}.markers", f"{copy}.markers")
+    array_of(open_group(copy, "r+"), "meteo/cells").attrs["upsampling"] = "nearest"
+    few = stations(small_world, PLACES[4:6], DAYS[:2])
+    sampled, dataset = sample_cube(copy, few), open_cube(copy)
+    bilinear = sample_cube(small_world.cube, few)
+    for _, sample in sampled.iterrows():
+        place = dict(lat=sample["station_lat"], lon=sample["station_lon"], method="nearest")
+        pixel = dataset.sel(**place).sel(time=sample["time"])
+        for name in ("tair", "apei", "evaporation"):
+            assert np.float32(pixel[name].values) == np.float32(sample[name]), name
+    assert (sampled["tair"] != bilinear["tair"]).any()
+
+
 def test_rows_know_their_pixel_and_tile(small_world, sampled):
     first = sampled.drop_duplicates("station").set_index("station")
     for number, (row, col) in enumerate(PLACES):
@@ -77,11 +95,19 @@ def test_rows_come_in_order_whatever_their_order_was(small_world, sampled):
     pd.testing.assert_frame_equal(again, sampled)
 
 
-def test_progress_counts_chunks_that_hold_stations(small_world):
+def test_progress_counts_what_is_read_and_the_blocks(small_world):
     told = []
-    table = stations(small_world, PLACES[:2])
+    table = stations(small_world, PLACES[:2])  # both stand in one tile, in two windows
     sample_cube(small_world.cube, table, progress=lambda *state: told.append(state))
-    assert told == [("samples", 1, 1)]  # both stand in the one chunk of a tile
+    assert told == [
+        ("samples, static", 1, 1),
+        ("samples, composite", 1, 2),
+        ("samples, composite", 2, 2),
+        ("samples, meteo", 1, 2),
+        ("samples, meteo", 2, 2),
+        ("samples", 1, 2),
+        ("samples", 2, 2),
+    ]
 
 
 def test_days_outside_the_period_are_dropped_and_counted(small_world, caplog):

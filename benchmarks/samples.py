@@ -1,0 +1,163 @@
+"""Sampling the cube at 60 stations over 21 windows, against pointwise ``.sel``.
+
+    python benchmarks/samples.py [--quick] [--json FILE]
+
+The cube has the real layout (tiles of 480 pixels, inner chunks of 366 x 48 x 48, meteorology in
+chunks of 366 x 120 x 120 cells) and synthetic values, only where stations stand. Each way runs in
+a process of its own: seconds by the clock, bytes of chunks read, peak memory above the imports.
+"""
+
+import argparse
+import logging
+import multiprocessing
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import dask
+import numpy as np
+import pandas as pd
+import xarray as xr
+from sparse_cube import counted, ideal_bytes, station_table, write_sparse_cube
+
+from gssm_cube.cube import open_cube
+from gssm_cube.grid import Layout
+from gssm_cube.interpolate import upsample_cells
+from gssm_cube.sample_store import open_samples
+from gssm_cube.samples import write_samples
+from gssm_cube.variables import PREDICTORS
+
+logger = logging.getLogger("samples")
+
+FEATURES = [name for name in PREDICTORS if name not in ("lat", "lon")]
+FIRST, WINDOWS = date(2000, 2, 24), 21
+
+
+def draw_places(layout: Layout, chunks: int, stations: int) -> list[tuple[int, int]]:
+    """Draw stations in so many inner chunks of six tiles; some share a chunk, two a pixel."""
+    rng = np.random.default_rng(1)
+    tiles = rng.choice(list(np.ndindex(layout.tile_rows, layout.tile_cols)), 6, replace=False)
+    corners = [
+        (480 * tile[0] + 48 * place // 10 // 48 * 48, 480 * tile[1] + 48 * (place % 10))
+        for tile, place in zip(
+            np.repeat(tiles, -(-chunks // 6), axis=0), rng.permutation(100), strict=False
+        )
+    ][:chunks]
+    own = [corners[n % chunks] for n in range(stations)]
+    shifts = rng.integers(0, 48, (stations, 2))
+    places = [(int(r + a), int(c + b)) for (r, c), (a, b) in zip(own, shifts, strict=True)]
+    return [*places[:-1], places[0]]
+
+
+# ---- the ways ---------------------------------------------------------------------------------
+
+
+def by_blocks(store: Path, table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """Sample as this package does: always all features and flags, to Parquet and back."""
+    with tempfile.TemporaryDirectory(dir=store.parent) as place:
+        write_samples(store, table, Path(place) / "samples")
+        return open_samples(Path(place) / "samples", columns=["station", "time", *names])
+
+
+def by_station(store: Path, table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """Select pointwise without Dask, a station a call: all in one would read the box round all."""
+    dataset = open_cube(store)[names]
+    return pd.concat(_points(dataset, rows) for _, rows in table.groupby("station"))
+
+
+def by_dask(store: Path, table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """Select pointwise on the Dataset chunked by Dask, all stations in one call, two threads."""
+    dataset = open_cube(store, chunks={})[names]
+    places = table.drop_duplicates("station").reset_index(drop=True)
+    lat, lon = (xr.DataArray(places[name], dims="place") for name in ("lat", "lon"))
+    found = dataset.sel(lat=lat, lon=lon, method="nearest")
+    with dask.config.set(scheduler="threads", num_workers=2):
+        frame = found.compute().drop_vars(["lat", "lon"]).to_dataframe().reset_index()
+    frame["station"] = places["station"].to_numpy()[frame["place"]]
+    return frame[["station", "time", *names]]
+
+
+def _points(dataset: xr.Dataset, rows: pd.DataFrame) -> pd.DataFrame:
+    """Select the rows of a table, one point each."""
+    where = {name: xr.DataArray(rows[name].to_numpy(), dims="point") for name in ("lat", "lon")}
+    found = dataset.sel(where, method="nearest").sel(time=xr.DataArray(rows["time"], dims="point"))
+    columns = {name: found[name].values for name in dataset.data_vars}
+    return rows[["station", "time"]].assign(**columns)
+
+
+WAYS = {"by_blocks": by_blocks, "by_station": by_station, "by_dask": by_dask}
+
+
+def measure(way: str, store: Path, table: pd.DataFrame, names: list[str]) -> dict[str, Any]:
+    """Run one way in this process; return its figures and its table."""
+    upsample_cells(np.zeros((1, 2, 2), dtype="int16"))  # what numba must load
+    before = peak_mb()
+    with counted(store) as count:
+        begin = time.perf_counter()
+        found = WAYS[way](store, table, names)
+        seconds = time.perf_counter() - begin
+    peak = peak_mb() - before
+    found = found.sort_values(["station", "time"], ignore_index=True)
+    facts = {"way": way, "seconds": seconds, "mb_read": sum(count.read.values()) / 1e6}
+    return {**facts, "peak_mb": peak, "table": found}
+
+
+def peak_mb() -> float:
+    """Peak memory of this process; ``getrusage`` would inherit its parent's."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1e3
+
+
+def compare(store: Path, table: pd.DataFrame, names: list[str], title: str) -> list[dict]:
+    """Measure all ways on the same rows; the values must be the same to the last bit."""
+    rows, bits = [], None
+    for way in WAYS:
+        # A process for each: peaks of memory and caches are its own.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, mp_context=context) as pool:
+            row = pool.submit(measure, way, store, table, names).result()
+        values = row.pop("table")[names].to_numpy("float32").view("int32")
+        bits = values if bits is None else bits
+        row = {"rows": title, **row, "identical": bool(np.array_equal(values, bits))}
+        rows.append(row)
+        logger.info("%s", row)
+    return rows
+
+
+def main() -> None:
+    """Build the cube, compare, show."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="three windows, 12 stations")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING)
+    logger.setLevel(logging.INFO)
+    windows, chunks, stations = (3, 9, 12) if options.quick else (WINDOWS, 45, 60)
+    last = pd.Timestamp(FIRST) + pd.Timedelta(366 * windows - 1, "D")
+    layout = Layout.covering((-24.0, 30.0, -12.0, 42.0), FIRST, last.date(), 480)
+    places = draw_places(layout, chunks, stations)
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder) / "features.zarr"
+        begin = time.perf_counter()
+        write_sparse_cube(store, layout, places)
+        logger.info("cube written in %.0f s", time.perf_counter() - begin)
+        table = station_table(layout, places)
+        few = table[table["station"] < "NET/012"]
+        few = few[few["time"] < pd.Timestamp(FIRST) + pd.Timedelta(366, "D")]
+        ideal = sum(ideal_bytes(store, layout, table).values()) / 1e6
+        # Unfair to by_blocks, which has no way to leave features out.
+        rows = compare(store, table, ["lst"], f"{stations} stations, lst alone")
+        rows += compare(store, few, FEATURES, "12 stations, one window, all features")
+    logger.info("by_blocks read %.4f of the ideal %.1f MB", rows[0]["mb_read"] / ideal, ideal)
+    figures = pd.DataFrame(rows)
+    figures["ratio"] = figures.groupby("rows")["seconds"].transform(lambda s: s / s.iloc[0])
+    logger.info("\n%s", figures.round(2).to_string(index=False))
+    if options.json:
+        figures.to_json(options.json, orient="records", indent=1)
+
+
+if __name__ == "__main__":
+    main()

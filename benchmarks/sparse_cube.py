@@ -1,0 +1,168 @@
+"""A feature cube of the real layout that holds values only where stations read, and their table.
+
+Also the two judges of reading: a store that counts what is read from it, and the least that any
+reader must read, worked out from the table and the shards' own indexes alone.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pandas as pd
+import zarr
+from zarr.storage import LocalStore, WrapperStore
+
+from gssm_cube.cube import CELL_CHUNK, COMPOSITES_A_YEAR, create_cube
+from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Layout
+from gssm_cube.variables import names_of
+
+LEAD = 32  # days from the first composite to the first day
+
+
+def composite_starts(layout: Layout) -> np.ndarray:
+    """Start dates, every 16 days, from before the first day until after the last."""
+    return layout.time[0] - LEAD + 16 * np.arange((layout.days + LEAD) // 16 + 2)
+
+
+def station_table(layout: Layout, places: list[tuple[int, int]], every: int = 1) -> pd.DataFrame:
+    """Return a row for every so many days at each (row, col) of the store."""
+    days = layout.time[::every]
+    rows, cols = (np.repeat(part, days.size) for part in np.array(places).T)
+    table = pd.DataFrame(
+        {
+            "network": "NET",
+            "station": [f"NET/{n:03d}" for n in np.repeat(np.arange(len(places)), days.size)],
+            "lat": layout.lat[rows],
+            "lon": layout.lon[cols],
+            "time": np.tile(days.astype("M8[us]"), len(places)),
+            "observed": 0.2,
+        }
+    )
+    table.attrs["day"] = "UTC"
+    return table
+
+
+def write_sparse_cube(store: Path, layout: Layout, places: list[tuple[int, int]]) -> None:
+    """Create the cube and fill the inner chunks and cells that stations at places need."""
+    create_cube(store, layout, composite_starts(layout), {"gssm_day": "UTC"})
+    root = zarr.open_group(str(store), mode="r+")
+    rng = np.random.default_rng(3)
+    chunks = sorted({(row // CHUNK_PIXELS, col // CHUNK_PIXELS) for row, col in places})
+    for row, col in chunks:
+        box = tuple(slice(48 * n, 48 * n + 48) for n in (row, col))
+        for name in names_of("static"):
+            root[f"static/{name}"][box] = rng.integers(0, 9000, (48, 48)).astype("int16")
+        root["static/land"][box] = 1
+        for name in names_of("composite"):
+            shape = (root[f"composite/{name}"].shape[0], 48, 48)
+            root[f"composite/{name}"][(slice(None), *box)] = rough(rng, shape, 200)
+        for window in layout.windows():
+            values = rough(rng, (window.days, 48, 48), 120)
+            root["daily/lst"][(window.slice, *box)] = values
+    shape = root["meteo/cells"].shape
+    for window in layout.windows():
+        cells = rough(rng, (shape[0], window.days, *shape[2:]), 40)
+        root["meteo/cells"][:, window.slice] = cells
+
+
+def rough(rng: np.random.Generator, shape: tuple[int, ...], step: int) -> np.ndarray:
+    """Codes that compress about as real ones: a common series and noise."""
+    series = 1000 * np.sin(np.arange(shape[-3]) / 58)[:, np.newaxis, np.newaxis]
+    return (series + rng.integers(-step, step, shape, dtype="int16")).astype("int16")
+
+
+# ---- counting ---------------------------------------------------------------------------------
+
+
+@dataclass
+class Count:
+    """Bytes of chunks that were read, by array."""
+
+    read: dict[str, int] = field(default_factory=dict)
+
+    def add(self, key: str, size: int) -> None:
+        """Note a read, unless it is of metadata or a coordinate."""
+        array, found, _ = key.partition("/c/")
+        if found and array.split("/")[-1] not in ("lat", "lon", "time"):
+            self.read[array] = self.read.get(array, 0) + size
+
+
+class CountingStore(WrapperStore[LocalStore]):
+    """A local store that counts."""
+
+    def __init__(self, store: LocalStore, count: Count) -> None:
+        super().__init__(store)
+        self.count = count
+
+    def _with_store(self, store: LocalStore) -> "CountingStore":
+        """Count in the read-only twin too."""
+        return type(self)(store, self.count)
+
+    async def get(self, key, prototype, byte_range=None):  # type: ignore[no-untyped-def]
+        """Read and count."""
+        found = await self._store.get(key, prototype, byte_range)
+        self.count.add(key, len(found) if found is not None else 0)
+        return found
+
+
+@contextmanager
+def counted(store: Path) -> Iterator[Count]:
+    """Count all that is read from a store in this process."""
+    count, really = Count(), zarr.open_group
+
+    def open_group(place, *args, **kwargs):  # type: ignore[no-untyped-def]
+        if str(place) == str(store):
+            place = CountingStore(LocalStore(place), count)
+        return really(place, *args, **kwargs)
+
+    with mock.patch.object(zarr, "open_group", open_group):
+        yield count
+
+
+def ideal_bytes(store: Path, layout: Layout, table: pd.DataFrame) -> dict[str, int]:
+    """Return the stored size of all chunks that any row needs, and of their shards' indexes."""
+    row = layout.grid.row_of(table["lat"]) - layout.row
+    col = layout.grid.col_of(table["lon"]) - layout.col
+    day = (table["time"].to_numpy().astype("M8[D]") - layout.time[0]).astype("int64")
+    root = zarr.open_group(str(store), mode="r")
+    inner = (row // CHUNK_PIXELS, col // CHUNK_PIXELS)
+    wanted = {f"static/{n}": [inner] for n in (*names_of("static"), "land", "filled")}
+    wanted |= {f"daily/{n}": [(day // WINDOW_DAYS, *inner)] for n in ("lst", "lst_diff", "quality")}
+    before = (day + LEAD) // 16
+    after = before + ((day + LEAD) % 16 > 0)
+    years = [(n // COMPOSITES_A_YEAR, *inner) for n in (before, after)]
+    wanted |= {f"composite/{name}": years for name in names_of("composite")}
+    n, corners = layout.cell_pixels, ((0, 0), (0, 1), (1, 0), (1, 1))
+    wanted["meteo/cells"] = [
+        (0 * day, day // WINDOW_DAYS, (row // n + r) // CELL_CHUNK, (col // n + c) // CELL_CHUNK)
+        for r, c in corners
+    ]
+    return {
+        name: _stored_bytes(store, root[name], np.unique(np.hstack(places).T, axis=0))
+        for name, places in wanted.items()
+    }
+
+
+def _stored_bytes(store: Path, array: zarr.Array, chunks: np.ndarray) -> int:
+    """Bytes of an array's chunks, and of each index once."""
+    ratio = np.array(array.shards or array.chunks) // array.chunks
+    shards = chunks // ratio
+    total = 0
+    for shard in np.unique(shards, axis=0):
+        path = store / array.path / "c" / "/".join(map(str, shard))
+        if not path.exists():
+            continue
+        if array.shards is None:
+            total += path.stat().st_size
+            continue
+        size = 16 * int(np.prod(ratio)) + 4  # offset and length of each inner chunk, checksum
+        with path.open("rb") as stored:
+            stored.seek(-size, 2)
+            index = np.frombuffer(stored.read(size - 4), "<u8").reshape(*ratio, 2)
+        inside = chunks[(shards == shard).all(axis=1)] % ratio
+        lengths = index[tuple(inside.T)][:, 1]
+        total += size + int(lengths[lengths < 2**63].sum())
+    return total

@@ -1,0 +1,317 @@
+"""Codes of the cube at stations' pixels, such that each stored chunk is read once.
+
+What the cube stores serves samples by different measures: a tile's static layers serve all
+windows, a year of composites two of them, a chunk of meteorology nine tiles. Each such unit is
+read by a task of its own, a pick, which keeps the codes at the wanted places in a scratch. The
+samples of a block are then made from its own daily shard and its picks.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import zarr
+from numpy.typing import NDArray
+
+from gssm_cube import blocks
+from gssm_cube.cube import CELL_CHUNK, COMPOSITES_A_YEAR, upsampling_of
+from gssm_cube.grid import Block, Layout
+from gssm_cube.interpolate import interpolate_days, nearest_window, upsample_window
+from gssm_cube.stores import array_of, open_group
+from gssm_cube.variables import FILL, PREDICTORS, names_of
+
+STATIC = (*names_of("static"), "land", "filled")
+DAILY = (*names_of("daily"), "quality")
+COMPOSITE = names_of("composite")
+CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))  # cells round a pixel, from the north-west one
+
+Codes = NDArray[Any]  # int16 packed values, small unsigned integers of flags
+Numbers = NDArray[np.int64]
+
+
+# ---- what is needed ---------------------------------------------------------------------------
+
+
+def find_needs(places: pd.DataFrame, layout: Layout, starts: Numbers) -> dict[str, pd.DataFrame]:
+    """Return which stored units rows need, by stage of the cube, and where in them.
+
+    Parameters
+    ----------
+    places : DataFrame
+        A row per sample: ``block``, ``tile``, ``window`` (labels), ``row``, ``col`` (pixel in the
+        store), ``day`` (on the daily axis).
+    layout : Layout
+    starts : (composite,) int64
+        Start days of the composites on the daily axis.
+
+    Returns
+    -------
+    dict of DataFrame
+        For ``static``, ``composite`` and ``meteo``: ``block``, ``unit``, ``row``, ``col``, no row
+        twice; pixels, but cells of 0.1 deg for ``meteo``. Just what the rows need: a day on which
+        a composite starts needs no other.
+    """
+    pixels = places.drop_duplicates(["block", "row", "col"])
+    return {
+        "static": pixels[["block", "row", "col"]].assign(unit=pixels["tile"]),
+        "composite": _composite_needs(places, starts),
+        "meteo": _cell_needs(pixels, layout),
+    }
+
+
+def _composite_needs(places: pd.DataFrame, starts: Numbers) -> pd.DataFrame:
+    """Years of composites before and after each day."""
+    day = places["day"].to_numpy()
+    before = np.maximum(np.searchsorted(starts, day, side="right") - 1, 0)
+    # Past the last start nothing is known; on a start's own day the next has no weight.
+    after = np.where(day > starts[before], np.minimum(before + 1, len(starts) - 1), before)
+    columns = ["block", "tile", "row", "col"]
+    both = pd.concat(
+        places[columns].assign(year=number // COMPOSITES_A_YEAR).drop_duplicates()
+        for number in (before, after)
+    ).drop_duplicates()
+    pairs = zip(both["tile"], both["year"], strict=True)
+    labels = [f"{tile}_y{year:02d}" for tile, year in pairs]
+    return both[["block", "row", "col"]].assign(unit=labels)
+
+
+def _cell_needs(pixels: pd.DataFrame, layout: Layout) -> pd.DataFrame:
+    """Return the four cells round each pixel, and the chunks of cells that hold them."""
+    n = layout.cell_pixels
+    corners = pd.concat(
+        pixels[["block", "window"]].assign(row=pixels["row"] // n + r, col=pixels["col"] // n + c)
+        for r, c in CORNERS
+    ).drop_duplicates()
+    chunks = (corners["row"] // CELL_CHUNK, corners["col"] // CELL_CHUNK, corners["window"])
+    labels = [f"k{r:02d}k{c:02d}_{window}" for r, c, window in zip(*chunks, strict=True)]
+    return corners[["block", "row", "col"]].assign(unit=labels)
+
+
+# ---- reading ----------------------------------------------------------------------------------
+
+
+def read_static(
+    root: zarr.Group, layout: Layout, unit: str, rows: Numbers, cols: Numbers
+) -> NDArray[np.int16]:
+    """Return codes (layer, place) of a tile's static layers, land and filled at pixels."""
+    arrays = (array_of(root, f"static/{name}") for name in STATIC)
+    return np.stack([np.asarray(a.vindex[rows, cols]).astype("int16") for a in arrays])
+
+
+def read_composites(
+    root: zarr.Group, layout: Layout, unit: str, rows: Numbers, cols: Numbers
+) -> NDArray[np.int16]:
+    """Return codes (feature, composite, place) of a tile's year of composites at pixels."""
+    arrays = [array_of(root, f"composite/{name}") for name in COMPOSITE]
+    first = int(unit.split("_y")[1]) * COMPOSITES_A_YEAR
+    numbers = np.arange(first, min(first + COMPOSITES_A_YEAR, arrays[0].shape[0]))
+    return np.stack([np.asarray(a.vindex[numbers[:, np.newaxis], rows, cols]) for a in arrays])
+
+
+def read_cells(
+    root: zarr.Group, layout: Layout, unit: str, rows: Numbers, cols: Numbers
+) -> NDArray[np.int16]:
+    """Return codes (feature, day, place) of a window's chunk of meteorology at cells."""
+    window = layout.windows()[int(unit.split("_w")[1])]
+    top, left = rows.min(), cols.min()
+    box = (slice(top, rows.max() + 1), slice(left, cols.max() + 1))
+    cells = np.asarray(array_of(root, "meteo/cells")[:, window.slice, *box])
+    return cells[:, :, rows - top, cols - left]
+
+
+READERS: dict[str, Callable[..., NDArray[np.int16]]] = {
+    "static": read_static,
+    "composite": read_composites,
+    "meteo": read_cells,
+}
+
+
+# ---- the scratch ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Picked:
+    """Codes at places: ``codes`` (..., place), ``places`` (row and column, place) in order."""
+
+    codes: NDArray[np.int16]
+    places: Numbers
+
+    def at(self, rows: Numbers, cols: Numbers) -> NDArray[np.int16]:
+        """Return codes (..., place) at some of the places."""
+        known, wanted = _number(*self.places), _number(rows, cols)
+        found = np.minimum(np.searchsorted(known, wanted), known.size - 1)
+        if not np.array_equal(known[found], wanted):
+            raise ValueError(
+                f"{np.count_nonzero(known[found] != wanted)} of {wanted.size} places were not "
+                "picked; remove the samples' scratch and start again"
+            )
+        return self.codes[..., found]
+
+
+def _number(rows: Numbers, cols: Numbers) -> Numbers:
+    """One number a place, ordered as rows and columns are."""
+    return rows << 32 | cols
+
+
+def write_request(scratch: Path, stage: str, unit: str, needs: pd.DataFrame, key: str) -> None:
+    """Write down which places a pick is to read."""
+    unique = np.unique(needs[["row", "col"]].to_numpy("int64"), axis=0).T
+    _save(scratch / "requests" / stage / f"{unit}.npz", places=unique, key=np.array(key))
+
+
+def load_pick(scratch: Path, stage: str, unit: str) -> Picked:
+    """Load what a pick read.
+
+    Raises
+    ------
+    ValueError
+        If it is not there: the pick failed.
+    """
+    path = scratch / stage / f"{unit}.npz"
+    if not path.exists():
+        raise ValueError(f"{stage} {unit} was not read, see its own failure; start again")
+    with np.load(path) as stored:
+        return Picked(stored["codes"], stored["places"])
+
+
+def _save(path: Path, **arrays: NDArray[Any]) -> None:
+    """Write arrays so that a reader sees all of them or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.stem}.{os.getpid()}.partial.npz")
+    np.savez(partial, **cast("Mapping[str, Any]", arrays))
+    os.replace(partial, path)
+
+
+@dataclass(frozen=True)
+class Pick:
+    """Task: read one stored unit of the cube at the requested places, into the scratch."""
+
+    cube: Path
+    scratch: Path
+    layout: Layout
+    stage: str
+
+    def __call__(self, unit: str) -> dict[str, Any]:
+        """Read and keep the codes."""
+        with np.load(self.scratch / "requests" / self.stage / f"{unit}.npz") as request:
+            places, key = request["places"], str(request["key"])
+        codes = READERS[self.stage](open_group(self.cube), self.layout, unit, *places)
+        name = f"{self.stage}/{unit}.npz"
+        _save(self.scratch / name, codes=codes, places=places)
+        blocks.write_marker(self.scratch, self.stage, unit, key, [name])
+        return {"places": places.shape[1]}
+
+
+# ---- a block's samples ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Places:
+    """Samples of one block: pixel rows and columns in the store, days on the daily axis."""
+
+    block: Block
+    row: Numbers
+    col: Numbers
+    day: Numbers
+
+    def table(self) -> pd.DataFrame:
+        """Return what ``find_needs`` takes."""
+        labels = {"block": str(self.block), "tile": str(self.block.tile)}
+        numbers = {"row": self.row, "col": self.col, "day": self.day}
+        return pd.DataFrame({**numbers, **labels, "window": str(self.block.window)})
+
+
+def sample_codes(
+    store: Path, scratch: Path, layout: Layout, starts: Numbers, places: Places
+) -> dict[str, Codes]:
+    """Return the codes of all features at a block's samples, and of the flags.
+
+    Parameters
+    ----------
+    store, scratch : Path
+        Feature cube, and what ``Pick`` left of it.
+    layout : Layout
+    starts : (composite,) int64
+    places : Places
+
+    Returns
+    -------
+    dict of array (sample,)
+        int16 codes by feature, with the bits of ``open_cube(mask_and_scale=False)``; ``land``,
+        ``filled`` and ``quality`` as stored.
+    """
+    root = open_group(store)
+    needs = find_needs(places.table(), layout, starts)
+    static = load_pick(scratch, "static", str(places.block.tile)).at(places.row, places.col)
+    codes: dict[str, Codes] = dict(zip(STATIC, static, strict=True))
+    for name in DAILY:
+        array = array_of(root, f"daily/{name}")
+        codes[name] = np.asarray(array.vindex[places.day, places.row, places.col])
+    composites = _composite_codes(scratch, needs["composite"], starts, places)
+    codes |= zip(COMPOSITE, composites, strict=True)
+    features = cast("list[str]", array_of(root, "meteo/cells").attrs["features"])
+    refine = upsample_window if upsampling_of(root) == "bilinear" else nearest_window
+    cells = _cell_codes(scratch, layout, needs["meteo"], places, refine)
+    return codes | dict(zip(features, cells, strict=True))
+
+
+def _composite_codes(
+    scratch: Path, needs: pd.DataFrame, starts: Numbers, places: Places
+) -> NDArray[np.int16]:
+    """Composites at pixels, linear in time: codes (feature, sample)."""
+    pixels, which = np.unique(_number(places.row, places.col), return_inverse=True)
+    days, when = np.unique(places.day, return_inverse=True)
+    years = needs["unit"].str.split("_y").str[1].astype("int64")
+    first = years.min() * COMPOSITES_A_YEAR
+    stop = min((years.max() + 1) * COMPOSITES_A_YEAR, len(starts))
+    codes = np.full((len(COMPOSITE), stop - first, pixels.size), FILL, dtype="int16")
+    for year, rows in needs.groupby(years):
+        row, col = rows["row"].to_numpy(), rows["col"].to_numpy()
+        picked = load_pick(scratch, "composite", rows["unit"].iloc[0]).at(row, col)
+        begin = int(year) * COMPOSITES_A_YEAR - first
+        where = np.searchsorted(pixels, _number(row, col))
+        codes[:, begin : begin + picked.shape[1], where] = picked
+    daily = interpolate_days(codes.transpose(1, 0, 2), starts[first:stop], days)
+    return daily[when, :, which].T
+
+
+def _cell_codes(
+    scratch: Path,
+    layout: Layout,
+    needs: pd.DataFrame,
+    places: Places,
+    refine: Callable[..., NDArray[np.int16]],
+) -> NDArray[np.int16]:
+    """Meteorology at pixels, from the four cells round each: codes (feature, sample)."""
+    pixels, which = np.unique(_number(places.row, places.col), return_inverse=True)
+    row, col = pixels >> 32, pixels & 0xFFFFFFFF
+    n = layout.cell_pixels
+    units = needs.groupby("unit")[["row", "col"]]
+    cells = {unit: load_pick(scratch, "meteo", str(unit)) for unit in units.groups}
+    known = pd.Series(needs["unit"].to_numpy(), _number(*needs[["row", "col"]].to_numpy().T))
+    series = []
+    for r, c in zip(row, col, strict=True):
+        corners = [np.array([r // n + dr, c // n + dc])[:, np.newaxis] for dr, dc in CORNERS]
+        codes = [cells[known[_number(*corner)[0]]].at(*corner) for corner in corners]
+        square = np.concatenate(codes, axis=-1)  # (feature, day, corner)
+        square = square.reshape(*square.shape[:2], 2, 2)
+        place = (slice(r % n, r % n + 1), slice(c % n, c % n + 1))
+        series.append(refine(square, *place, n)[:, :, 0, 0])
+    days = places.day - places.block.window.start
+    return np.stack(series)[which, :, days].T
+
+
+def decode_features(
+    codes: Mapping[str, Codes], layout: Layout, row: Numbers, col: Numbers
+) -> dict[str, NDArray[np.float32]]:
+    """Return float32 features in their units, in the table's order, by the one decode."""
+    values = {
+        name: PREDICTORS[name].packing.decode(codes[name]) for name in codes.keys() & PREDICTORS
+    }
+    values["lat"] = layout.lat[row].astype("float32")
+    values["lon"] = layout.lon[col].astype("float32")
+    return {name: values[name] for name in PREDICTORS if name in values}

@@ -1,0 +1,197 @@
+"""The samples as a folder of Parquet files, one a block, and what makes it whole.
+
+``window=00/r058c185.parquet`` holds the samples of a block; any reader of partitioned Parquet takes
+the folder as it is. ``_manifest.json`` names the files and is written last: without it the folder
+is not whole. Markers, lock and scratch lie beside it.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.parquet
+from numpy.typing import NDArray
+
+from gssm_cube import blocks
+
+FORMAT = "gssm_cube samples 1"
+STAGE = "samples"
+MANIFEST = "_manifest.json"  # readers of Parquet folders skip names that begin so
+ORDER = ("station", "time")
+
+
+def file_of(unit: str) -> str:
+    """Return the place of a block's samples in the folder."""
+    tile, window = unit.split("_w")
+    return f"window={window}/{tile}.parquet"
+
+
+def scratch_of(folder: Path) -> Path:
+    """Return the place of a folder's scratch."""
+    return Path(f"{folder}.scratch")
+
+
+def remove_scratch(folder: Path) -> None:
+    """Delete the scratch: its markers first, for they must never outlive the values."""
+    scratch = scratch_of(folder)
+    shutil.rmtree(f"{scratch}.markers", ignore_errors=True)
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+# ---- what a block is asked for ----------------------------------------------------------------
+
+
+def write_rows(scratch: Path, unit: str, rows: pa.Table, key: str) -> None:
+    """Write down the station days of a block and the key under which its samples will stand."""
+    _write_parquet(scratch / "requests" / STAGE / f"{unit}.parquet", rows, {"key": key})
+
+
+def read_rows(scratch: Path, unit: str) -> tuple[pa.Table, str]:
+    """Read the station days of a block and the key of its samples."""
+    path = scratch / "requests" / STAGE / f"{unit}.parquet"
+    # Not read_table: it would take the folder's name for a partition.
+    table = pyarrow.parquet.ParquetFile(path).read()
+    return table, table.schema.metadata[b"key"].decode()
+
+
+# ---- the samples ------------------------------------------------------------------------------
+
+
+def write_part(
+    folder: Path, unit: str, rows: pa.Table, columns: Mapping[str, NDArray[Any]], key: str
+) -> dict[str, Any]:
+    """Write the samples of a block, then its marker; return the marker's facts."""
+    features = [values for values in columns.values() if values.dtype.kind == "f"]
+    lacking = np.isnan(features).any(axis=0) if features else np.zeros(len(rows), dtype=bool)
+    for name, values in columns.items():
+        rows = rows.append_column(name, pa.array(values))
+    name = file_of(unit)
+    blocks.remove_marker(folder, STAGE, unit)  # else it would vouch for what replaces its file
+    _write_parquet(folder / name, rows, {})
+    facts = {"rows": len(rows), "incomplete": int(lacking.sum())}
+    blocks.write_marker(folder, STAGE, unit, key, [name], **facts)
+    return facts
+
+
+def _write_parquet(path: Path, table: pa.Table, metadata: dict[str, str]) -> None:
+    """Write a table so that a reader sees all of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    table = table.replace_schema_metadata(metadata)
+    pyarrow.parquet.write_table(table, partial, compression="zstd")
+    os.replace(partial, path)
+
+
+def remove_others(folder: Path, units: Iterable[str]) -> int:
+    """Delete the samples of blocks that have none any more; return how many."""
+    kept = set(units)
+    markers = blocks.marker_folder(folder, STAGE).glob("*.json")
+    others = sorted({marker.stem for marker in markers} - kept)
+    for unit in others:
+        blocks.remove_marker(folder, STAGE, unit)
+        (folder / file_of(unit)).unlink(missing_ok=True)
+    return len(others)
+
+
+def write_manifest(folder: Path, units: Sequence[str], day: str) -> dict[str, int]:
+    """Say that the folder is whole; return its counts of blocks, rows and incomplete rows."""
+    markers = [blocks.read_marker(folder, STAGE, unit) or {} for unit in units]
+    counts = {
+        "blocks": len(markers),
+        "rows": sum(marker["rows"] for marker in markers),
+        "incomplete": sum(marker["incomplete"] for marker in markers),
+    }
+    files = [file_of(unit) for unit in units]
+    about = {"format": FORMAT, "day": day, **counts, "files": files}
+    folder.mkdir(parents=True, exist_ok=True)
+    blocks.write_atomically(folder / MANIFEST, json.dumps(about, indent=1))
+    return counts
+
+
+def remove_manifest(folder: Path) -> None:
+    """Say that the folder is not whole."""
+    (folder / MANIFEST).unlink(missing_ok=True)
+
+
+def read_manifest(folder: str | Path) -> dict[str, Any]:
+    """Return what the manifest of a whole folder says.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none: no samples, or a run that did not reach its end.
+    ValueError
+        If it is of another format.
+    """
+    path = Path(folder) / MANIFEST
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no whole samples at {folder} (no {MANIFEST}): run the stage samples to its end first"
+        )
+    about = json.loads(path.read_text())
+    if about.get("format") != FORMAT:
+        raise ValueError(
+            f"{folder} holds {about.get('format')!r}, expected {FORMAT!r}; remove it and run the "
+            "stage samples again"
+        )
+    return about
+
+
+def sample_files(folder: str | Path) -> list[Path]:
+    """Return the manifest and, if it is there, all files that it names."""
+    place = Path(folder)
+    if not (place / MANIFEST).is_file():
+        return [place / MANIFEST]
+    return [place / MANIFEST, *(place / name for name in read_manifest(place)["files"])]
+
+
+def open_samples(folder: str | Path, *, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read the samples that ``write_samples`` wrote.
+
+    Parameters
+    ----------
+    folder : path
+    columns : sequence of str, optional
+        All by default.
+
+    Returns
+    -------
+    DataFrame
+        A row per station-day, by station and time; ``attrs["day"]`` says whose day it is.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there are no samples, a run did not reach its end, or a file was lost.
+    ValueError
+        If they lack a column.
+    """
+    about = read_manifest(folder)
+    paths = sample_files(folder)[1:]
+    lost = [path for path in paths if not path.exists()]
+    if lost:
+        raise FileNotFoundError(
+            f"{folder} has lost {len(lost)} of {len(paths)} files, such as {lost[0].name}; run "
+            "the stage samples again"
+        )
+    # A column that is empty in one run and text in another has two types.
+    schemas = [pyarrow.parquet.read_schema(path) for path in paths]
+    schema = pa.unify_schemas(schemas, promote_options="permissive")
+    stored = pyarrow.dataset.dataset([str(path) for path in paths], schema, format="parquet")
+    wanted = list(stored.schema.names if columns is None else columns)
+    missing = sorted(set(wanted) - set(stored.schema.names))
+    if missing:
+        raise ValueError(
+            f"{folder} has no columns {missing}, it has {stored.schema.names}; ask for these"
+        )
+    table = stored.to_table(list(dict.fromkeys([*wanted, *ORDER]))).to_pandas()
+    table = table.sort_values(list(ORDER), ignore_index=True)[wanted]
+    table.attrs["day"] = about["day"]
+    return table
