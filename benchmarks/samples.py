@@ -74,6 +74,7 @@ def by_dask(store: Path, table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     places = table.drop_duplicates("station").reset_index(drop=True)
     lat, lon = (xr.DataArray(places[name], dims="place") for name in ("lat", "lon"))
     found = dataset.sel(lat=lat, lon=lon, method="nearest")
+    found = found.sel(time=slice(table["time"].min(), table["time"].max()))
     with dask.config.set(scheduler="threads", num_workers=2):
         frame = found.compute().drop_vars(["lat", "lon"]).to_dataframe().reset_index()
     frame["station"] = places["station"].to_numpy()[frame["place"]]
