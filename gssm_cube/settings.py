@@ -189,7 +189,7 @@ class Settings(_Part):
         return self.folder / "forest"
 
     def table(self, name: str) -> Path:
-        """Return the path of one of the run's tables or pages, such as ``samples.parquet``."""
+        """Return the path of one of the run's tables or pages, such as ``stations.parquet``."""
         return self.folder / name
 
 
