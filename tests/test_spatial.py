@@ -58,8 +58,8 @@ def test_the_residual_fades_by_e_over_the_reach_from_a_straight_border():
     residual = np.full((8, 64), NAN)
     residual[:, 0] = 2.0
     filled = fill_residual(residual, reach_pixels=8.0)
-    # The sweeps are few: a tenth is what they leave.
-    np.testing.assert_allclose(filled[4, [8, 16]], 2.0 * np.exp([-1, -2]), rtol=0.1)
+    # Few sweeps leave it too high, by up to 2 % of the border's value (a tenth of its own here).
+    np.testing.assert_allclose(filled[4, [8, 16]], 2.0 * np.exp([-1, -2]), atol=0.04)
     assert abs(filled[4, 60]) < 0.01
 
 

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 # Sweeps and over-relaxation are ours. On the scene of benchmarks/lst_gap.py the surface differs
 # from a direct solution by 0.12 K (root mean square), its error by 0.01 K of 1.5 K.
+# A coarse pixel is known where any of its fine ones is, so that borders reach too far on coarse
+# levels: the fading residual stays too high by up to 2 % of the border's value.
 _SWEEPS = 12
 _COARSEST_SWEEPS = 60
 _RELAXATION = 1.6
@@ -62,7 +64,7 @@ def fill_residual(
     if not gaps.any():
         return residual.copy()
     pyramid = [residual.astype("float64")]
-    while min(pyramid[-1].shape) > _COARSEST:
+    while max(pyramid[-1].shape) > _COARSEST:
         pyramid.append(_coarsen(pyramid[-1]))
     surface = np.full(pyramid[-1].shape, np.nanmean(pyramid[-1]))
     east = 1.0 / aspect**2
