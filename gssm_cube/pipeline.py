@@ -364,7 +364,7 @@ def _product_units(settings: Settings) -> list[str]:
 
 def _facts(settings: Settings) -> dict[str, str]:
     """Facts of a run for the report."""
-    layout, forest = settings.layout, load_forest(settings.forest, check=False)
+    layout, forest = settings.layout, load_forest(settings.forest)
     west, south, east, north = layout.bounds
     size = layout.tile_size
     return {

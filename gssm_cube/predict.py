@@ -41,7 +41,7 @@ def open_forest(path: str, digest: str = "") -> CompiledForest:
             f"{path} holds the forest {found[:16]}, expected {digest[:16]}; it was trained again "
             "during the run, or the worker sees another folder: start again"
         )
-    return load_forest(path, check=False)
+    return load_forest(path)
 
 
 # ---- one block --------------------------------------------------------------------------------
