@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from distributed import Client, LocalCluster
-from world import FEATURES, block_codes, station_samples
+from world import FEATURES, station_samples, stored_block
 
 from gssm_cube.forest import compile_forest, lanes, load_forest, predict_codes, train_forest
 from gssm_cube.forest.compiled import ARRAYS, NODES
@@ -36,8 +36,8 @@ def memory_of_a_forest() -> None:
     flat = sum(getattr(forest, name).nbytes for name in ARRAYS)
     packed = packed_forest(forest, feature_packings(forest.features))
     walked = packed.nodes.nbytes + packed.leaves.nbytes
-    dynamic, static = block_codes(days=61, pixels=48)
-    predict_codes(forest, dynamic, static)
+    block = stored_block(days=61, pixels=48)
+    predict_codes(forest, block.dynamic(), block.static)
     scratch = sum(array.nbytes for array in lanes._arena.held.values())
     print(f"{nodes} nodes, depth {packed.depth}; bytes a node:")
     print(f"  scikit-learn {theirs / nodes:.1f}")

@@ -2,7 +2,10 @@
 
 Stations and blocks are drawn from the same random fields, so that a forest trained on the stations
 meets in a block what it knows, and splits it as it would split real ones. How deep the trees are,
-and so how fast anything predicts, follows from the number of rows and their noise.
+and so how fast anything predicts, follows from the number of rows and their noise. Features have
+the structure of the feature cube: meteorology stands on cells of 0.1 deg and is interpolated to
+pixels, vegetation every 16 days and is interpolated to days, soil and terrain differ from pixel to
+pixel, land surface temperature from pixel to pixel and day to day.
 """
 
 from dataclasses import dataclass
@@ -13,11 +16,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gssm_cube.forest import find_preset
+from gssm_cube.interpolate import interpolate_days, upsample_cells
 from gssm_cube.variables import PREDICTORS
 
 FEATURES = find_preset("gssm1km").features
 STATIC = tuple(n for n in FEATURES if PREDICTORS[n].group in ("static", "position"))
 DYNAMIC = tuple(n for n in FEATURES if n not in STATIC)
+CELLS = tuple(n for n in DYNAMIC if PREDICTORS[n].group == "meteo")  # of 0.1 deg
+COMPOSITES = tuple(n for n in DYNAMIC if PREDICTORS[n].group == "composite")
+COMPOSITE = 16  # days
 STEP = 1 / 120  # degrees
 SPIN_UP = 90  # days
 WAVES = 48
@@ -59,18 +66,24 @@ class Field:
         return self.basis(places) @ amplitudes
 
 
-def varied(places: Places, seed: int, white: float) -> NDArray[np.float64]:
-    """Return a field of four scales, from regions to a few pixels, with noise on each pixel."""
+def varied(places: Places, seed: int, white: float, finest: float = 0.0) -> NDArray[np.float64]:
+    """Return a field of four scales, from regions to a few pixels, with noise on each pixel.
+
+    With ``finest`` (degrees) the smaller scales and the noise are left out.
+    """
     scales = ((15.0, 1.0), (2.5, 0.7), (0.3, 0.45), (0.05, 0.25))
-    total = sum(a * Field(s, seed + 10 * n).at(places) for n, (s, a) in enumerate(scales))
-    own = np.random.default_rng((seed, len(places))).normal(size=len(places))
-    return (total + white * own) / np.sqrt(1.8 + white**2)
+    kept = [(n, s, a) for n, (s, a) in enumerate(scales) if s >= finest]
+    total = sum(a * Field(s, seed + 10 * n).at(places) for n, s, a in kept)
+    if finest == 0.0:
+        total = total + white * np.random.default_rng((seed, len(places))).normal(size=len(places))
+    return total / np.sqrt(1.8 + white**2)
 
 
-def static_features(places: Places) -> pd.DataFrame:
+def static_features(places: Places, finest: float = 0.0) -> pd.DataFrame:
     """Soil, terrain and position of places, one row each, in house units."""
-    f = [varied(places, 1000 * n, white) for n, white in enumerate((0.12, 0.12, 0.15, 0.5, 0.1))]
-    g = [varied(places, 9000 + 1000 * n, 0.2) for n in range(3)]
+    whites = (0.12, 0.12, 0.15, 0.5, 0.1)
+    f = [varied(places, 1000 * n, white, finest) for n, white in enumerate(whites)]
+    g = [varied(places, 9000 + 1000 * n, 0.2, finest) for n in range(3)]
     clay = np.clip(24 + 9 * f[0], 2, 75)
     sand = np.clip(60 - 0.6 * clay + 13 * f[1], 3, 95)
     columns = {
@@ -129,30 +142,44 @@ def bucket(
     return wetness, evaporation, apei
 
 
-def dynamic_features(
+def cell_features(places: Places, days: int) -> dict[str, NDArray[np.float64]]:
+    """Return meteorology by name, each (place, day), as a model of 0.1 deg would have it."""
+    soil = static_features(places, finest=2.5)
+    sky = weather(places, soil["elevation"].to_numpy(), days + SPIN_UP)
+    _, evaporation, apei = bucket(soil, sky["rain"], potential(sky))
+    features = {"apei": apei, "tair": sky["tair"], "evaporation": evaporation}
+    return {name: features[name][:, SPIN_UP:] for name in CELLS}
+
+
+def pixel_features(
     places: Places, soil: pd.DataFrame, days: int
 ) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float64]]:
-    """Daily features by name and the true soil moisture, each (place, day), after spin-up."""
+    """Return what satellites see, by name, and the true soil moisture, each (place, day)."""
     rng = np.random.default_rng(len(places) + days)
     sky = weather(places, soil["elevation"].to_numpy(), days + SPIN_UP)
     tair, cloud = sky["tair"], sky["cloud"]
-    demand = np.maximum(0.15, 0.17 * (tair + 4)) * (1.15 - 0.6 * cloud)
-    wet, evaporation, apei = bucket(soil, sky["rain"], demand)
+    wet, _, _ = bucket(soil, sky["rain"], potential(sky))
     noise = rng.normal(size=(4, *tair.shape))
     green = 0.32 + 0.12 * varied(places, 30_000, 0.15)[:, None]
     ndvi = green * (1 + 0.55 * sky["season"]) + 0.12 * (np.roll(wet, 10, axis=1) - 0.5)
-    composite = np.arange(tair.shape[1]) // 16 * 16  # one noise for each 16 days
     features = {
-        "apei": apei,
-        "tair": tair,
-        "evaporation": evaporation,
         "lst": tair + (7 - 6 * wet) * (1 - 0.7 * cloud) + 0.8 * noise[0],
         "lst_diff": (14 - 11 * wet) * (1 - 0.6 * cloud) + 0.9 * noise[1],
-        "ndvi": ndvi + 0.015 * noise[2][:, composite],
-        "evi": 0.58 * ndvi + 0.03 + 0.012 * noise[3][:, composite],
+        "ndvi": ndvi + 0.015 * noise[2],
+        "evi": 0.58 * ndvi + 0.03 + 0.012 * noise[3],
     }
     moisture = wet * soil["porosity"].to_numpy()[:, None]
-    return {name: features[name][:, SPIN_UP:] for name in DYNAMIC}, moisture[:, SPIN_UP:]
+    return {name: values[:, SPIN_UP:] for name, values in features.items()}, moisture[:, SPIN_UP:]
+
+
+def potential(sky: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Potential evaporation (place, day), mm."""
+    return np.maximum(0.15, 0.17 * (sky["tair"] + 4)) * (1.15 - 0.6 * sky["cloud"])
+
+
+def encoded(name: str, values: NDArray[np.float64]) -> NDArray[np.int16]:
+    """Codes (day, place) of a feature, with the composite's day first where it is one."""
+    return np.ascontiguousarray(PREDICTORS[name].packing.encode(values).T)
 
 
 def station_samples(stations: int, days: int, seed: int = 2) -> pd.DataFrame:
@@ -162,32 +189,77 @@ def station_samples(stations: int, days: int, seed: int = 2) -> pd.DataFrame:
     reach = rng.choice([0.15, 0.8, 3.0], (stations, 1), p=[0.3, 0.35, 0.35])
     places = networks[rng.integers(0, 60, stations)] + reach * rng.normal(size=(stations, 2))
     soil = static_features(places)
-    dynamic, moisture = dynamic_features(places, soil, 2 * days)
+    # Cells are smooth: what a cell model has at the place stands for what is interpolated there.
+    values, moisture = pixel_features(places, soil, 2 * days + COMPOSITE)
+    values |= cell_features(places, 2 * days + COMPOSITE)
+    codes = {name: encoded(name, values[name]) for name in DYNAMIC}
+    for name in COMPOSITES:
+        codes[name] = interpolate_days(codes[name][::COMPOSITE], *composite_days(2 * days))
+    moisture = moisture[:, : 2 * days]
     kept = np.argsort(rng.random(moisture.shape), axis=1)[:, :days]  # stations have gaps
     mean = moisture.mean(axis=1, keepdims=True)
     gain, bias = 1 + 0.25 * rng.normal(size=mean.shape), 0.045 * rng.normal(size=mean.shape)
     observed = mean + gain * (moisture - mean) + bias + 0.036 * rng.normal(size=moisture.shape)
-    columns = {n: np.take_along_axis(dynamic[n], kept, axis=1).ravel() for n in DYNAMIC}
-    columns |= {n: np.repeat(soil[n].to_numpy(), days) for n in STATIC}
-    decoded = {n: PREDICTORS[n].packing.decode(PREDICTORS[n].packing.encode(columns[n]))
-               for n in FEATURES}  # fmt: skip
+    columns = {n: np.take_along_axis(codes[n].T, kept, axis=1).ravel() for n in DYNAMIC}
+    columns |= {
+        n: np.repeat(PREDICTORS[n].packing.encode(soil[n].to_numpy()), days) for n in STATIC
+    }
+    decoded = {n: PREDICTORS[n].packing.decode(columns[n]) for n in FEATURES}
     observed = np.clip(np.take_along_axis(observed, kept, axis=1).ravel(), 0.005, 0.75)
     return pd.DataFrame(decoded).assign(observed=observed.round(4))
 
 
-def block_codes(
-    days: int, pixels: int, north: float = 42.0, west: float = -100.0
-) -> tuple[dict[str, NDArray[np.int16]], dict[str, NDArray[np.int16]]]:
-    """Codes of a square block: dynamic (time, lat, lon) and static (lat, lon) by name."""
+def composite_days(days: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First days of the composites that as many days need, and these days."""
+    return np.arange(0, days + COMPOSITE, COMPOSITE), np.arange(days)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A square block of packed features, as the cube stores it.
+
+    Parameters
+    ----------
+    daily : by name, ndarray (time, lat, lon), int16
+    composites : by name, ndarray (composite, lat, lon), int16
+    cells : ndarray (feature, time, cell row, cell column), int16
+        In the order of `CELLS`, from border to border.
+    static : by name, ndarray (lat, lon), int16
+    """
+
+    daily: dict[str, NDArray[np.int16]]
+    composites: dict[str, NDArray[np.int16]]
+    cells: NDArray[np.int16]
+    static: dict[str, NDArray[np.int16]]
+
+    def dynamic(self) -> dict[str, NDArray[np.int16]]:
+        """Codes (time, lat, lon) of all features that change, refined as the cube does it."""
+        days = len(next(iter(self.daily.values())))
+        starts, wanted = composite_days(days)
+        refined = {n: interpolate_days(v, starts, wanted) for n, v in self.composites.items()}
+        cells = zip(CELLS, upsample_cells(self.cells), strict=True)
+        every = self.daily | refined | dict(cells)
+        return {name: every[name] for name in DYNAMIC}
+
+
+def stored_block(days: int, pixels: int, north: float = 42.0, west: float = -100.0) -> Stored:
+    """Return the block; its corner is the centre of a cell."""
     number = np.arange(pixels) + 0.5
-    lat, lon = np.meshgrid(north - number * STEP, west + number * STEP, indexing="ij")
-    places = np.stack([lat.ravel(), lon.ravel()], axis=1)
+    places = square(north - number * STEP, west + number * STEP)
     soil = static_features(places)
-    values, _ = dynamic_features(places, soil, days)
-    square = (pixels, pixels)
-    dynamic = {
-        n: np.ascontiguousarray(PREDICTORS[n].packing.encode(v).T).reshape(days, *square)
-        for n, v in values.items()
-    }
-    static = {n: PREDICTORS[n].packing.encode(soil[n]).reshape(square) for n in STATIC}
-    return dynamic, static
+    values, _ = pixel_features(places, soil, days + COMPOSITE)
+    shape = (-1, pixels, pixels)
+    codes = {name: encoded(name, array).reshape(shape) for name, array in values.items()}
+    edge = 0.1 * np.arange(pixels // 12 + 1)
+    cells = cell_features(square(north - edge, west + edge), days)
+    return Stored(
+        {n: codes[n][:days] for n in ("lst", "lst_diff")},
+        {n: codes[n][::COMPOSITE] for n in COMPOSITES},
+        np.stack([encoded(n, cells[n]).reshape(-1, edge.size, edge.size) for n in CELLS]),
+        {n: PREDICTORS[n].packing.encode(soil[n]).reshape(pixels, pixels) for n in STATIC},
+    )
+
+
+def square(lat: NDArray[np.float64], lon: NDArray[np.float64]) -> Places:
+    """All places of rows and columns, row by row."""
+    return np.stack(np.meshgrid(lat, lon, indexing="ij"), axis=-1).reshape(-1, 2)

@@ -19,6 +19,7 @@ from gssm_cube.forest.packed import (
     LEAF,
     NODE,
     PAIR,
+    QUAD,
     code_thresholds,
     feature_packings,
     packed_forest,
@@ -117,7 +118,7 @@ def test_a_node_is_a_word_of_threshold_feature_and_right_child():
     packed = packed_forest(hand_forest(), feature_packings(["tair", "clay"]))
     nodes = packed.nodes.view(NODE)
     assert nodes["threshold"][[0, 2]].tolist() == [100, 2000]
-    assert nodes["feature"].tolist() == [0, LEAF, PAIR + 1, LEAF, LEAF, LEAF]
+    assert nodes["feature"].tolist() == [QUAD, LEAF, PAIR + 1, LEAF, LEAF, LEAF]
     assert nodes["right"].tolist() == [2, 0, 1, 1, 2, 0]  # a pair has its left leaf there
     assert packed.depth == 3
 
@@ -207,7 +208,7 @@ def test_spread_has_the_bits_of_the_rows_kernel_and_leaves_the_mean_alone(forest
     np.testing.assert_array_equal(spread.ravel(), deviation)
 
 
-@pytest.mark.parametrize("numbers", [2, 3, 17])
+@pytest.mark.parametrize("numbers", [4, 5, 17])
 def test_leaves_beyond_the_numbers_of_one_go_are_added_in_the_next(forest, monkeypatch, numbers):
     dynamic, static = made_piece((4, 9, 9))
     static["clay"][3, 3] = FILL
@@ -217,20 +218,22 @@ def test_leaves_beyond_the_numbers_of_one_go_are_added_in_the_next(forest, monke
     np.testing.assert_array_equal(found, expected)
 
 
-def test_a_tree_with_as_many_leaves_as_numbers_is_done_in_two_goes(monkeypatch):
-    # tair <= 2 degC ? (tair <= 1 degC ? 0.1 : 0.2) : 0.3; two leaves use up three numbers.
+def test_a_tree_with_more_leaves_than_numbers_is_done_in_two_goes(monkeypatch):
+    # Leaf n takes n < tair <= n + 1; three levels, and the two lower ones take four numbers.
     forest = CompiledForest(
         features=("tair",),
-        feature=np.array([0, 0, -1, -1, -1], "int16"),
-        threshold=np.array([2.0, 1.0, -2.0, -2.0, -2.0]),
-        right=np.array([4, 3, 0, 1, 2], "uint32"),
-        leaf=np.array([0.1, 0.2, 0.3]),
-        node_offsets=np.array([0, 5]),
-        leaf_offsets=np.array([0, 3]),
+        feature=np.array([0, 0, 0, -1, -1, 0, -1, -1, 0, 0, -1, -1, -1], "int16"),
+        threshold=np.array([4.0, 2.0, 1.0, -2, -2, 3.0, -2, -2, 6.0, 5.0, -2, -2, -2]),
+        right=np.array([8, 5, 4, 0, 1, 7, 2, 3, 12, 11, 4, 5, 6], "uint32"),
+        leaf=np.arange(7) / 10,
+        node_offsets=np.array([0, 13]),
+        leaf_offsets=np.array([0, 7]),
     )
-    monkeypatch.setattr(lanes, "NUMBERS", 3)
-    tair = np.array([[[100, 200, 300]]], "int16")
-    np.testing.assert_array_equal(predict_codes(forest, {"tair": tair}, {}), [[[0.1, 0.2, 0.3]]])
+    tair = np.array([[[50, 100, 150, 250, 350, 450, 550, 650, 32767]]], "int16")
+    expected = [[[0.0, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.6]]]
+    for numbers in (4, lanes.NUMBERS):
+        monkeypatch.setattr(lanes, "NUMBERS", numbers)
+        np.testing.assert_array_equal(predict_codes(forest, {"tair": tair}, {}), expected)
 
 
 def test_two_threads_give_the_bits_of_one(forest):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FORMAT = "gssm_cube forest"
-VERSION = 2
+VERSION = 3
 CARD_FILE = "forest.json"
 _KEYS = {"features", "preset", "digest", "arrays", "card"}
 

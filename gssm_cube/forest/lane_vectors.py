@@ -95,6 +95,26 @@ def blend64(typing, plane, at, mask, bits, left, right):  # type: ignore[no-unty
 
 
 @vector_code
+def blend64_of4(  # type: ignore[no-untyped-def]
+    typing, plane, at, mask, bits, left_bits, right_bits, ll, lr, rl, rr
+):
+    """Do as `blend64`, in two levels: ``bits`` choose a side, the bits of a side its value."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array_type = signature.args[0]
+        vector = ir.VectorType(context.get_data_type(array_type.dtype), LANES)
+        start = _pointer(context, builder, array_type, *arguments[:2])
+        mask, bits, left, right = (builder.bitcast(value, _MASK) for value in arguments[2:6])
+        ll, lr, rl, rr = (_spread(builder, value, LANES) for value in arguments[6:])
+        chosen = builder.select(bits, builder.select(right, rr, rl), builder.select(left, lr, ll))
+        _store(builder, builder.select(mask, chosen, _load(builder, start, vector)), start)
+        return context.get_dummy_value()
+
+    uint64, value = types.uint64, plane.dtype
+    return types.void(plane, *[uint64] * 5, *[value] * 4), emit
+
+
+@vector_code
 def copy8(typing, source, first, codes, at):  # type: ignore[no-untyped-def]
     """Copy eight elements: ``codes[at : at + 8] = source[first : first + 8]``."""
 

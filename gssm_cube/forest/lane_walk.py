@@ -1,8 +1,9 @@
 """The walk of the block kernel: every tree once over a sub-block, lists of lane masks going down.
 
 `lanes` tells how it works. Indices are uint64 throughout: a signed one would cost a test for
-negative numbers at each access. An edit of `lane_vectors` alone leaves numba's cache of this file
-as it was: touch this file as well.
+negative numbers at each access. Arrays are taken out of their tuples before a loop: inside, numba
+would count references to each, atomically. An edit of `lane_vectors` alone leaves numba's cache of
+this file as it was: touch this file as well.
 """
 
 from typing import NamedTuple
@@ -11,13 +12,14 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from gssm_cube.forest.lane_vectors import blend64, greater64, prefetch, split4, split8
-from gssm_cube.forest.packed import PAIR
+from gssm_cube.forest.lane_vectors import blend64, blend64_of4, greater64, prefetch, split4, split8
+from gssm_cube.forest.packed import PAIR, QUAD
 
 SCALAR, BY_FOUR, BY_EIGHT = 0, 4, 8  # how a list is split: one by one, AVX2, AVX-512
 PAD = 8  # entries that a vector may write past the end of a list
 
 _ZERO, _ONE, _TWO, _SIX = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(6)
+_FEATURE = np.int64(QUAD - 1)
 _EIGHT, _LOW_BYTE, _PAD = np.uint64(8), np.uint64(255), np.uint64(PAD)
 
 
@@ -103,7 +105,7 @@ def predict_sub_block(path, forest, block, scratch, sums, limit):  # type: ignor
     sums : Sums
         Written anew.
     limit : int
-        Numbers that leaves may take in one go, at most 65,535.
+        Numbers that leaves may take in one go, 4 to 65,535.
     """
     for array in (sums.total, sums.moment, sums.square):
         array.fill(0.0)
@@ -113,7 +115,7 @@ def predict_sub_block(path, forest, block, scratch, sums, limit):  # type: ignor
         leaves = forest.leaves[forest.leaf_offsets[tree] : forest.leaf_offsets[tree + 1]]
         waiting = _list_valid(block.valid, scratch)
         while waiting > _ZERO:
-            if leaves.size >= limit:  # it may take several goes, and a row has its leaf in one
+            if leaves.size + 3 > limit:  # it may take several goes, and a row has its leaf in one
                 scratch.plane.fill(0)
             waiting, used = _walk(path, nodes, block, scratch, np.uint64(limit), waiting)
             for number in range(_ONE, used):
@@ -146,40 +148,48 @@ def _wait(stack, waiting, node, start, stop):  # type: ignore[no-untyped-def]
     return waiting + _ONE
 
 
+@njit(nogil=True, cache=True, inline="always")
+def _read(word):  # type: ignore[no-untyped-def]
+    """Threshold, feature and right child of a node; see `packed`."""
+    threshold = np.int16(word & np.uint64(0xFFFF))
+    feature = np.int64(np.int16((word >> np.uint64(16)) & np.uint64(0xFFFF)))
+    return threshold, feature, word >> np.uint64(32)
+
+
 @njit(nogil=True, cache=True)
 def _walk(path, nodes, block, scratch, limit, waiting):  # type: ignore[no-untyped-def]
     """Go down one tree until no list waits or the numbers are used up; return both counts."""
-    # Arrays are taken out of their tuples here: in the loop each would be counted, atomically.
     codes, start_of, static, low, high, group, _ = block
     keys, masks, bits, group_bits, stack, plane, arrived, _ = scratch
     used = _ONE
-    while waiting > _ZERO and used < limit:
+    while waiting > _ZERO and used + _TWO < limit:  # a node takes up to four
         waiting -= _ONE
         node, start, stop = stack[waiting, 0], stack[waiting, 1], stack[waiting, 2]
         while True:
-            word = nodes[node]
-            threshold = np.int16(word & np.uint64(0xFFFF))
-            feature = np.int64(np.int16((word >> np.uint64(16)) & np.uint64(0xFFFF)))
-            right = word >> np.uint64(32)
+            threshold, feature, right = _read(nodes[node])
             if feature < 0 or feature >= PAIR:
-                used = _arrive(
-                    codes, start_of, static, group, feature, threshold, right,
-                    keys, masks, plane, arrived, start, stop, used,
-                )  # fmt: skip
+                used = _arrive(codes, start_of, static, group, feature, threshold, right,
+                               keys, masks, plane, arrived, start, stop, used)  # fmt: skip
                 break
             prefetch(nodes, right)
+            last, feature = feature >= QUAD, feature & _FEATURE
             if high[feature] <= threshold:
                 node += _ONE
                 continue
             if low[feature] > threshold:
                 node = right
                 continue
-            first = start_of[feature]
-            if static[feature]:
-                _compare_groups(codes, first, threshold, group, keys, bits, group_bits, start, stop)
+            if last:
+                used = _arrive2(codes, start_of, static, group, feature, threshold, right, nodes,
+                                node, keys, masks, plane, arrived, start, stop, used)  # fmt: skip
+                break
+            first, still = start_of[feature], static[feature]
+            if stop - start < _EIGHT:
+                left_stop, right_stop = _split_short(codes, first, still, threshold, group,
+                                                     keys, masks, start, stop)  # fmt: skip
             else:
-                _compare(codes, first, threshold, keys, bits, start, stop)
-            left_stop, right_stop = _split(path, keys, masks, bits, start, stop)
+                _compare(codes, first, still, threshold, group, keys, bits, group_bits, start, stop)
+                left_stop, right_stop = _split(path, keys, masks, bits, start, stop)
             if left_stop == stop + _PAD:
                 node, stop = right, right_stop
                 continue
@@ -212,8 +222,49 @@ def _arrive(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _compare(codes, first, threshold, keys, bits, start, stop):  # type: ignore[no-untyped-def]
+def _arrive2(  # type: ignore[no-untyped-def]
+    codes, start_of, static, group, feature, threshold, right, nodes,
+    node, keys, masks, plane, arrived, start, stop, used,
+):  # fmt: skip
+    """Do as `_arrive` for a node whose children are leaves or pairs: two levels at once."""
+    left_limit, left_feature, left_leaf = _read(nodes[node + _ONE])
+    right_limit, right_feature, right_leaf = _read(nodes[right])
+    left_limit, left_feature, ll, lr, used = _number_side(
+        left_limit, left_feature, left_leaf, feature, arrived, used
+    )
+    right_limit, right_feature, rl, rr, used = _number_side(
+        right_limit, right_feature, right_leaf, feature, arrived, used
+    )
+    first, still = start_of[feature], static[feature]
+    left_first, left_still = start_of[left_feature], static[left_feature]
+    right_first, right_still = start_of[right_feature], static[right_feature]
+    for entry in range(start, stop):
+        at, of_group = np.uint64(keys[entry]) << _SIX, np.uint64(group[keys[entry]]) << _SIX
+        bits = greater64(codes, first + (of_group if still else at), threshold)
+        left_bits = greater64(codes, left_first + (of_group if left_still else at), left_limit)
+        right_bits = greater64(codes, right_first + (of_group if right_still else at), right_limit)
+        blend64_of4(plane, at, masks[entry], bits, left_bits, right_bits, ll, lr, rl, rr)
+    return used
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _number_side(threshold, feature, leaf, above, arrived, used):  # type: ignore[no-untyped-def]
+    """Give the leaves of a leaf or a pair numbers; return how to choose and what is used."""
+    arrived[used] = np.uint32(leaf)
+    if feature < 0:  # nothing is above the largest code, and the feature above is at hand
+        return np.int16(32767), above, np.uint16(used), np.uint16(used), used + _ONE
+    arrived[used + _ONE] = np.uint32(leaf + _ONE)
+    return threshold, feature - PAIR, np.uint16(used), np.uint16(used + _ONE), used + _TWO
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _compare(  # type: ignore[no-untyped-def]
+    codes, first, still, threshold, group, keys, bits, group_bits, start, stop
+):
     """Find for each entry of a list which lanes go right."""
+    if still:
+        _compare_groups(codes, first, threshold, group, keys, bits, group_bits, start, stop)
+        return
     for entry in range(start, stop):
         lanes = np.uint64(keys[entry]) << _SIX
         bits[entry - start] = greater64(codes, first + lanes, threshold)
@@ -223,7 +274,7 @@ def _compare(codes, first, threshold, keys, bits, start, stop):  # type: ignore[
 def _compare_groups(  # type: ignore[no-untyped-def]
     codes, first, threshold, group, keys, bits, group_bits, start, stop
 ):
-    """Find it for a static feature, once for each group where that is less work."""
+    """Do so for a static feature, once for each group where that is less work."""
     # Keys ascend in a list, so its groups lie between the first and the last.
     lowest, highest = np.uint64(group[keys[start]]), np.uint64(group[keys[stop - _ONE]])
     if highest - lowest >= stop - start:
@@ -238,17 +289,35 @@ def _compare_groups(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _split(path, keys, masks, bits, start, stop):  # type: ignore[no-untyped-def]
-    """Split a list: right in its own place, left behind it; return where both end."""
+def _split_short(  # type: ignore[no-untyped-def]
+    codes, first, still, threshold, group, keys, masks, start, stop
+):
+    """Compare and split a short list at once: a vector read of what was just written would wait."""
     left, right = stop + _PAD, start
-    # A vector read of what was just written one by one would wait: short lists go one by one.
-    if path == SCALAR or stop - start < _EIGHT:
+    for entry in range(start, stop):
+        key, mask = keys[entry], masks[entry]
+        lanes = np.uint64(group[key] if still else key) << _SIX
+        to_right = greater64(codes, first + lanes, threshold)
+        left, right = _append(keys, masks, key, mask & ~to_right, mask & to_right, left, right)
+    return left, right
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _append(keys, masks, key, goes_left, goes_right, left, right):  # type: ignore[no-untyped-def]
+    """Append one key to both lists; an empty part will be written over."""
+    keys[left], masks[left] = key, goes_left
+    keys[right], masks[right] = key, goes_right
+    return left + np.uint64(goes_left != _ZERO), right + np.uint64(goes_right != _ZERO)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _split(path, keys, masks, bits, start, stop):  # type: ignore[no-untyped-def]
+    """Split a list of eight or more by the bits of each entry."""
+    left, right = stop + _PAD, start
+    if path == SCALAR:
         for entry in range(start, stop):
             key, mask, to_right = keys[entry], masks[entry], bits[entry - start]
-            keys[left], masks[left] = key, mask & ~to_right
-            left += np.uint64(mask & ~to_right != _ZERO)
-            keys[right], masks[right] = key, mask & to_right
-            right += np.uint64(mask & to_right != _ZERO)
+            left, right = _append(keys, masks, key, mask & ~to_right, mask & to_right, left, right)
         return left, right
     step = np.uint64(path)
     for entry in range(start, stop, step):

@@ -32,7 +32,8 @@ down depth first in one arena: the right part takes the place of the list, the l
 appended, so (depth + 1) x (keys + 8) entries are enough.
 
 At a leaf every row of the list gets the leaf's number, counted in the order of arrival: 16 bits a
-row, where the value itself would be 64. The values are added once the tree is done, in float64
+row, where the value itself would be 64. A node below which two levels are left or fewer hands out
+its leaves at once. The values are added once the tree is done, in float64
 and in the order of the trees, and divided last. That is what scikit-learn does with one job, so
 the results have its bits. If a tree needs more than 65,535 numbers, it is done in several goes.
 

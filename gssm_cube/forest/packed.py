@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 NODE = np.dtype([("threshold", "<i2"), ("feature", "<i2"), ("right", "<u4")])
 LEAF = -1  # in place of a feature; `right` is then the number of the leaf in its tree
 PAIR = 0x4000  # added to the feature where both children are leaves; `right` is the left leaf
+QUAD = 0x2000  # added where each child is a leaf or a pair: two levels are left
 _CODES = np.arange(FILL + 1, 32768).astype("int16")  # all but the fill code
 
 
@@ -93,7 +94,7 @@ def feature_packings(
 
 def known_packings(features: Sequence[str]) -> bool:
     """Whether all features are in the table of predictors, and few enough for a node."""
-    return set(features) <= set(PREDICTORS) and len(features) < PAIR
+    return set(features) <= set(PREDICTORS) and len(features) < QUAD
 
 
 def keep_packed(
@@ -135,8 +136,8 @@ def packed_forest(forest: "CompiledForest", packings: tuple[Packing, ...]) -> Pa
     ValueError
         If the forest has more features than a node can say.
     """
-    if len(forest.features) >= PAIR:
-        raise ValueError(f"the forest has {len(forest.features)} features, expected under {PAIR}")
+    if len(forest.features) >= QUAD:
+        raise ValueError(f"the forest has {len(forest.features)} features, expected under {QUAD}")
     with _packing_lock:
         forms = _packed.setdefault(forest, {})
         if packings not in forms:
@@ -154,7 +155,7 @@ def _pack(forest: "CompiledForest", packings: tuple[Packing, ...]) -> PackedFore
         chosen = np.flatnonzero(feature == number)
         nodes["threshold"][chosen] = code_thresholds(forest.threshold[chosen], packing)
     for tree in range(forest.trees):
-        _mark_pairs(nodes[forest.tree_slices(tree)[0]])
+        _mark_last(nodes[forest.tree_slices(tree)[0]])
     offsets, leaf_offsets = np.array(forest.node_offsets), np.array(forest.leaf_offsets)
     depth = int(_deepest(feature, right, offsets))
     leaves = read_only(forest.leaf)
@@ -168,13 +169,20 @@ def read_only(array: NDArray[Any]) -> NDArray[Any]:
     return view
 
 
-def _mark_pairs(tree: NDArray[np.void]) -> None:
-    """Mark the nodes of one tree whose two children are leaves, which spares two visits."""
-    inner = np.flatnonzero(tree["feature"] != LEAF)
-    leaf = tree["feature"] == LEAF
-    pairs = inner[leaf[inner + 1] & leaf[tree["right"][inner]]]
+def _mark_last(tree: NDArray[np.void]) -> None:
+    """Mark the nodes of one tree below which one or two levels are left: fewer visits."""
+    last = tree["feature"] == LEAF
+    pairs = _with_children(tree, last)
     tree["right"][pairs] = tree["right"][pairs + 1]
     tree["feature"][pairs] += PAIR
+    last[pairs] = True
+    tree["feature"][_with_children(tree, last)] += QUAD
+
+
+def _with_children(tree: NDArray[np.void], chosen: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Nodes that are not chosen themselves, but whose two children are."""
+    others = np.flatnonzero(~chosen)
+    return others[chosen[others + 1] & chosen[tree["right"][others]]]
 
 
 @njit(nogil=True, cache=True)
