@@ -32,10 +32,12 @@ def find_files(folder: Path) -> Path:
     paths = sorted(folder.rglob(FILE_NAME))
     if not paths:
         raise FileNotFoundError(
-            f"no depth to bedrock at {folder / FILE_NAME}: download {FILE_NAME}"
+            f"no depth to bedrock at {folder / FILE_NAME}; download {FILE_NAME}"
         )
     if len(paths) > 1:
-        raise ValueError(f"{FILE_NAME} is there twice, keep one of: {paths[0]}, {paths[1]}")
+        raise ValueError(
+            f"{FILE_NAME} is there twice, keep one of: {paths[0]}, {paths[1]}; remove the other"
+        )
     return paths[0]
 
 
