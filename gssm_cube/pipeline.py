@@ -15,6 +15,7 @@ import pandas as pd
 
 from gssm_cube import __version__, blocks, cube, ingest, predict, product
 from gssm_cube.blocks import Progress, digest, silent
+from gssm_cube.check import Report, check_run
 from gssm_cube.clusters import Profile, open_client
 from gssm_cube.evaluate import evaluate as evaluate_samples
 from gssm_cube.exhibits import station_exhibits
@@ -52,6 +53,11 @@ def check(settings: Settings) -> None:
     inputs.find_inputs(settings.sources.gridded, settings.layout)
     _file_facts(settings.sources.ismn)
     find_preset(settings.training.preset)
+
+
+def look(settings: Settings, *, progress: Progress = silent) -> Report:
+    """Look at all that a run needs and return all that is wrong or missing."""
+    return check_run(settings, lambda: _client(settings, "ingest"), __version__, progress)
 
 
 def check_forest(folder: Path) -> str:

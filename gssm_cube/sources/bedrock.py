@@ -53,6 +53,12 @@ def check_file(path: Path, bounds: Bounds) -> None:
         )
 
 
+def has_land(path: Path, bounds: Bounds) -> bool:
+    """Whether any of some cells within ``bounds`` has a depth."""
+    with open_raster(path) as source:
+        return bool(sample_lattice(source, lattice(bounds), NODATA).size)
+
+
 def read_depth(path: Path, bounds: Bounds) -> Raster:
     """Read the absolute depth to bedrock, cm.
 

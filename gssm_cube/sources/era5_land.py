@@ -253,6 +253,20 @@ def missing_days(
     return np.unique(hours[lost].astype("M8[D]"))
 
 
+def repeated_days(
+    files: list[MeteoFile], first: np.datetime64, last: np.datetime64
+) -> NDArray[np.datetime64]:
+    """Return the days with hours of a variable in more than one file, from first to last."""
+    hours = np.arange(first.astype("M8[h]"), (last + 1).astype("M8[h]"))
+    twice = np.zeros(hours.size, dtype=bool)
+    for name in UNITS:
+        held = np.zeros(hours.size, dtype="int64")
+        for file in (file for file in files if name in file.names):
+            held += (hours >= file.first) & (hours <= file.last)
+        twice |= held > 1
+    return np.unique(hours[twice].astype("M8[D]"))
+
+
 def check_cells(file: MeteoFile, layout: Layout) -> None:
     """Raise unless a file holds the layout's cells; reads its header only."""
     with open_place(file.path) as dataset:

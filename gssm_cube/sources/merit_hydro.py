@@ -81,14 +81,20 @@ def find_files(folder: Path, tell: Tell = stop) -> Files:
     return dict(sorted(found.items()))
 
 
-def check_tile(name: str, layers: dict[str, Path | Member], tell: Tell = stop) -> None:
-    """Raise, or tell, which layer of a tile is cut, no EPSG:4326, or not where its name says."""
+def tile_bounds(name: str) -> Bounds:
+    """West, south, east, north of a tile by its name."""
     match = _CORNER.fullmatch(name)
     if match is None:
-        raise ValueError(f"{name!r} names no tile, expected such as 'n40w035'")
-    south = int(match["lat"]) * (1 if match["ns"] == "n" else -1)
-    west = int(match["lon"]) * (1 if match["ew"] == "e" else -1)
-    inside = (west + 1.0, south + 1.0, west + TILE_DEGREES - 1.0, south + TILE_DEGREES - 1.0)
+        raise ValueError(f"{name!r} names no tile, expected such as 'n40w035'; rename it")
+    south = float(match["lat"]) * (1 if match["ns"] == "n" else -1)
+    west = float(match["lon"]) * (1 if match["ew"] == "e" else -1)
+    return west, south, west + TILE_DEGREES, south + TILE_DEGREES
+
+
+def check_tile(name: str, layers: dict[str, Path | Member], tell: Tell = stop) -> None:
+    """Raise, or tell, which layer of a tile is cut, no EPSG:4326, or not where its name says."""
+    west, south, east, north = tile_bounds(name)
+    inside = (west + 1, south + 1, east - 1, north - 1)  # of a neighbour nothing
     for layer in layers.values():
         with told(tell):
             check_geotiff(gdal_path(layer), inside)
