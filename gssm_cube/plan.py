@@ -15,7 +15,13 @@ from gssm_cube import cube
 from gssm_cube.forest import find_preset
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Layout
 from gssm_cube.ingest import scratch
-from gssm_cube.ingest.inputs import file_paths, find_inputs, meteo_days, vegetation_starts
+from gssm_cube.ingest.inputs import (
+    file_paths,
+    find_inputs,
+    meteo_days,
+    soil_tiles,
+    vegetation_starts,
+)
 from gssm_cube.settings import Settings
 from gssm_cube.sources import merit_hydro
 from gssm_cube.variables import names_of
@@ -66,7 +72,8 @@ def plan_run(settings: Settings) -> Plan:
         As the run itself would: missing days, wrong units.
     """
     found = find_inputs(settings.sources.gridded, settings.layout)
-    paths = list(dict.fromkeys(file_paths(found)))  # a package's members share it
+    tiles = soil_tiles(found.soilgrids, settings.layout.bounds)
+    paths = list(dict.fromkeys([*file_paths(found), *tiles]))  # a package's members share it
     size = float(sum(path.stat().st_size for path in paths))
     shares = list(tile_shares(settings.layout, found.merit_hydro))
     return make_plan(settings, shares, len(paths), size, bool(found.lst_viirs))

@@ -187,6 +187,11 @@ def find_soil(folder: Path, layout: Layout, tell: Tell = stop) -> dict[str, Path
     return files
 
 
+def soil_tiles(files: Mapping[str, Path], bounds: tuple[float, float, float, float]) -> list[Path]:
+    """Tiles behind the layers that are VRTs, within bounds: they are what is read."""
+    return [tile for path in files.values() for tile in soilgrids.tiles_behind(path, bounds)]
+
+
 def find_terrain(folder: Path, layout: Layout, tell: Tell = stop) -> merit_hydro.Files:
     """Find the tiles of MERIT Hydro, of which one at least must reach a layout."""
     files = merit_hydro.find_files(folder, tell)

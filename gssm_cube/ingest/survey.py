@@ -276,7 +276,10 @@ def _look_at_soil(folder: Path, layout: Layout) -> Look:
     """Look at the layers of SoilGrids."""
     finding = Finding("SoilGrids", str(folder), wanted=", ".join(soilgrids.LAYERS))
     files = inputs.find_soil(folder, layout, finding.tell)
-    _measure(finding, files)
+    tiles: list[Path] = []
+    with told(finding.tell):
+        tiles = inputs.soil_tiles(files, layout.bounds)
+    _measure(finding, [*files.values(), *tiles])
     finding.found = ", ".join(files)
     finding.missing = [name for name in soilgrids.LAYERS if name not in files]
     return Look(finding, files)

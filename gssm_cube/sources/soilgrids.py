@@ -13,7 +13,13 @@ from numpy.typing import ArrayLike
 
 from gssm_cube.sources import whole
 from gssm_cube.sources.doors import Tell, stop, told
-from gssm_cube.sources.homolosine import LobeRaster, is_homolosine, project, read_homolosine
+from gssm_cube.sources.homolosine import (
+    LobeRaster,
+    boxes_of,
+    is_homolosine,
+    project,
+    read_homolosine,
+)
 from gssm_cube.sources.raster import (
     Bounds,
     Raster,
@@ -23,6 +29,7 @@ from gssm_cube.sources.raster import (
     read_geotiff,
     sample_lattice,
 )
+from gssm_cube.sources.vrt import tiles_within
 
 # Mapped units: clay, sand, silt g/kg; bdod cg/cm3; soc dg/kg.
 LAYERS = ("clay", "sand", "silt", "bdod", "soc")
@@ -80,8 +87,23 @@ def check_files(files: Mapping[str, Path], bounds: Bounds, tell: Tell = stop) ->
         check_units(samples, files["clay"].parent, tell)
 
 
+def tiles_behind(path: Path, bounds: Bounds) -> list[Path]:
+    """Return the tiles that a VRT has within ``bounds``; none of a GeoTIFF."""
+    if path.suffix != ".vrt":
+        return []
+    with open_raster(path) as source:
+        homolosine = is_homolosine(source.crs)
+    return tiles_within(path, boxes_of(bounds) if homolosine else [bounds])
+
+
 def check_reach(path: Path, bounds: Bounds) -> None:
-    """Raise unless a file is in a known projection and reaches ``bounds``."""
+    """Raise unless a file is in a known projection and reaches ``bounds``, its tiles with it."""
+    absent = [tile for tile in tiles_behind(path, bounds) if not tile.exists()]
+    if absent:
+        raise FileNotFoundError(
+            f"{path} names {len(absent)} tiles of this region that are not there: {absent[0]}"
+            f"{', ...' * (len(absent) > 1)}; download them"
+        )
     with open_raster(path) as source:
         homolosine, box = is_homolosine(source.crs), source.bounds
         whole.check_geotiff(source, path)
