@@ -8,7 +8,7 @@ when it reads it; the survey then opens them all, by the same functions.
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -163,7 +163,8 @@ def _look_at_meteo(place: Any, layout: Layout) -> Look:
         str(place),
         wanted=f"{days[0]}..{days[-1]} and 00 UTC after ({inputs.LEAD_DAYS} days of lead-in)",
     )
-    files = inputs.find_meteo(place, layout, _tell_days(finding, days))
+    after = days[-1] + timedelta(1)  # whose first hour closes the last day's totals
+    files = inputs.find_meteo(place, layout, _tell_days(finding, [*days, after]))
     _measure(finding, files)
     if files:
         first, last = min(f.first for f in files), max(f.last for f in files)

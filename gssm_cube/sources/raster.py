@@ -46,6 +46,7 @@ def open_raster(path: Path | str) -> Iterator[Any]:
         If it is damaged (also where that shows later, in reading), has several bands, or its
         rows do not run from north to south.
     """
+    whole.check_directory(path)
     try:
         with rasterio.open(path) as source:
             _check_layout(source, path)

@@ -1,16 +1,38 @@
 """Whether files are whole, by their headers: each states where its parts lie.
 
 HDF5 needs none of this, its library compares a file's size with what the file states.
-Formats: TIFF 6.0, section 15, through GDAL; HDF4 Reference Manual, "Data descriptors"; NetCDF
-classic format specification.
+Formats: TIFF 6.0, sections 2 and 15; libtiff, "The BigTIFF File Format"; HDF4 Reference Manual,
+"Data descriptors"; NetCDF classic format specification.
 """
 
 import struct
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from scipy.io import netcdf_file
 
+
+@dataclass(frozen=True)
+class _Tiff:
+    """Where a kind of TIFF has its first directory, and how its numbers are written."""
+
+    first: int
+    count: struct.Struct
+    entry: struct.Struct  # tag, type, number of values, values or their place
+    offset: struct.Struct
+
+
+_TIFFS = {
+    mark + version: _Tiff(first, *(struct.Struct(order + form) for form in forms))
+    for mark, order in ((b"II", "<"), (b"MM", ">"))
+    for version, first, forms in (
+        (struct.pack(order + "H", 42), 4, ("H", "HHII", "I")),
+        (struct.pack(order + "H", 43), 8, ("Q", "HHQQ", "Q")),  # BigTIFF
+    )
+}
+_VALUE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4,
+                16: 8, 17: 8, 18: 8}  # fmt: skip
 _DESCRIPTOR = struct.Struct(">HHii")  # tag, reference, offset, length
 _NULL = 1  # tag of a descriptor that is not used
 
@@ -30,6 +52,44 @@ def check_netcdf(path: Path) -> None:
         netcdf_file(path, mmap=True).close()
     except (ValueError, TypeError, IndexError) as error:
         raise ValueError(f"{path} is cut short: {error}; download it again") from error
+
+
+def check_directory(path: Path | str) -> None:
+    """Raise if a TIFF's directories lie behind its end, with what they say of it.
+
+    GDAL reads on without them: what is missing would then no longer be known as missing.
+    """
+    if not Path(path).is_file():
+        return
+    with Path(path).open("rb") as file:
+        kind = _TIFFS.get(file.read(4))
+        if kind is not None:
+            _check_end(Path(path), _directories_end(file, kind))
+
+
+def _directories_end(file: BinaryIO, kind: "_Tiff") -> int:
+    """Return the byte behind a TIFF's last directory and its last value."""
+    file.seek(kind.first)
+    place, end, seen = _number(file, kind.offset), 0, set()
+    while place and place not in seen:
+        seen.add(place)
+        file.seek(place)
+        count = _number(file, kind.count)
+        table = file.read(kind.entry.size * count)
+        end = max(end, file.tell() + kind.entry.size * count - len(table) + kind.offset.size)
+        if len(table) < kind.entry.size * count:
+            return end
+        for _, dtype, values, at in kind.entry.iter_unpack(table):
+            size = _VALUE_BYTES.get(dtype, 1) * values
+            if size > kind.offset.size:  # else it stands in the entry
+                end = max(end, at + size)
+        place = _number(file, kind.offset)
+    return end
+
+
+def _number(file: BinaryIO, form: struct.Struct) -> int:
+    """Read one number; 0 behind the end."""
+    return int(form.unpack(file.read(form.size).ljust(form.size, b"\0"))[0])
 
 
 def check_geotiff(source: Any, path: Path | str) -> None:
