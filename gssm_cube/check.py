@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ class Report:
     disk: Disk
     core_hours: dict[str, float]
     cores: int | None  # unknown where a scheduler elsewhere has them
-    land_known: bool = field(default=True)
+    land_known: bool
 
     @property
     def can_start(self) -> bool:

@@ -28,15 +28,15 @@ from gssm_cube.variables import names_of
 
 # Packed arrays on disk over their plain size: seen on the demo's cube and product.
 COMPRESSION = 0.55
-# A core-second's work, see benchmarks/README.md: days of a cell of meteorology, pixels of static
-# layers, pixel-days of tiles with land, and rows predicted.
+# What a core does in a second, see benchmarks/README.md, "Time of a run".
 RATES = {
-    "meteorology": 1.0e6,
-    "static layers": 1.0e5,
-    "LST": 1.0e6,
-    "vegetation": 1.0e6,
-    "prediction": 6.6e6,
+    "meteorology": 6.5e5,  # days of a 0.1 deg cell
+    "static layers": 1.5e5,  # pixels of tiles with land, here and below
+    "LST": 1.1e6,  # pixel-days
+    "vegetation": 6.3e6,  # pixel-days
 }
+# Seconds of a predicted row, and more for each tree: leaves of one sample, and larger ones.
+ROW_SECONDS, TREE_SECONDS = 66e-9, (7.2e-9, 4.3e-9)
 PROCESS_BYTES = 300e6  # Python with xarray, dask and scikit-learn
 
 
@@ -136,8 +136,8 @@ def cube_bytes(layout: Layout, pixels: float, land_pixel_days: float) -> float:
 
 
 def core_hours(settings: Settings, plan: Plan) -> dict[str, float]:
-    """Return the core-hours of the cube's parts and of the prediction, by ``RATES``."""
-    layout = settings.layout
+    """Return the core-hours of the cube's parts and of the prediction, by measured rates."""
+    layout, training = settings.layout, settings.training
     pixels = plan.land_tiles * layout.tile_size**2
     rows, cols = layout.cells_shape
     amounts = {
@@ -145,9 +145,14 @@ def core_hours(settings: Settings, plan: Plan) -> dict[str, float]:
         "static layers": pixels,
         "LST": pixels * layout.days,
         "vegetation": pixels * layout.days,
-        "prediction": plan.land_share * plan.tiles * layout.tile_size**2 * layout.days,
     }
-    return {name: amount / RATES[name] / 3600 for name, amount in amounts.items()}
+    seconds = {name: amount / RATES[name] for name, amount in amounts.items()}
+    preset = find_preset(training.preset)
+    tree_seconds = TREE_SECONDS[preset.min_samples_leaf > 1]
+    predicted = plan.land_share * plan.tiles * layout.tile_size**2 * layout.days
+    row_seconds = ROW_SECONDS + (training.trees or preset.trees) * tree_seconds
+    seconds["prediction"] = predicted * row_seconds
+    return {name: spent / 3600 for name, spent in seconds.items()}
 
 
 def scratch_bytes(layout: Layout, land_pixel_days: float, viirs: bool) -> float:

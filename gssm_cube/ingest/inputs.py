@@ -1,6 +1,6 @@
 """The files of a run: found, and checked for gaps before anything is read."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -91,7 +91,7 @@ def find_inputs(folders: Mapping[str, Any], layout: Layout) -> Inputs:
     npp = find_viirs(folders, layout)
     return Inputs(
         meteo,
-        find_lst(folders["mod11a1"], layout, npp),
+        find_lst(folders["mod11a1"], layout, days_of(npp)),
         find_vegetation(folders["mod13a2"], layout),
         find_soil(folders["soilgrids"], layout),
         find_terrain(folders["merit_hydro"], layout),
@@ -119,14 +119,12 @@ def find_meteo(place: Any, layout: Layout, tell: Tell = stop) -> list[era5_land.
     return files
 
 
-def find_lst(
-    folder: Path, layout: Layout, npp: Mapping[str, viirs.Files], tell: Tell = stop
-) -> modis.Files:
-    """Find MOD11A1 of a layout's days; days that VIIRS saw, or within an outage, may lack."""
+def find_lst(folder: Path, layout: Layout, elsewhere: Set[date], tell: Tell = stop) -> modis.Files:
+    """Find MOD11A1 of a layout's days; those that others saw, or within an outage, may lack."""
     every = modis.find_files(folder, "MOD11A1", modis.LST_LAYERS, tell)
     found = modis.only_tiles(every, modis_tiles(layout))
     days = layout.time.astype(object)
-    seen = {*found, *npp.get("Day", {}), *npp.get("Night", {})}
+    seen = found.keys() | elsewhere
     if every:
         missing = [day for day in days if day not in seen and not modis.in_outage(day)]
         check_complete("MOD11A1", folder, missing, tell)
@@ -178,6 +176,11 @@ def find_viirs(
     # Files of other days must not count, as for MODIS.
     wanted = set(layout.time.astype(object))
     return {o: {d: f for d, f in files.items() if d in wanted} for o, files in found.items()}
+
+
+def days_of(npp: Mapping[str, viirs.Files]) -> set[date]:
+    """Return the days of either overpass."""
+    return {day for files in npp.values() for day in files}
 
 
 def find_soil(folder: Path, layout: Layout, tell: Tell = stop) -> dict[str, Path]:

@@ -5,7 +5,7 @@ Where a source has many files the door looks at the first only, as the ingest ch
 when it reads it; the survey then opens them all, by the same functions.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -104,7 +104,7 @@ def _look(folders: Mapping[str, Any], layout: Layout) -> dict[str, Look]:
     depth = _look_at_bedrock(folders["bedrock"], layout)
     looks = {
         "era5_land": _look_at_meteo(folders["era5_land"], layout),
-        "mod11a1": _look_at_lst(folders["mod11a1"], layout, npp.found),
+        "mod11a1": _look_at_lst(folders["mod11a1"], layout, inputs.days_of(npp.found)),
         "viirs": npp,
         "mod13a2": _look_at_vegetation(folders["mod13a2"], layout),
         "soilgrids": _look_at_soil(folders["soilgrids"], layout),
@@ -188,11 +188,11 @@ def _check_cells(file: era5_land.MeteoFile, layout: Layout, tell: Tell) -> None:
         era5_land.check_cells(file, layout)
 
 
-def _look_at_lst(folder: Path, layout: Layout, npp: Mapping[str, viirs.Files]) -> Look:
+def _look_at_lst(folder: Path, layout: Layout, elsewhere: Set[date]) -> Look:
     """Look at MOD11A1: days, outages, and tiles that are absent on single days."""
     days: list[date] = layout.time.astype(object).tolist()
     finding = Finding("MOD11A1", str(folder), wanted=f"{days[0]}..{days[-1]}, {len(days)} days")
-    files = inputs.find_lst(folder, layout, npp, _tell_days(finding, days))
+    files = inputs.find_lst(folder, layout, elsewhere, _tell_days(finding, days))
     out = [day for day in days if day not in files and modis.in_outage(day)]
     finding.outages = ranges(out, days)
     _describe_modis(finding, files, layout)
@@ -257,10 +257,10 @@ def _look_at_viirs(folders: Mapping[str, Any], layout: Layout) -> Look:
         for overpass, files in found.items()
         for day in files
     }
-    seen = sorted({day for files in found.values() for day in files})
+    seen = inputs.days_of(found)
     if seen:
-        finding.found = f"{seen[0]}..{seen[-1]}, {len(seen)} days"
-        finding.missing = ranges([day for day in days if day not in set(seen)], days)
+        finding.found = f"{min(seen)}..{max(seen)}, {len(seen)} days"
+        finding.missing = ranges([day for day in days if day not in seen], days)
     return Look(finding, found, _check_viirs, payloads)
 
 
