@@ -24,7 +24,7 @@ from gssm_cube.ingest import inputs
 from gssm_cube.quality import Rules
 from gssm_cube.report import write_report
 from gssm_cube.sample_store import MANIFEST, open_samples, sample_files
-from gssm_cube.samples import place_stations, write_samples
+from gssm_cube.samples import describe_unchosen, place_stations, write_samples
 from gssm_cube.settings import Settings
 from gssm_cube.station_tables import read_station_counts, read_station_table, write_stations
 from gssm_cube.stations import gather_stations
@@ -117,8 +117,9 @@ def samples(settings: Settings, *, progress: Progress = silent) -> str:
             write_samples(
                 settings.cube, read_station_table(source), target, client=client, progress=progress
             )
-        found = open_samples(target, columns=["station"])["station"]
-        return f"{len(found)} samples of {found.nunique()} stations"
+        found = open_samples(target, columns=["station", "tile"])
+        lines = [f"{len(found)} samples of {found['station'].nunique()} stations"]
+        return "; ".join(filter(None, [*lines, describe_unchosen(found, settings.layout)]))
 
     return _once(settings, "samples", key, sample_files(target), work)
 
