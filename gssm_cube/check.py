@@ -103,7 +103,7 @@ def check_run(settings: Settings, workers: Workers, version: str, progress: Prog
     if settings.stations.tables:
         findings.append(_look_at_tables(settings))
     findings.append(_look_at_forest(settings))
-    costs, land_known = _costs(settings, looks)
+    costs, land_known = _costs(settings, looks, progress)
     disk = _disk(settings, costs)
     findings.append(_look_at_disk(disk))
     cores = None if "://" in settings.cluster.kind else _cores(settings)
@@ -194,12 +194,18 @@ def _look_at_forest(settings: Settings) -> Finding:
 # ---- disk and time ----------------------------------------------------------------------------
 
 
-def _costs(settings: Settings, looks: Mapping[str, Look]) -> tuple[plan.Plan, bool]:
+def _costs(
+    settings: Settings, looks: Mapping[str, Look], progress: Progress
+) -> tuple[plan.Plan, bool]:
     """Return the run's costs, and whether its land is known: else all is taken for land."""
     terrain, layout = looks["merit_hydro"], settings.layout
     land_known = not terrain.finding.faults
     tiles = len(list(layout.tiles()))
-    shares = list(plan.tile_shares(layout, terrain.found)) if land_known else [1.0] * tiles
+    shares = [1.0] * tiles
+    if land_known:
+        for number, share in enumerate(plan.tile_shares(layout, terrain.found)):
+            shares[number] = share
+            progress("land", number + 1, tiles)
     findings = [look.finding for look in looks.values()]
     files, size = sum(f.files for f in findings), sum(f.size for f in findings)
     return plan.make_plan(settings, shares, files, size, "viirs" in looks), land_known

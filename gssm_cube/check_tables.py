@@ -16,9 +16,10 @@ ALIKE_SHOWN = 3  # faults of one kind that are written out
 
 def source_table(report: Report, title: str) -> Table:
     """Return a row a source: files, what is there, what is wanted, what is missing, its state."""
-    table = Table(
-        "source", "files", "there", "wanted", "missing", "state", title=title, box=box.SIMPLE
-    )
+    table = Table("source", "files", title=title, box=box.SIMPLE)
+    for name in ("there", "wanted", "missing"):
+        table.add_column(name, overflow="fold")
+    table.add_column("state")
     for finding in report.findings:
         files = f"{finding.files}\n{size(finding.size)}" if finding.files else ""
         missing = [shorten(finding.missing)] if finding.missing else []
@@ -48,7 +49,9 @@ def state_of(finding: Finding) -> str:
 
 def fault_table(report: Report) -> Table:
     """Return a row a fault or warning, and what to do; of many alike the first few."""
-    table = Table("source", "what is wrong", "what to do", box=box.SIMPLE, show_lines=True)
+    table = Table("source", box=box.SIMPLE, show_lines=True)
+    for name in ("what is wrong", "what to do"):
+        table.add_column(name, overflow="fold")
     for finding in report.findings:
         rows = [("bold red", row) for row in _rows(finding.faults)]
         if finding.more_faults:
@@ -79,11 +82,19 @@ def cost_lines(report: Report) -> Iterator[str]:
         f"{size(disk.scratch)}; {size(disk.written)} written, {size(disk.free)} free"
     )
     hours = sum(report.core_hours.values())
-    parts = ", ".join(f"{name} {value:.2g}" for name, value in report.core_hours.items())
-    text = f"Time: {most}about {hours:.2g} core-hours ({parts})"
-    if report.cores:
-        text += f", {hours / report.cores:.2g} h on the {report.cores} cores of this run"
+    parts = ", ".join(f"{name} {duration(value)}" for name, value in report.core_hours.items())
+    text = f"Time: {most}about {duration(hours)} of one core ({parts})"
+    if report.cores and report.cores > 1:
+        text += f", {duration(hours / report.cores)} on the {report.cores} of this run"
     yield (
         f"{text}; by the rates of benchmarks/README.md, measured on another machine: expect half "
         "to three times as much, without stations, samples, training and scores"
     )
+
+
+def duration(hours: float) -> str:
+    """Return a time in a unit that reads well."""
+    for unit, length in (("s", 1 / 3600), ("min", 1 / 60), ("h", 1.0)):
+        if hours < 99.5 * length:
+            return f"{hours / length:.2g} {unit}"
+    return f"{hours / 24:,.0f} days"

@@ -245,7 +245,8 @@ def check(
     if not report.can_start:
         _say("[bold red]The run cannot start before the faults are mended[/]")
         raise typer.Exit(1)
-    _say("The run can start; days, tiles and layers that are missing become gaps")
+    warned = any(finding.warnings for finding in report.findings)
+    _say("The run can start" + "; what the warnings name becomes a gap" * warned)
 
 
 @app.command()

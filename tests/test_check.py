@@ -18,6 +18,7 @@ from rasterio.crs import CRS
 from typer.testing import CliRunner
 
 from gssm_cube import check, ingest
+from gssm_cube.check_tables import duration
 from gssm_cube.cli import app
 from gssm_cube.grid import Layout
 from gssm_cube.ingest import inputs, survey
@@ -82,11 +83,11 @@ def test_a_sound_run_can_start_and_each_source_says_what_is_there_and_wanted(run
     report = found["report"]
     assert all(not finding["faults"] + finding["warnings"] for finding in report["sources"])
     # 365 days before the first, and 00 UTC after the last.
-    assert found["ERA5-Land"]["wanted"].startswith("2018-02-14..2019-03-05 and 00 UTC after")
-    assert found["MOD11A1"]["wanted"] == "2019-02-14..2019-03-05, 20 days"
+    assert found["ERA5-Land"]["wanted"].startswith("2018-02-14 to 2019-03-05 and 00 UTC after")
+    assert found["MOD11A1"]["wanted"] == "2019-02-14 to 2019-03-05, 20 days"
     assert (found["MOD11A1"]["files"], found["MOD11A1"]["headers"]) == (80, 20)
     # 2019-02-02 is held; its smoother reaches back 63 days, that of 2019-03-06 ahead 48.
-    assert found["MOD13A2"]["wanted"].startswith("2018-12-03..2019-04-23, 10 composites")
+    assert found["MOD13A2"]["wanted"].startswith("2018-12-03 to 2019-04-23, 10 composites")
     assert found["MERIT Hydro"]["found"] == found["MERIT Hydro"]["wanted"] == "n40w035"
     assert found["ISMN"]["found"].startswith("12 stations of ")
     assert found["saved forest"]["found"] == "none yet"
@@ -354,7 +355,8 @@ def opened(run_file):
     units = {}
 
     def progress(stage, done, total):
-        units[stage] = total
+        if stage.startswith("headers"):
+            units[stage] = total
 
     settings = read_settings(run_file)
     report = check.check_run(settings, nullcontext, "1", progress)
@@ -433,3 +435,14 @@ def test_missing_days_travel_with_the_error():
     with pytest.raises(inputs.MissingDays) as error:
         inputs.check_complete("MOD11A1", "x", [date(2019, 1, 2)])
     assert error.value.days == [date(2019, 1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("hours", "text"),
+    [
+        (0.001, "3.6 s"), (99 / 3600, "99 s"), (100 / 3600, "1.7 min"), (0.5, "30 min"),
+        (2.0, "2 h"), (99.0, "99 h"), (240.0, "10 days"), (48e3, "2,000 days"),
+    ],
+)  # fmt: skip
+def test_a_time_is_told_in_a_unit_that_reads_well(hours, text):
+    assert duration(hours) == text

@@ -82,7 +82,7 @@ def survey(
     known : dict
         The same hashes as they are now.
     """
-    looks = _look(folders, layout)
+    looks = _look(folders, layout, progress)
     hashes = {
         (source, unit): blocks.digest(version, layout.to_dict(), inputs.fingerprint(payload))
         for source, look in looks.items()
@@ -98,20 +98,27 @@ def survey(
     return looks, {" ".join(place): hashes[place] for place in sorted(sound)}
 
 
-def _look(folders: Mapping[str, Any], layout: Layout) -> dict[str, Look]:
+def _look(folders: Mapping[str, Any], layout: Layout, progress: Progress) -> dict[str, Look]:
     """Look at the names of all sources, and at the headers that the doors read."""
-    npp = _look_at_viirs(folders, layout)
-    depth = _look_at_bedrock(folders["bedrock"], layout)
-    looks = {
-        "era5_land": _look_at_meteo(folders["era5_land"], layout),
-        "mod11a1": _look_at_lst(folders["mod11a1"], layout, inputs.days_of(npp.found)),
-        "viirs": npp,
-        "mod13a2": _look_at_vegetation(folders["mod13a2"], layout),
-        "soilgrids": _look_at_soil(folders["soilgrids"], layout),
-        "merit_hydro": _look_at_terrain(folders["merit_hydro"], layout, depth.found),
-        "wtd": _look_at_water_table(folders["wtd"], layout),
-        "bedrock": depth,
+    looks: dict[str, Look] = {}
+    steps: dict[str, Callable[[], Look]] = {
+        "era5_land": lambda: _look_at_meteo(folders["era5_land"], layout),
+        "viirs": lambda: _look_at_viirs(folders, layout),
+        "mod11a1": lambda: _look_at_lst(
+            folders["mod11a1"], layout, inputs.days_of(looks["viirs"].found)
+        ),
+        "mod13a2": lambda: _look_at_vegetation(folders["mod13a2"], layout),
+        "soilgrids": lambda: _look_at_soil(folders["soilgrids"], layout),
+        "bedrock": lambda: _look_at_bedrock(folders["bedrock"], layout),
+        "merit_hydro": lambda: _look_at_terrain(
+            folders["merit_hydro"], layout, looks["bedrock"].found
+        ),
+        "wtd": lambda: _look_at_water_table(folders["wtd"], layout),
     }
+    for source, step in steps.items():
+        progress("sources", len(looks), len(steps))
+        looks[source] = step()
+    progress("sources", len(looks), len(steps))
     return {source: look for source, look in looks.items() if look.finding.place}
 
 
@@ -161,7 +168,7 @@ def _look_at_meteo(place: Any, layout: Layout) -> Look:
     finding = Finding(
         "ERA5-Land",
         str(place),
-        wanted=f"{days[0]}..{days[-1]} and 00 UTC after ({inputs.LEAD_DAYS} days of lead-in)",
+        wanted=f"{days[0]} to {days[-1]} and 00 UTC after ({inputs.LEAD_DAYS} days of lead-in)",
     )
     after = days[-1] + timedelta(1)  # whose first hour closes the last day's totals
     files = inputs.find_meteo(place, layout, _tell_days(finding, [*days, after]))
@@ -169,7 +176,7 @@ def _look_at_meteo(place: Any, layout: Layout) -> Look:
     if files:
         first, last = min(f.first for f in files), max(f.last for f in files)
         names = sorted({name for file in files for name in file.names})
-        finding.found = f"{first.astype('M8[D]')}..{last.astype('M8[D]')}, {', '.join(names)}"
+        finding.found = f"{first.astype('M8[D]')} to {last.astype('M8[D]')}, {', '.join(names)}"
     first_day, last_day = inputs.meteo_days(layout)[[0, -1]]
     twice = era5_land.repeated_days(files, first_day, last_day).astype(object).tolist()
     if twice:
@@ -191,7 +198,7 @@ def _check_cells(file: era5_land.MeteoFile, layout: Layout, tell: Tell) -> None:
 def _look_at_lst(folder: Path, layout: Layout, elsewhere: Set[date]) -> Look:
     """Look at MOD11A1: days, outages, and tiles that are absent on single days."""
     days: list[date] = layout.time.astype(object).tolist()
-    finding = Finding("MOD11A1", str(folder), wanted=f"{days[0]}..{days[-1]}, {len(days)} days")
+    finding = Finding("MOD11A1", str(folder), wanted=f"{days[0]} to {days[-1]}, {len(days)} days")
     files = inputs.find_lst(folder, layout, elsewhere, _tell_days(finding, days))
     out = [day for day in days if day not in files and modis.in_outage(day)]
     finding.outages = ranges(out, days)
@@ -206,7 +213,7 @@ def _look_at_vegetation(folder: Path, layout: Layout) -> Look:
     finding = Finding(
         "MOD13A2",
         str(folder),
-        wanted=f"{starts[0]}..{starts[-1]}, {len(starts)} composites ({before} days of lead-in, "
+        wanted=f"{starts[0]} to {starts[-1]}, {len(starts)} composites ({before} days of lead-in, "
         f"{after} of lead-out)",
     )
     files = inputs.find_vegetation(folder, layout, _tell_days(finding, starts))
@@ -220,7 +227,7 @@ def _describe_modis(finding: Finding, files: modis.Files, layout: Layout) -> Non
     if not files:
         return
     held = sorted({tile for tiles in files.values() for tile in tiles} - {""})
-    finding.found = f"{min(files)}..{max(files)}, {len(files)} days, {_some(held) or 'cut-outs'}"
+    finding.found = f"{min(files)} to {max(files)}, {len(files)} days, {_some(held) or 'cut-outs'}"
     gaps = modis.missing_tiles(files)
     if gaps:
         first = [f"{day} {', '.join(tiles)}" for day, tiles in list(gaps.items())[:3]]
@@ -247,7 +254,7 @@ def _look_at_viirs(folders: Mapping[str, Any], layout: Layout) -> Look:
     names = [product.name.lower() for product in viirs.LST_PRODUCTS.values()]
     place = ", ".join(str(folders[name]) for name in names if name in folders)
     days: list[date] = layout.time.astype(object).tolist()
-    finding = Finding("VIIRS", place, wanted=f"what there is of {days[0]}..{days[-1]}")
+    finding = Finding("VIIRS", place, wanted=f"what there is of {days[0]} to {days[-1]}")
     found: dict[str, viirs.Files] = {}
     with told(finding.tell):
         found = inputs.find_viirs(folders, layout, finding.tell)
@@ -259,7 +266,7 @@ def _look_at_viirs(folders: Mapping[str, Any], layout: Layout) -> Look:
     }
     seen = inputs.days_of(found)
     if seen:
-        finding.found = f"{min(seen)}..{max(seen)}, {len(seen)} days"
+        finding.found = f"{min(seen)} to {max(seen)}, {len(seen)} days"
         finding.missing = ranges([day for day in days if day not in seen], days)
     return Look(finding, found, _check_viirs, payloads)
 
