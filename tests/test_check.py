@@ -375,8 +375,27 @@ def test_headers_that_were_sound_are_opened_again_only_when_their_file_changes(r
         assert not report.can_start
 
 
+def test_what_no_door_foresaw_is_told_beside_the_faults_of_other_files(
+    run_file, folders, monkeypatch
+):
+    path = own(paths_of(folders, "mod11a1", "*_QC_Day_doy2019060_*")[0])
+    os.truncate(path, path.stat().st_size - 20)
+
+    def check_tiles(day, tell, check=modis.check_tiles):
+        if "doy2019055" in str(day[""]["QC_Day"]):
+            raise KeyError("surprise")
+        check(day, tell)
+
+    monkeypatch.setattr(survey.modis, "check_tiles", check_tiles)
+    _, found = gssm_check(run_file, 1)
+    surprise, cut = texts(found["MOD11A1"])
+    assert surprise == "MOD11A1, 2019-02-24: KeyError: 'surprise'"
+    assert "doy2019060" in cut and "cut short" in cut
+
+
 def test_many_files_are_opened_by_the_run_s_workers(run_file, monkeypatch):
     monkeypatch.setattr(survey, "FEW", 1)
+    monkeypatch.setattr(survey, "BATCH", 7)
     run_file.write_text(
         run_file.read_text().replace('kind = "none"', 'kind = "local"\nworkers = 2')
     )

@@ -25,6 +25,7 @@ from gssm_cube.sources.doors import Tell, told
 Check = Callable[..., None]  # of (payload, tell=...)
 Workers = Callable[[], AbstractContextManager[Client | None]]
 FEW = 300  # units below which workers are not worth their start
+BATCH = 512  # units, such as days of all tiles, that are sent out at a time
 
 
 @dataclass
@@ -126,6 +127,20 @@ def _open_headers(
     look: Look, units: list[str], client: Client | None, progress: Progress
 ) -> list[str]:
     """Open the files of units, take what is wrong as faults, and return the sound units."""
+    sound = []
+    for start in range(0, len(units), BATCH):
+
+        def step(stage: str, done: int, total: int, start: int = start) -> None:
+            progress(stage, start + done, len(units))
+
+        sound += _open_batch(look, units[start : start + BATCH], client, step)
+    return sound
+
+
+def _open_batch(
+    look: Look, units: list[str], client: Client | None, progress: Progress
+) -> list[str]:
+    """Open the files of some units; only their names travel to the workers."""
     if look.check is None or not units:
         return []
     finding = look.finding
@@ -136,7 +151,8 @@ def _open_headers(
     except blocks.UnitsFailed as error:  # what no door foresaw
         for unit, text in zip(error.failed["unit"], error.failed["error"], strict=True):
             finding.add(f"{finding.source}, {unit}: {text}; look at these files")
-        return []
+        failed = set(error.failed["unit"])
+        return _open_batch(look, [u for u in units if u not in failed], client, progress)
     for text in (text for texts in status["faults"] for text in texts):
         finding.add(text)
     return [unit for unit, texts in zip(status["unit"], status["faults"], strict=True) if not texts]

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import islice
 from pathlib import Path
 
 from gssm_cube.sources.doors import Tell, stop, told
@@ -191,7 +192,8 @@ def _day_of(stem: str) -> date | None:
 
 def _add(day: Day, name: Name, path: Path, product: str, layers: tuple[str, ...]) -> None:
     """Add a file to its day, unless the day has it already or has another form."""
-    for tile, files in day.items():
+    # All that a day has is of one form, so one file tells.
+    for tile, files in islice(day.items(), 1):
         other = next(iter(files.values()))
         form = Name(name.day, tile, next(iter(files))).form
         if form != name.form:
