@@ -103,6 +103,7 @@ def check_run(settings: Settings, workers: Workers, version: str, progress: Prog
     if settings.stations.tables:
         findings.append(_look_at_tables(settings))
     findings.append(_look_at_forest(settings))
+    settings = _with_a_preset(settings)
     costs, land_known = _costs(settings, looks, progress)
     disk = _disk(settings, costs)
     findings.append(_look_at_disk(disk))
@@ -199,16 +200,27 @@ def _costs(
 ) -> tuple[plan.Plan, bool]:
     """Return the run's costs, and whether its land is known: else all is taken for land."""
     terrain, layout = looks["merit_hydro"], settings.layout
-    land_known = not terrain.finding.faults
+    sound = not terrain.finding.faults
     tiles = len(list(layout.tiles()))
     shares = [1.0] * tiles
-    if land_known:
-        for number, share in enumerate(plan.tile_shares(layout, terrain.found)):
+    with told(terrain.finding.tell):
+        for number, share in enumerate(plan.tile_shares(layout, terrain.found) if sound else ()):
             shares[number] = share
             progress("land", number + 1, tiles)
+    land_known = not terrain.finding.faults
     findings = [look.finding for look in looks.values()]
     files, size = sum(f.files for f in findings), sum(f.size for f in findings)
     return plan.make_plan(settings, shares, files, size, "viirs" in looks), land_known
+
+
+def _with_a_preset(settings: Settings) -> Settings:
+    """Return settings whose costs can be told: an unknown preset is a fault of its own."""
+    try:
+        find_preset(settings.training.preset)
+    except ValueError:
+        training = settings.training.model_copy(update={"preset": "default"})
+        return settings.model_copy(update={"training": training})
+    return settings
 
 
 def _disk(settings: Settings, costs: plan.Plan) -> Disk:

@@ -326,6 +326,31 @@ def test_a_cut_archive_a_wrong_table_and_a_changed_forest_are_faults(run_file, f
     assert found["saved forest"]["faults"]
 
 
+def test_an_unknown_preset_is_a_fault_and_the_costs_are_told_all_the_same(run_file):
+    text = run_file.read_text().replace("[training]", '[training]\npreset = "best"')
+    run_file.write_text(text)
+    said, found = gssm_check(run_file, 1)
+    assert "best" in texts(found["saved forest"])[0]
+    assert found["report"]["core_hours"]["prediction"] > 0
+
+
+def test_terrain_whose_values_cannot_be_read_is_a_fault_and_all_counts_as_land(run_file, folders):
+    path = own(paths_of(folders, "merit_hydro", "n40w035_elv.tif")[0])
+    with rasterio.open(path) as raster:
+        blocks = [
+            (raster.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=1), size)
+            for (row, col), _ in raster.block_windows(1)
+            if (size := raster.get_tag_item(f"BLOCK_SIZE_{col}_{row}", "TIFF", bidx=1))
+        ]
+    with path.open("r+b") as file:
+        for start, size in blocks:
+            file.seek(int(start))
+            file.write(b"\xff" * int(size))
+    said, found = gssm_check(run_file, 1)
+    assert "n40w035_elv.tif cannot be read" in texts(found["MERIT Hydro"])[0]
+    assert not found["report"]["land_known"] and "at most, for the land is not known" in said
+
+
 def test_an_archive_without_soil_moisture_at_the_depth_is_a_fault(run_file):
     depth = "[stations]\ndepth = [0.9, 1.0]\n[training]"
     run_file.write_text(run_file.read_text().replace("[training]", depth))
