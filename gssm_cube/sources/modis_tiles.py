@@ -196,10 +196,10 @@ def product_of(day: Mapping[str, Tile]) -> Product:
 @contextmanager
 def _open_geotiff(path: Path) -> Iterator[rasterio.DatasetReader]:
     """Open a raster; one that cannot be read is named."""
-    whole.check_directory(path)
     # Without the option GDAL lists the folder, thousands of files, at every opening.
     try:
         with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"), rasterio.open(path) as source:
+            whole.check_directory(path)
             yield source
     except RasterioError as error:
         if not path.exists():

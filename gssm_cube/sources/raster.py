@@ -46,9 +46,9 @@ def open_raster(path: Path | str) -> Iterator[Any]:
         If it is damaged (also where that shows later, in reading), has several bands, or its
         rows do not run from north to south.
     """
-    whole.check_directory(path)
     try:
         with rasterio.open(path) as source:
+            whole.check_directory(path)
             _check_layout(source, path)
             yield source
     except RasterioError as error:
