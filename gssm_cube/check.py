@@ -182,7 +182,8 @@ def _look_at_forest(settings: Settings) -> Finding:
             finding.found = "none yet"
             return finding
         forest = load_forest(settings.forest, check=True)
-        finding.files = sum(path.is_file() for path in settings.forest.rglob("*"))
+        sizes = [path.stat().st_size for path in settings.forest.rglob("*") if path.is_file()]
+        finding.files, finding.size = len(sizes), sum(sizes)
         finding.found = f"{forest.preset}: {forest.trees} trees as they were saved"
         if forest.preset != preset.name:
             finding.warn(
