@@ -218,20 +218,35 @@ def plan(run_file: RunFile) -> None:
 @app.command()
 def check(
     source: Annotated[Path, typer.Argument(help="Settings of a run (TOML), or a forest's folder.")],
+    json_file: Annotated[Path | None, typer.Option("--json", help="All of it as JSON.")] = None,
 ) -> None:
-    """Check a run's files by their headers, and a forest by its hashes, before anything runs."""
+    """Tell what is there, missing and wrong for a run, and its disk and time; or check a forest.
+
+    Reads headers only. The exit status is 0 if the run can start.
+    """
     from gssm_cube import pipeline
+    from gssm_cube.check_tables import cost_lines, fault_table, source_table
     from gssm_cube.settings import read_settings
 
-    with _told():
-        if source.suffix == ".toml":
-            settings = read_settings(source)
-            pipeline.check(settings)
-            _say(f"{source}: all files are there, on their grids and in their units")
-            source = settings.forest
-            if not source.exists():
-                return
-        _say(pipeline.check_forest(source))
+    if source.suffix != ".toml":
+        with _told():
+            _say(pipeline.check_forest(source))
+        return
+    with _told(), _bars() as progress:
+        report = pipeline.look(read_settings(source), progress=progress)
+    if json_file is not None:
+        json_file.write_text(json.dumps(report.to_dict(), indent=1))
+    console.print(source_table(report, f"What the run {source} needs"))
+    faults = fault_table(report)
+    if faults.row_count:
+        console.print(faults)
+    for line in cost_lines(report):
+        console.print(line, highlight=False)
+    if not report.can_start:
+        _say("[bold red]The run cannot start before the faults are mended[/]")
+        raise typer.Exit(1)
+    warned = any(finding.warnings for finding in report.findings)
+    _say("The run can start" + "; what the warnings name becomes a gap" * warned)
 
 
 @app.command()

@@ -15,6 +15,7 @@ import pandas as pd
 
 from gssm_cube import __version__, blocks, cube, ingest, predict, product
 from gssm_cube.blocks import Progress, digest, silent
+from gssm_cube.check import Report, check_run
 from gssm_cube.clusters import Profile, open_client
 from gssm_cube.evaluate import evaluate as evaluate_samples
 from gssm_cube.exhibits import station_exhibits
@@ -23,7 +24,7 @@ from gssm_cube.ingest import inputs
 from gssm_cube.quality import Rules
 from gssm_cube.report import write_report
 from gssm_cube.sample_store import MANIFEST, open_samples, sample_files
-from gssm_cube.samples import place_stations, write_samples
+from gssm_cube.samples import describe_unchosen, place_stations, write_samples
 from gssm_cube.settings import Settings
 from gssm_cube.station_tables import read_station_counts, read_station_table, write_stations
 from gssm_cube.stations import gather_stations
@@ -52,6 +53,11 @@ def check(settings: Settings) -> None:
     inputs.find_inputs(settings.sources.gridded, settings.layout)
     _file_facts(settings.sources.ismn)
     find_preset(settings.training.preset)
+
+
+def look(settings: Settings, *, progress: Progress = silent) -> Report:
+    """Look at all that a run needs and return all that is wrong or missing."""
+    return check_run(settings, lambda: _client(settings, "ingest"), __version__, progress)
 
 
 def check_forest(folder: Path) -> str:
@@ -111,8 +117,9 @@ def samples(settings: Settings, *, progress: Progress = silent) -> str:
             write_samples(
                 settings.cube, read_station_table(source), target, client=client, progress=progress
             )
-        found = open_samples(target, columns=["station"])["station"]
-        return f"{len(found)} samples of {found.nunique()} stations"
+        found = open_samples(target, columns=["station", "tile"])
+        lines = [f"{len(found)} samples of {found['station'].nunique()} stations"]
+        return "; ".join(filter(None, [*lines, describe_unchosen(found, settings.layout)]))
 
     return _once(settings, "samples", key, sample_files(target), work)
 

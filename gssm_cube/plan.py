@@ -4,7 +4,7 @@ Counts are exact but for tiles with land: land is judged from 48 x 48 places a t
 islet may be missed. Bytes written and memory are estimates from the sizes of the arrays.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,29 @@ from rich.table import Table
 from gssm_cube import cube
 from gssm_cube.forest import find_preset
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Layout
-from gssm_cube.ingest.inputs import Inputs, file_paths, find_inputs
+from gssm_cube.ingest import scratch
+from gssm_cube.ingest.inputs import (
+    file_paths,
+    find_inputs,
+    meteo_days,
+    soil_tiles,
+    vegetation_starts,
+)
 from gssm_cube.settings import Settings
 from gssm_cube.sources import merit_hydro
 from gssm_cube.variables import names_of
 
 # Packed arrays on disk over their plain size: seen on the demo's cube and product.
 COMPRESSION = 0.55
+# What a core does in a second, see benchmarks/README.md, "Time of a run".
+RATES = {
+    "meteorology": 6.5e5,  # days of a 0.1 deg cell
+    "static layers": 1.5e5,  # pixels of tiles with land, here and below
+    "LST": 1.1e6,  # pixel-days
+    "vegetation": 6.3e6,  # pixel-days
+}
+# Seconds of a predicted row, and more for each tree: leaves of one sample, and larger ones.
+ROW_SECONDS, TREE_SECONDS = 66e-9, (7.2e-9, 4.3e-9)
 PROCESS_BYTES = 300e6  # Python with xarray, dask and scikit-learn
 
 
@@ -35,6 +51,7 @@ class Plan:
     days: int
     files: int
     bytes_read: float
+    scratch_bytes: float  # beside the cube until it is complete
     cube_bytes: float
     product_bytes: float
     ingest_memory: float  # of a worker process
@@ -54,13 +71,33 @@ def plan_run(settings: Settings) -> Plan:
     FileNotFoundError, ValueError
         As the run itself would: missing days, wrong units.
     """
+    found = find_inputs(settings.sources.gridded, settings.layout)
+    tiles = soil_tiles(found.soilgrids, settings.layout.bounds)
+    paths = list(dict.fromkeys([*file_paths(found), *tiles]))  # a package's members share it
+    size = float(sum(path.stat().st_size for path in paths))
+    shares = list(tile_shares(settings.layout, found.merit_hydro))
+    return make_plan(settings, shares, len(paths), size, bool(found.lst_viirs))
+
+
+def make_plan(
+    settings: Settings, shares: Sequence[float], files: int, bytes_read: float, viirs: bool
+) -> Plan:
+    """Return the costs of a run.
+
+    Parameters
+    ----------
+    settings : Settings
+    shares : sequence of float
+        Share of land of each tile.
+    files, bytes_read
+        What is read.
+    viirs : bool
+        Whether VIIRS lies beside MODIS in the scratch.
+    """
     layout = settings.layout
-    found = find_inputs(settings.sources.gridded, layout)
-    shares = list(tile_shares(layout, found))
     land_tiles = sum(share > 0 for share in shares)
     pixels = land_tiles * layout.tile_size**2
     land = sum(shares) / len(shares) if shares else 0.0
-    paths = list(dict.fromkeys(file_paths(found)))  # a package's members share it
     land_pixel_days = land * len(shares) * layout.tile_size**2 * layout.days
     features = len(find_preset(settings.training.preset).features)
     return Plan(
@@ -69,8 +106,9 @@ def plan_run(settings: Settings) -> Plan:
         land_share=land,
         windows=len(layout.windows()),
         days=layout.days,
-        files=len(paths),
-        bytes_read=float(sum(path.stat().st_size for path in paths)),
+        files=files,
+        bytes_read=bytes_read,
+        scratch_bytes=COMPRESSION * scratch_bytes(layout, land_pixel_days, viirs),
         cube_bytes=COMPRESSION * cube_bytes(layout, pixels, land_pixel_days),
         product_bytes=COMPRESSION * 2 * land_pixel_days,
         ingest_memory=PROCESS_BYTES + ingest_bytes(layout),
@@ -78,13 +116,13 @@ def plan_run(settings: Settings) -> Plan:
     )
 
 
-def tile_shares(layout: Layout, found: Inputs) -> Iterator[float]:
+def tile_shares(layout: Layout, terrain: merit_hydro.Files) -> Iterator[float]:
     """Yield the share of land of each tile."""
     step = layout.tile_size / layout.grid.pixels_per_degree
     for tile in layout.tiles():
         west, north = tile.col * step - 180, 90 - tile.row * step
         bounds = (west, north - step, west + step, north)
-        yield merit_hydro.land_share(found.merit_hydro, bounds)
+        yield merit_hydro.land_share(terrain, bounds)
 
 
 def cube_bytes(layout: Layout, pixels: float, land_pixel_days: float) -> float:
@@ -95,6 +133,35 @@ def cube_bytes(layout: Layout, pixels: float, land_pixel_days: float) -> float:
     meteo = 2.0 * len(cube.METEO) * rows * cols * layout.days
     static = (2 * len(names_of("static")) + 2 * 4 * cube.TERMS) * pixels
     return daily + composite + meteo + static
+
+
+def core_hours(settings: Settings, plan: Plan) -> dict[str, float]:
+    """Return the core-hours of the cube's parts and of the prediction, by measured rates."""
+    layout, training = settings.layout, settings.training
+    pixels = plan.land_tiles * layout.tile_size**2
+    rows, cols = layout.cells_shape
+    amounts = {
+        "meteorology": rows * cols * len(meteo_days(layout)),
+        "static layers": pixels,
+        "LST": pixels * layout.days,
+        "vegetation": pixels * layout.days,
+    }
+    seconds = {name: amount / RATES[name] for name, amount in amounts.items()}
+    preset = find_preset(training.preset)
+    tree_seconds = TREE_SECONDS[preset.min_samples_leaf > 1]
+    predicted = plan.land_share * plan.tiles * layout.tile_size**2 * layout.days
+    row_seconds = ROW_SECONDS + (training.trees or preset.trees) * tree_seconds
+    seconds["prediction"] = predicted * row_seconds
+    return {name: spent / 3600 for name, spent in seconds.items()}
+
+
+def scratch_bytes(layout: Layout, land_pixel_days: float, viirs: bool) -> float:
+    """Bytes of the scratch's arrays before compression, sea left out."""
+    rows, cols = layout.cells_shape
+    meteo = 4.0 * len(scratch.METEO) * rows * cols * len(meteo_days(layout))
+    lst = 2 * len(scratch.OVERPASSES) * (2 if viirs else 1) * land_pixel_days
+    composites = len(vegetation_starts(layout)) / layout.days
+    return meteo + lst + 2 * len(scratch.VEGETATION) * composites * land_pixel_days
 
 
 def ingest_bytes(layout: Layout) -> float:
@@ -121,6 +188,7 @@ def plan_table(plan: Plan, place: Path) -> Table:
         ("blocks to predict", plan.blocks),
         ("files, read", f"{plan.files}, {size(plan.bytes_read)}"),
         ("feature cube, about", size(plan.cube_bytes)),
+        ("scratch beside it, about", size(plan.scratch_bytes)),
         ("SSM cube, about", size(plan.product_bytes)),
         ("memory of an ingest process, about", size(plan.ingest_memory)),
         ("memory of a prediction thread, about", f"{size(plan.predict_memory)} + the forest"),

@@ -110,6 +110,8 @@ def write_samples(
     check_day(store, table)
     check_columns(table)
     placed = place_stations(table, layout)
+    if elsewhere := describe_unchosen(placed, layout):
+        logger.warning("samples: %s", elsewhere)
     starts = cube.composite_starts_of(open_group(store), layout)
     needs = find_needs(_places_of(placed), layout, starts)
     units = sorted(placed["_block"].unique())
@@ -192,6 +194,29 @@ def place_stations(table: pd.DataFrame, layout: Layout) -> pd.DataFrame:
         _day=number,
         _window=windows,
         _block=[f"{tile}_{window}" for tile, window in zip(tiles, windows, strict=True)],
+    )
+
+
+def describe_unchosen(samples: pd.DataFrame, layout: Layout) -> str:
+    """Say which stations lie in tiles of the box that the run does not choose; nothing if none do.
+
+    Such tiles are never harmonised, so their samples have no features.
+
+    Parameters
+    ----------
+    samples : DataFrame
+        ``station`` and ``tile`` of each row.
+    layout : Layout
+    """
+    lost = samples[~samples["tile"].isin([str(tile) for tile in layout.tiles()])]
+    if lost.empty:
+        return ""
+    names, tiles = (sorted(lost[name].unique()) for name in ("station", "tile"))
+    more = f", ... {names[-1]}" if len(names) > 5 else ""
+    return (
+        f"{len(lost)} days of {len(names)} stations have no features, for their tiles "
+        f"({', '.join(tiles[:5])}{', ...' * (len(tiles) > 5)}) are not among those of the run: "
+        f"{', '.join(names[:5])}{more}; choose these tiles as well, or leave the stations out"
     )
 
 

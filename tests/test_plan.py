@@ -10,6 +10,7 @@ from rich.console import Console
 
 from gssm_cube import cube, plan
 from gssm_cube.grid import Layout, Tile
+from gssm_cube.ingest import scratch
 from gssm_cube.settings import read_settings
 from gssm_cube.stores import array_of, open_group
 
@@ -51,6 +52,33 @@ def test_bytes_of_a_whole_cube_without_sea_are_those_that_zarr_counts(tmp_path):
     pixels = 48 * 96
     composites = 4 * 10 * pixels / 16
     assert plan.cube_bytes(LAYOUT, pixels, 10 * pixels) == counted + composites
+
+
+def test_bytes_of_a_scratch_are_those_that_zarr_counts(tmp_path):
+    scratch.create_scratch(tmp_path / "s", LAYOUT)
+    arrays = [array for _, array in open_group(tmp_path / "s").arrays()]
+    pixel_days = 10 * 48 * 96
+    assert plan.scratch_bytes(LAYOUT, pixel_days, False) == sum(a.nbytes for a in arrays)
+    more = plan.scratch_bytes(LAYOUT, pixel_days, True) - plan.scratch_bytes(
+        LAYOUT, pixel_days, False
+    )
+    assert more == 2 * 2 * pixel_days  # day and night of VIIRS
+
+
+def test_core_hours_follow_from_amounts_and_rates(run):
+    costs = plan.Plan(3, 2, 0.5, 2, 370, 1, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+    hours = plan.core_hours(run, costs)
+    cells, pixels = run.layout.cells_shape[0] * run.layout.cells_shape[1], 2 * 48 * 48
+    assert hours == pytest.approx(
+        {
+            "meteorology": cells * (370 + 365) / 6.5e5 / 3600,
+            "static layers": pixels / 1.5e5 / 3600,
+            "LST": pixels * 370 / 1.1e6 / 3600,
+            "vegetation": pixels * 370 / 6.3e6 / 3600,
+            # 5 trees, leaves of 5 samples; half of three tiles is land.
+            "prediction": 1.5 * 48 * 48 * 370 * (66e-9 + 5 * 4.3e-9) / 3600,
+        }
+    )
 
 
 def test_memory_of_an_ingest_task_is_that_of_the_larger_step():

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from gssm_cube.cube import open_cube
-from gssm_cube.grid import Grid, Layout
-from gssm_cube.samples import place_stations, sample_cube
+from gssm_cube.grid import Grid, Layout, Tile
+from gssm_cube.samples import describe_unchosen, place_stations, sample_cube
 from gssm_cube.stores import array_of, open_group
 from gssm_cube.variables import PREDICTORS
 
@@ -185,3 +185,22 @@ def test_the_layout_s_own_pixels_stand_where_they_are(small_world):
     )
     with pytest.raises(ValueError, match="4 stations lie outside"):
         place_stations(stations(small_world, [(0, 0), (0, 47), (5, 5), (9, 9), (0, 48)]), shifted)
+
+
+def test_stations_in_tiles_that_are_not_chosen_are_counted_by_name(small_world, tmp_path, caplog):
+    # Of the two tiles only the western one is chosen; three of four stations stand in it.
+    west = replace(small_world.layout, chosen=(Tile(116, 370),))
+    copy = Path(shutil.copytree(small_world.cube, tmp_path / "features.zarr"))
+    shutil.copytree(f"{small_world.cube}.markers", f"{copy}.markers")
+    root = open_group(copy, "r+")
+    root.attrs["gssm_layout"] = west.to_dict()
+    table = stations(small_world, PLACES[:4], DAYS[:2])
+    with caplog.at_level(logging.WARNING):
+        sampled = sample_cube(copy, table)
+    said = describe_unchosen(sampled, west)
+    assert said.startswith(
+        "2 days of 1 stations have no features, for their tiles (r116c371) are not among those of "
+        "the run: NET/2; choose these tiles"
+    )
+    assert said in caplog.text
+    assert describe_unchosen(sampled, small_world.layout) == ""

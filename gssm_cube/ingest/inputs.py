@@ -1,6 +1,6 @@
 """The files of a run: found, and checked for gaps before anything is read."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -22,6 +22,7 @@ from gssm_cube.sources import (
     soilgrids,
     viirs,
 )
+from gssm_cube.sources.doors import Tell, stop, told
 from gssm_cube.sources.sinusoidal import KILOMETRE, span
 
 LEAD_DAYS = 365  # meteorology before the first day: 34-day index, later the memory's spin-up
@@ -68,7 +69,7 @@ def modis_tiles(layout: Layout) -> set[str]:
     return KILOMETRE.tiles(span(rows), span(cols))
 
 
-def find_inputs(folders: Mapping[str, Path], layout: Layout) -> Inputs:
+def find_inputs(folders: Mapping[str, Any], layout: Layout) -> Inputs:
     """Find the files of all sources and check that no day is missing.
 
     Parameters
@@ -83,39 +84,74 @@ def find_inputs(folders: Mapping[str, Path], layout: Layout) -> Inputs:
     ------
     FileNotFoundError
         If a source has no file, or days are missing: which ones.
+    ValueError
+        If a header tells of other units, another grid or another place.
     """
-    meteo = era5_land.find_files(folders["era5_land"])
-    lst = modis.find_files(folders["mod11a1"], "MOD11A1", modis.LST_LAYERS)
-    greenness = modis.find_files(folders["mod13a2"], "MOD13A2", modis.VEGETATION_LAYERS)
-    near = modis_tiles(layout)
-    lst, greenness = modis.only_tiles(lst, near), modis.only_tiles(greenness, near)
-    days, starts = layout.time.astype(object), vegetation_starts(layout).astype(object)
-    first, last = meteo_days(layout)[[0, -1]]
-    missing = list(era5_land.missing_days(meteo, first, last))
-    check_complete("ERA5-Land", folders["era5_land"], missing)
-    npp = find_viirs(folders, days)
-    seen = {*lst, *npp.get("Day", {}), *npp.get("Night", {})}
-    missing = [day for day in days if day not in seen and not modis.in_outage(day)]
-    check_complete("MOD11A1", folders["mod11a1"], missing)
-    missing = [day for day in starts if day not in greenness]
-    check_complete("MOD13A2", folders["mod13a2"], missing)
-    # Files of other days must not count: a new download would otherwise renew the whole cube.
-    inputs = Inputs(
-        [file for file in meteo if file.first <= last + 1 and file.last >= first],
-        {day: lst[day] for day in days if day in lst},
-        {day: greenness[day] for day in starts},
-        soilgrids.find_files(folders["soilgrids"]),
-        merit_hydro.find_files(folders["merit_hydro"]),
-        groundwater.find_files(folders["wtd"]),
-        bedrock.find_files(folders["bedrock"]),
+    meteo = find_meteo(folders["era5_land"], layout)
+    npp = find_viirs(folders, layout)
+    return Inputs(
+        meteo,
+        find_lst(folders["mod11a1"], layout, days_of(npp)),
+        find_vegetation(folders["mod13a2"], layout),
+        find_soil(folders["soilgrids"], layout),
+        find_terrain(folders["merit_hydro"], layout),
+        find_water_table(folders["wtd"], layout),
+        find_bedrock(folders["bedrock"], layout),
         npp,
     )
-    check_grids(inputs, layout)
-    return inputs
 
 
-def find_viirs(folders: Mapping[str, Path], days: Iterable[date]) -> dict[str, viirs.Files]:
-    """Find VIIRS LST of the given days by overpass; nothing if no folder is named.
+# ---- doors: each raises the first fault, or tells them all ------------------------------------
+
+
+def find_meteo(place: Any, layout: Layout, tell: Tell = stop) -> list[era5_land.MeteoFile]:
+    """Find the files of ERA5-Land that reach the days of a layout and those before it."""
+    files = era5_land.find_files(place, tell)
+    first, last = meteo_days(layout)[[0, -1]]
+    if files:
+        missing = list(era5_land.missing_days(files, first, last))
+        check_complete("ERA5-Land", place, missing, tell)
+    # Files of other days must not count: a new download would otherwise renew the whole cube.
+    files = [file for file in files if file.first <= last + 1 and file.last >= first]
+    for file in files[:1]:  # every file is checked again when it is read
+        with told(tell):
+            era5_land.check_cells(file, layout)
+    return files
+
+
+def find_lst(folder: Path, layout: Layout, elsewhere: Set[date], tell: Tell = stop) -> modis.Files:
+    """Find MOD11A1 of a layout's days; those that others saw, or within an outage, may lack."""
+    every = modis.find_files(folder, "MOD11A1", modis.LST_LAYERS, tell)
+    found = modis.only_tiles(every, modis_tiles(layout))
+    days = layout.time.astype(object)
+    seen = found.keys() | elsewhere
+    if every:
+        missing = [day for day in days if day not in seen and not modis.in_outage(day)]
+        check_complete("MOD11A1", folder, missing, tell)
+    return _checked({day: found[day] for day in days if day in found}, tell)
+
+
+def find_vegetation(folder: Path, layout: Layout, tell: Tell = stop) -> modis.Files:
+    """Find MOD13A2 of all composites that the smoother reaches."""
+    every = modis.find_files(folder, "MOD13A2", modis.VEGETATION_LAYERS, tell)
+    found = modis.only_tiles(every, modis_tiles(layout))
+    starts = vegetation_starts(layout).astype(object)
+    if every:
+        check_complete("MOD13A2", folder, [day for day in starts if day not in found], tell)
+    return _checked({day: found[day] for day in starts if day in found}, tell)
+
+
+def _checked(files: modis.Files, tell: Tell) -> modis.Files:
+    """Return files whose first is on its grid; every file is checked again when it is read."""
+    with told(tell):
+        modis.check_day(next(iter(files.values()), {}))
+    return files
+
+
+def find_viirs(
+    folders: Mapping[str, Any], layout: Layout, tell: Tell = stop
+) -> dict[str, viirs.Files]:
+    """Find VIIRS LST of a layout's days by overpass; nothing if no folder is named.
 
     Raises
     ------
@@ -134,41 +170,79 @@ def find_viirs(folders: Mapping[str, Path], days: Iterable[date]) -> dict[str, v
             "the mean of day and night; name both or none"
         )
     found = {
-        overpass: viirs.find_files(folders[name], viirs.LST_PRODUCTS[overpass])
+        overpass: viirs.find_files(folders[name], viirs.LST_PRODUCTS[overpass], tell)
         for overpass, name in names.items()
     }
     # Files of other days must not count, as for MODIS.
-    wanted = set(days)
+    wanted = set(layout.time.astype(object))
     return {o: {d: f for d, f in files.items() if d in wanted} for o, files in found.items()}
 
 
-def check_grids(inputs: Inputs, layout: Layout) -> None:
-    """Raise unless the first file of each source is on its grid and reaches the layout.
+def days_of(npp: Mapping[str, viirs.Files]) -> set[date]:
+    """Return the days of either overpass."""
+    return {day for files in npp.values() for day in files}
 
-    Every file is checked again when it is read.
-    """
-    era5_land.check_cells(inputs.era5_land[0], layout)
-    for files in (inputs.lst, inputs.vegetation):
-        modis.check_day(next(iter(files.values()), {}))
-    soilgrids.check_files(inputs.soilgrids, layout.bounds)
-    bedrock.check_file(inputs.bedrock, layout.bounds)
-    groundwater.check_files(inputs.wtd)
-    if not merit_hydro.reaches(inputs.merit_hydro, layout.bounds):
-        raise ValueError(
-            f"no MERIT Hydro tile of {sorted(inputs.merit_hydro)} reaches {layout.bounds}; give "
-            "the tiles of this region"
+
+def find_soil(folder: Path, layout: Layout, tell: Tell = stop) -> dict[str, Path]:
+    """Find the layers of SoilGrids, which must reach a layout in their mapped units."""
+    files = soilgrids.find_files(folder, tell)
+    soilgrids.check_files(files, layout.bounds, tell)
+    return files
+
+
+def soil_tiles(files: Mapping[str, Path], bounds: tuple[float, float, float, float]) -> list[Path]:
+    """Tiles behind the layers that are VRTs, within bounds: they are what is read."""
+    return [tile for path in files.values() for tile in soilgrids.tiles_behind(path, bounds)]
+
+
+def find_terrain(folder: Path, layout: Layout, tell: Tell = stop) -> merit_hydro.Files:
+    """Find the tiles of MERIT Hydro, of which one at least must reach a layout."""
+    files = merit_hydro.find_files(folder, tell)
+    if files and not merit_hydro.reaches(files, layout.bounds):
+        tell(
+            ValueError(
+                f"no MERIT Hydro tile of {sorted(files)} reaches {layout.bounds}; give the tiles "
+                "of this region"
+            )
         )
+    return files
 
 
-def check_complete(source: str, folder: Path, missing: list[Any]) -> None:
-    """Raise naming the days that a source lacks."""
+def find_water_table(folder: Path, layout: Layout, tell: Tell = stop) -> list[Path]:
+    """Find the files of the water table, of which one at least must reach a layout."""
+    files = groundwater.find_files(folder, tell)
+    sound = groundwater.check_files(files, tell)
+    with told(tell):
+        if sound:
+            groundwater.check_reach(sound, layout.bounds)
+    return files
+
+
+def find_bedrock(folder: Path, layout: Layout) -> Path:
+    """Find the depth to bedrock, one file, which must reach a layout; raises what is wrong."""
+    path = bedrock.find_files(folder)
+    bedrock.check_file(path, layout.bounds)
+    return path
+
+
+class MissingDays(FileNotFoundError):
+    """Days that a run needs are not there."""
+
+    def __init__(self, text: str, days: list[date]) -> None:
+        super().__init__(text)
+        self.days = days
+
+
+def check_complete(source: str, folder: Any, missing: list[Any], tell: Tell = stop) -> None:
+    """Raise, or tell, the days that a source lacks."""
     if missing:
         days = [str(day) for day in missing]
         shown = ", ".join(days[:5]) + (f", ... {days[-1]}" if len(days) > 5 else "")
-        raise FileNotFoundError(
+        text = (
             f"{source} in {folder} lacks {len(days)} days that this run needs: {shown}; "
             "download them, or change the period"
         )
+        tell(MissingDays(text, [np.datetime64(day, "D").item() for day in missing]))
 
 
 def fingerprint(files: Any) -> str:

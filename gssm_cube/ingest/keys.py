@@ -23,6 +23,7 @@ from gssm_cube.ingest.inputs import (
     Inputs,
     composite_starts,
     fingerprint,
+    soil_tiles,
     vegetation_starts,
 )
 from gssm_cube.ingest.padded import Padded
@@ -106,7 +107,7 @@ class FileKeys:
 
     @cached_property
     def _global(self) -> str:
-        """Hash of the static layers that are one file for all tiles."""
+        """Hash of the static layers that are one file for all tiles; of VRTs the text alone."""
         return digest(self.base, fingerprint((self.found.soilgrids, self.found.bedrock)))
 
     @cached_property
@@ -120,7 +121,9 @@ class FileKeys:
         tiles = self.found.merit_hydro
         terrain = [tiles[name] for name in merit_tiles(bounds) if name in tiles]
         depth = [path for path, extent in self._wtd if overlap(extent, bounds)]
-        return digest(self._global, fingerprint(terrain), fingerprint(depth))
+        soil = soil_tiles(self.found.soilgrids, bounds)
+        parts = [terrain, depth, soil] if soil else [terrain, depth]
+        return digest(self._global, *map(fingerprint, parts))
 
 
 def overlap(one: Bounds, other: Bounds) -> bool:

@@ -32,10 +32,12 @@ def find_files(folder: Path) -> Path:
     paths = sorted(folder.rglob(FILE_NAME))
     if not paths:
         raise FileNotFoundError(
-            f"no depth to bedrock at {folder / FILE_NAME}: download {FILE_NAME}"
+            f"no depth to bedrock at {folder / FILE_NAME}; download {FILE_NAME}"
         )
     if len(paths) > 1:
-        raise ValueError(f"{FILE_NAME} is there twice, keep one of: {paths[0]}, {paths[1]}")
+        raise ValueError(
+            f"{FILE_NAME} is there twice, keep one of: {paths[0]}, {paths[1]}; remove the other"
+        )
     return paths[0]
 
 
@@ -49,6 +51,12 @@ def check_file(path: Path, bounds: Bounds) -> None:
             f"{path}: the median depth is {np.median(values):g}, expected {MEDIAN[0]} to "
             f"{MEDIAN[1]} cm; is it in another unit?"
         )
+
+
+def has_land(path: Path, bounds: Bounds) -> bool:
+    """Whether any of some cells within ``bounds`` has a depth."""
+    with open_raster(path) as source:
+        return bool(sample_lattice(source, lattice(bounds), NODATA).size)
 
 
 def read_depth(path: Path, bounds: Bounds) -> Raster:

@@ -18,9 +18,10 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.io import netcdf_file
 
 from gssm_cube.grid import Layout
+from gssm_cube.sources import whole
+from gssm_cube.sources.doors import Tell, stop, told
 
 # Units as CDS and Earth Data Hub write them.
 UNITS = {"t2m": ("K",), "tp": ("m",), "e": ("m of water equivalent", "m")}
@@ -58,10 +59,10 @@ class MeteoFile:
         return self.last if self.step == "hour" else self.last + 24 * _HOUR
 
 
-def find_files(place: Place) -> list[MeteoFile]:
+def find_files(place: Place, tell: Tell = stop) -> list[MeteoFile]:
     """Return the files of a folder, or the store at a path or URL, in order of time.
 
-    Only headers are read.
+    Only headers are read. ``tell`` takes what is wrong; a broken file is left out then.
 
     Raises
     ------
@@ -71,17 +72,22 @@ def find_files(place: Place) -> list[MeteoFile]:
         If a file is broken, not on ERA5-Land's grid, holds no wanted variable or has other
         units; if a variable is in no file, or hourly in one and daily in another.
     """
-    found = [read_header(path) for path in _paths(place)]
-    if not found:
-        raise FileNotFoundError(
-            f"no ERA5-Land NetCDF or Zarr in {place}; convert GRIB to NetCDF, unzip archives"
+    paths, found, files = list(_paths(place)), [], []
+    if not paths:
+        tell(
+            FileNotFoundError(
+                f"no ERA5-Land NetCDF or Zarr in {place}; convert GRIB to NetCDF, unzip archives"
+            )
         )
-    for name in UNITS:
-        holders = [file for file, _ in found if name in file.names]
-        if not holders:
-            held = sorted({other for file, _ in found for other in file.names})
-            raise ValueError(f"{place} lacks {name!r}, its files hold {held}; download it too")
-    files = [_with_step(file, known, found) for file, known in found]
+    for path in paths:
+        with told(tell):
+            found.append(read_header(path))
+    held = sorted({name for file, _ in found for name in file.names})
+    for name in [name for name in UNITS if found and name not in held]:
+        tell(ValueError(f"{place} lacks {name!r}, its files hold {held}; download it too"))
+    for file, known in found:
+        with told(tell):
+            files.append(_with_step(file, known, found))
     return sorted(files, key=lambda file: file.first)
 
 
@@ -120,27 +126,10 @@ def open_place(place: Place) -> xr.Dataset:
             # Earth Data Hub's token lies in ~/.netrc, which aiohttp reads if it may.
             web = {"client_kwargs": {"trust_env": True}} if str(place).startswith("http") else None
             return xr.open_zarr(str(place), chunks=None, storage_options=web)
-        check_whole(Path(place))
+        whole.check_netcdf(Path(place))
         return xr.open_dataset(place, engine="netcdf4", chunks=None)
     except OSError as error:
         raise ValueError(f"{place} cannot be opened ({error}); download it again") from error
-
-
-def check_whole(path: Path) -> None:
-    """Raise if a file is an archive, or a classic NetCDF cut short.
-
-    netCDF4 finds that an HDF5 file is cut, but reads zeros behind the end of a classic one.
-    """
-    with path.open("rb") as file:
-        magic = file.read(4)
-    if magic[:2] == b"PK":
-        raise ValueError(f"{path} is a zip archive under the name of NetCDF; unzip it")
-    if magic not in (b"CDF\x01", b"CDF\x02"):
-        return
-    try:
-        netcdf_file(path, mmap=True).close()
-    except (ValueError, TypeError, IndexError) as error:
-        raise ValueError(f"{path} is cut short: {error}; download it again") from error
 
 
 def read_header(place: Place) -> tuple[MeteoFile, bool]:
@@ -227,7 +216,10 @@ def check_variables(dataset: xr.Dataset, place: Place) -> tuple[str, ...]:
     for name in names:
         found, expected = dataset[name].attrs.get("units", "missing"), UNITS[name]
         if found not in expected:
-            raise ValueError(f"{place}: units of {name} are {found!r}, expected {expected[0]!r}")
+            raise ValueError(
+                f"{place}: units of {name} are {found!r}, expected {expected[0]!r}; download it "
+                "as ERA5-Land delivers it"
+            )
     return names
 
 
@@ -259,6 +251,20 @@ def missing_days(
             held |= (hours >= start) & (hours <= end)
         lost |= ~held
     return np.unique(hours[lost].astype("M8[D]"))
+
+
+def repeated_days(
+    files: list[MeteoFile], first: np.datetime64, last: np.datetime64
+) -> NDArray[np.datetime64]:
+    """Return the days with hours of a variable in more than one file, from first to last."""
+    hours = np.arange(first.astype("M8[h]"), (last + 1).astype("M8[h]"))
+    twice = np.zeros(hours.size, dtype=bool)
+    for name in UNITS:
+        held = np.zeros(hours.size, dtype="int64")
+        for file in (file for file in files if name in file.names):
+            held += (hours >= file.first) & (hours <= file.last)
+        twice |= held > 1
+    return np.unique(hours[twice].astype("M8[D]"))
 
 
 def check_cells(file: MeteoFile, layout: Layout) -> None:

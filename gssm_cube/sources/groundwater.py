@@ -12,6 +12,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from gssm_cube.sources import whole
+from gssm_cube.sources.doors import Tell, stop, told
 from gssm_cube.sources.raster import Bounds, Raster
 
 VARIABLE = "WTD"  # m
@@ -20,7 +22,7 @@ CELLS_PER_DEGREE = 120
 ABOVE_SHARE = 0.01  # rounding may lift a wetland above the surface, another sign lifts all
 
 
-def find_files(folder: Path) -> list[Path]:
+def find_files(folder: Path, tell: Tell = stop) -> list[Path]:
     """Return the NetCDF files (one a continent).
 
     Raises
@@ -30,21 +32,46 @@ def find_files(folder: Path) -> list[Path]:
     """
     files = sorted(folder.glob("*.nc"))
     if not files:
-        raise FileNotFoundError(f"no water table depth NetCDF (variable {VARIABLE}) in {folder}")
+        text = f"no water table depth NetCDF (variable {VARIABLE}) in {folder}"
+        tell(FileNotFoundError(f"{text}; download those of the continents"))
     return files
 
 
-def check_files(files: list[Path]) -> None:
-    """Raise unless every file is of this kind and no two have the same box; headers only."""
+def check_files(files: list[Path], tell: Tell = stop) -> list[Path]:
+    """Raise, or tell, which file is not of this kind, or has the box of another; headers only.
+
+    Returns the sound ones.
+    """
     boxes: dict[tuple[float, ...], Path] = {}
     for path in files:
-        with _open(path) as dataset:
-            lat, lon = (np.asarray(dataset[axis], "float64") for axis in ("lat", "lon"))
-        ends = (float(lat.min()), float(lat.max()), float(lon.min()), float(lon.max()))
-        box = tuple(round(end * CELLS_PER_DEGREE) for end in ends)
-        if box in boxes:
-            raise ValueError(f"{boxes[box]} and {path} have the same box; keep one")
-        boxes[box] = path
+        with told(tell):
+            with _open(path) as dataset:
+                lat, lon = (_axis(path, dataset[axis].values) for axis in ("lat", "lon"))
+            ends = (lat.min(), lat.max(), lon.min(), lon.max())
+            other = boxes.setdefault(tuple(round(end * CELLS_PER_DEGREE) for end in ends), path)
+            if other != path:
+                raise ValueError(f"{other} and {path} have the same box; keep one")
+    return list(boxes.values())
+
+
+def check_reach(files: list[Path], bounds: Bounds) -> None:
+    """Raise unless one of the files reaches ``bounds``."""
+    if not any(_overlap(extent(path), bounds) for path in files):
+        raise _unreached(files, bounds)
+
+
+def _overlap(one: Bounds, other: Bounds) -> bool:
+    """Whether two boxes overlap, or lie within a cell of one another."""
+    apart = (one[0] - other[2], other[0] - one[2], one[1] - other[3], other[1] - one[3])
+    return max(apart) <= 1 / CELLS_PER_DEGREE
+
+
+def _unreached(files: list[Path], bounds: Bounds) -> ValueError:
+    """Say that no file reaches the bounds."""
+    names = [path.name for path in files]
+    return ValueError(
+        f"no water table file reaches {bounds}; there are {names}; download the continent's"
+    )
 
 
 def extent(path: Path) -> Bounds:
@@ -70,8 +97,7 @@ def read_depth(files: list[Path], bounds: Bounds) -> Raster:
     found = (_read_part(path, bounds) for path in files)
     parts = [part for part in found if part is not None]
     if not parts:
-        names = [path.name for path in files]
-        raise ValueError(f"no water table file reaches {bounds}; there are {names}")
+        raise _unreached(files, bounds)
     return parts[0] if len(parts) == 1 else _mosaic(parts)
 
 
@@ -79,6 +105,7 @@ def read_depth(files: list[Path], bounds: Bounds) -> Raster:
 def _open(path: Path) -> Iterator[xr.Dataset]:
     """Open a file whose variable is one map in metres on a latitude-longitude grid."""
     try:
+        whole.check_netcdf(path)
         with xr.open_dataset(path, engine="netcdf4", chunks=None) as dataset:
             _check_variable(path, dataset)
             yield dataset
@@ -89,7 +116,9 @@ def _open(path: Path) -> Iterator[xr.Dataset]:
 def _check_variable(path: Path, dataset: xr.Dataset) -> None:
     """Raise unless a dataset has one map of heights in metres over lat and lon."""
     if VARIABLE not in dataset:
-        raise ValueError(f"{path} has {list(dataset.data_vars)}, expected {VARIABLE}")
+        raise ValueError(
+            f"{path} has {list(dataset.data_vars)}, expected {VARIABLE}; give the annual means"
+        )
     layer = dataset[VARIABLE]
     sizes = {str(name): size for name, size in layer.sizes.items() if size > 1}
     if set(sizes) != {"lat", "lon"} or not {"lat", "lon"} <= set(dataset.coords):

@@ -71,18 +71,8 @@ def read_tile(
         have another type, scale, unit or fill.
     """
     with open_file(path) as file:
-        _check_product(path, file, product)
-        group = f"HDFEOS/GRIDS/{product.grid}/Data Fields/{layer.name}"
-        if group not in file:
-            raise ValueError(f"{path} has no {group!r}, expected in {product.name}; give its files")
-        field = file[group]
-        row, col, shape = _place(path, _struct_metadata(path, file), product.grid)
-        if field.shape != shape:
-            raise ValueError(
-                f"{path}: {layer.name!r} is {field.shape}, expected {shape} as its "
-                "StructMetadata.0 says; download the file again"
-            )
-        _check_field(path, field, layer)
+        field, row, col = _find_field(path, file, product, layer)
+        shape = field.shape
         down = range(max(rows.start, row), min(rows.stop, row + shape[0]))
         across = range(max(cols.start, col), min(cols.stop, col + shape[1]))
         if not down or not across:
@@ -92,6 +82,30 @@ def read_tile(
             slice(across.start - col, across.stop - col),
         )
         return Cutout(np.asarray(field[part]), down.start, across.start)
+
+
+def check_tile(path: Path, product: Product) -> None:
+    """Raise unless a tile is whole and the product's, where its name says; by its header."""
+    with open_file(path) as file:
+        for layer in product.layers:
+            _find_field(path, file, product, layer)
+
+
+def _find_field(path: Path, file: Any, product: Product, layer: Layer) -> tuple[Any, int, int]:
+    """Return a layer's field, as its decoder expects it, and its first global row and column."""
+    _check_product(path, file, product)
+    group = f"HDFEOS/GRIDS/{product.grid}/Data Fields/{layer.name}"
+    if group not in file:
+        raise ValueError(f"{path} has no {group!r}, expected in {product.name}; give its files")
+    field = file[group]
+    row, col, shape = _place(path, _struct_metadata(path, file), product.grid)
+    if field.shape != shape:
+        raise ValueError(
+            f"{path}: {layer.name!r} is {field.shape}, expected {shape} as its "
+            "StructMetadata.0 says; download the file again"
+        )
+    _check_field(path, field, layer)
+    return field, row, col
 
 
 @contextmanager

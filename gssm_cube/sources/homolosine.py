@@ -116,6 +116,21 @@ def read_homolosine(
     return found
 
 
+def boxes_of(bounds: Bounds) -> list[Bounds]:
+    """Left, bottom, right, top of the boxes, m, that hold a box in degrees: one a lobe."""
+    boxes = []
+    for lobe in LOBES:
+        cut = lobe.cut(bounds)
+        if cut is not None:
+            sides = np.array([cut[1], cut[3]])
+            # Parallels are longest at the side next to the equator.
+            reach = np.outer([cut[0] - lobe.middle, cut[2] - lobe.middle], _growth(lobe, sides))
+            y = project([lobe.middle] * 2, sides)[1]
+            x = _meridian(lobe) + reach
+            boxes.append((float(x.min()), float(y.min()), float(x.max()), float(y.max())))
+    return boxes
+
+
 def _read_lobe(source: Any, lobe: Lobe, cut: Bounds, missing: float | None) -> LobeRaster | None:
     """Read what a lobe holds of a box; None where the file has nothing of it."""
     transform, (height, width) = source.transform, source.shape

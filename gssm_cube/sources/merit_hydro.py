@@ -14,13 +14,15 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from gssm_cube.sources.raster import Bounds, Raster, open_raster, read_geotiff
+from gssm_cube.sources.doors import Tell, stop, told
+from gssm_cube.sources.raster import Bounds, Raster, check_geotiff, open_raster, read_geotiff
 
 LAYERS = ("elv", "upa", "dir")  # m, km2, D8 code
 CELLS_PER_DEGREE = 1200
 HALF = 0.5 / CELLS_PER_DEGREE  # deg
 OCEAN = 247
 TILE_DEGREES = 5
+_CORNER = re.compile(r"(?P<ns>[ns])(?P<lat>\d\d)(?P<ew>[ew])(?P<lon>\d{3})")
 _NAME = re.compile(rf"(?P<tile>[ns]\d\d[ew]\d{{3}})_(?P<layer>{'|'.join(LAYERS)})\.tif")
 
 
@@ -47,7 +49,7 @@ class Member:
 Files = dict[str, dict[str, Path | Member]]  # tile, layer
 
 
-def find_files(folder: Path) -> Files:
+def find_files(folder: Path, tell: Tell = stop) -> Files:
     """Return the files of each tile, by layer: GeoTIFFs, or members of packages (``.tar``).
 
     A package beside its own unpacked files is passed over.
@@ -60,21 +62,42 @@ def find_files(folder: Path) -> Files:
         If a file is there twice, or a package is damaged or leads out of itself.
     """
     loose = ((path.name, path) for path in sorted(folder.rglob("*.tif")))
-    found = _by_tile(loose)
-    packed = _by_tile(
-        (PurePosixPath(member.name).name, member)
-        for archive in sorted(folder.rglob("*.tar"))
-        for member in list_members(archive)
-    )
+    found = _by_tile(loose, tell)
+    members: list[Member] = []
+    for archive in sorted(folder.rglob("*.tar")):
+        with told(tell):
+            members += list_members(archive)
+    packed = _by_tile(((PurePosixPath(m.name).name, m) for m in members), tell)
     for tile, layers in packed.items():
         found[tile] = layers | found.get(tile, {})
     if not found:
-        raise FileNotFoundError(f"no MERIT Hydro tile (such as n40w035_elv.tif) in {folder}")
+        text = f"no MERIT Hydro tile (such as n40w035_elv.tif) in {folder}"
+        tell(FileNotFoundError(f"{text}; download those of this region"))
     for tile, layers in found.items():
         missing = [f"{tile}_{layer}.tif" for layer in LAYERS if layer not in layers]
         if missing:
-            raise FileNotFoundError(f"MERIT Hydro in {folder} lacks {', '.join(missing)}")
+            text = f"MERIT Hydro in {folder} lacks {', '.join(missing)}"
+            tell(FileNotFoundError(f"{text}; download them"))
     return dict(sorted(found.items()))
+
+
+def tile_bounds(name: str) -> Bounds:
+    """West, south, east, north of a tile by its name."""
+    match = _CORNER.fullmatch(name)
+    if match is None:
+        raise ValueError(f"{name!r} names no tile, expected such as 'n40w035'; rename it")
+    south = float(match["lat"]) * (1 if match["ns"] == "n" else -1)
+    west = float(match["lon"]) * (1 if match["ew"] == "e" else -1)
+    return west, south, west + TILE_DEGREES, south + TILE_DEGREES
+
+
+def check_tile(name: str, layers: dict[str, Path | Member], tell: Tell = stop) -> None:
+    """Raise, or tell, which layer of a tile is cut, no EPSG:4326, or not where its name says."""
+    west, south, east, north = tile_bounds(name)
+    inside = (west + 1, south + 1, east - 1, north - 1)  # of a neighbour nothing
+    for layer in layers.values():
+        with told(tell):
+            check_geotiff(gdal_path(layer), inside)
 
 
 def list_members(archive: Path) -> list[Member]:
@@ -104,7 +127,7 @@ def list_members(archive: Path) -> list[Member]:
     return [Member(archive, entry.name) for entry in entries if entry.name.endswith(".tif")]
 
 
-def _by_tile(files: Iterable[tuple[str, Path | Member]]) -> Files:
+def _by_tile(files: Iterable[tuple[str, Path | Member]], tell: Tell) -> Files:
     """Sort named files by tile and layer; others are passed over."""
     found: Files = {}
     for name, file in files:
@@ -112,11 +135,9 @@ def _by_tile(files: Iterable[tuple[str, Path | Member]]) -> Files:
         if match is None:
             continue
         layers = found.setdefault(match["tile"], {})
-        if match["layer"] in layers:
-            raise ValueError(
-                f"{name} is there twice, as {layers[match['layer']]} and {file}; keep one"
-            )
-        layers[match["layer"]] = file
+        other = layers.setdefault(match["layer"], file)
+        if other != file:
+            tell(ValueError(f"{name} is there twice, as {other} and {file}; keep one"))
     return found
 
 

@@ -22,7 +22,9 @@ from gssm_cube.sources.modis_files import (
 )
 from gssm_cube.sources.modis_tiles import (
     CODINGS,
+    check_cutout,
     check_day,
+    check_tiles,
     product_of,
     read_cutout,
     read_tile,
@@ -37,7 +39,9 @@ __all__ = [
     "VEGETATION_LAYERS",
     "Day",
     "Files",
+    "check_cutout",
     "check_day",
+    "check_tiles",
     "find_files",
     "in_outage",
     "missing_tiles",

@@ -10,8 +10,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import islice
 from pathlib import Path
 
+from gssm_cube.sources.doors import Tell, stop, told
 from gssm_cube.sources.sinusoidal import HALF_KILOMETRE, KILOMETRE, SinusoidalGrid
 
 LST_LAYERS = ("LST_Day_1km", "QC_Day", "LST_Night_1km", "QC_Night")
@@ -51,11 +53,24 @@ PRODUCTS = {
     "MOD13A1": _FINE,
     "MYD13A1": _FINE,
 }
-# Days on which an instrument gave nothing or not all: NASA's outage list for Terra; for Aqua
-# landweb.modaps.eosdis.nasa.gov case PM_MYD_20229a and mcst.gsfc.nasa.gov/news (2022).
+# Days on which an instrument gave nothing or not all, by NASA's own statements.
 OUTAGES = {
-    "MOD": ((date(2016, 2, 18), date(2016, 2, 28)), (date(2022, 10, 10), date(2022, 10, 19))),
-    "MYD": ((date(2020, 8, 16), date(2020, 9, 2)), (date(2022, 3, 31), date(2022, 4, 17))),
+    "MOD": (
+        # Change to the B side: MCST, Terra MODIS Instrument Performance History.
+        (date(2000, 10, 26), date(2000, 10, 30)),
+        # Power supply 2: mcst.gsfc.nasa.gov/iot, weekly reports 2001-160 to 2001-181.
+        (date(2001, 6, 15), date(2001, 7, 2)),
+        # Safe mode: NASA's outage list for Terra.
+        (date(2016, 2, 18), date(2016, 2, 28)),
+        # Constellation exit: lpdaac.usgs.gov/news, 13 October 2022.
+        (date(2022, 10, 10), date(2022, 10, 19)),
+    ),
+    "MYD": (
+        # Recorder: landweb.modaps.eosdis.nasa.gov, case PM_MYD_20229a.
+        (date(2020, 8, 16), date(2020, 9, 2)),
+        # Safe mode: mcst.gsfc.nasa.gov/news, 2022.
+        (date(2022, 3, 31), date(2022, 4, 17)),
+    ),
 }
 _ALSO = {"pixel_reliability": "Rely", "composite_day_of_the_year": "DOY"}  # of MODIStsp
 _DAY = re.compile(r"(?:\.A|doy|_)(?P<year>\d{4})_?(?P<day>\d{3})(?:\d{6})?(?=[._])")
@@ -80,7 +95,7 @@ class Name:
         return "GeoTIFF tile" if self.tile else "GeoTIFF cut-out"
 
 
-def find_files(folder: Path, product: str, layers: tuple[str, ...]) -> Files:
+def find_files(folder: Path, product: str, layers: tuple[str, ...], tell: Tell = stop) -> Files:
     """Return the files of a product by day, tile and layer.
 
     Parameters
@@ -91,6 +106,8 @@ def find_files(folder: Path, product: str, layers: tuple[str, ...]) -> Files:
         One of ``PRODUCTS``, such as ``"MOD11A1"`` or ``"MYD11A1"``.
     layers : tuple of str
         Layers that every tile of every day must have; HDF-EOS2 files hold all.
+    tell : callable
+        Takes what is wrong. If it returns, what came first of two files is kept.
 
     Returns
     -------
@@ -107,22 +124,24 @@ def find_files(folder: Path, product: str, layers: tuple[str, ...]) -> Files:
     """
     found: Files = {}
     for path in sorted(folder.rglob(f"{product}[._]*")):
-        name = parse_name(path, product, layers)
-        if name is not None:
-            _add(found.setdefault(name.day, {}), name, path, product, layers)
+        with told(tell):
+            name = parse_name(path, product, layers)
+            if name is not None:
+                _add(found.setdefault(name.day, {}), name, path, product, layers)
     if not found:
-        raise FileNotFoundError(
-            f"no {product}.{COLLECTION} GeoTIFF (such as AppEEARS delivers) or HDF-EOS2 tile in "
-            f"{folder}; download it there"
+        tell(
+            FileNotFoundError(
+                f"no {product}.{COLLECTION} GeoTIFF (such as AppEEARS delivers) or HDF-EOS2 tile "
+                f"in {folder}; download it there"
+            )
         )
     for day, tiles in sorted(found.items()):
         for tile, files in tiles.items():
             missing = set(layers) - set(files)
             if missing and WHOLE not in files:
                 place = f", tile {tile}," if tile else ""
-                raise FileNotFoundError(
-                    f"{product} of {day}{place} in {folder} lacks {sorted(missing)}"
-                )
+                text = f"{product} of {day}{place} in {folder} lacks {sorted(missing)}"
+                tell(FileNotFoundError(f"{text}; download the layers"))
     return dict(sorted(found.items()))
 
 
@@ -173,7 +192,8 @@ def _day_of(stem: str) -> date | None:
 
 def _add(day: Day, name: Name, path: Path, product: str, layers: tuple[str, ...]) -> None:
     """Add a file to its day, unless the day has it already or has another form."""
-    for tile, files in day.items():
+    # All that a day has is of one form, so one file tells.
+    for tile, files in islice(day.items(), 1):
         other = next(iter(files.values()))
         form = Name(name.day, tile, next(iter(files))).form
         if form != name.form:

@@ -14,7 +14,8 @@ import rasterio
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
 
-from gssm_cube.sources import hdfeos
+from gssm_cube.sources import hdfeos, whole
+from gssm_cube.sources.doors import Tell, stop, told
 from gssm_cube.sources.modis_files import AREA, PRODUCTS, WHOLE, Day, Product, Tile
 from gssm_cube.sources.sinusoidal import KILOMETRE, RADIUS, Cutout, SinusoidalGrid, clip
 
@@ -64,20 +65,36 @@ def check_day(day: Day) -> None:
 
     Reads headers only. Every file is checked again when it is read.
     """
-    for name, tile in list(day.items())[:1]:
-        product = product_of(day)
-        if WHOLE in tile:
-            with hdfeos.open_grid(tile[WHOLE]) as grid:
-                _check_hdf(grid, product, product.layers)
-                _place_of_hdf(grid, product, name)
-            continue
-        for layer, path in tile.items():
-            _check_header(path, layer, product.grid, name)
+    check_tiles(dict(list(day.items())[:1]))
+
+
+def check_tiles(day: Day, tell: Tell = stop) -> None:
+    """Raise, or tell, what is wrong with the tiles of a day, by their headers.
+
+    Each file must be whole, on its product's grid at the place of its name, and coded as expected.
+    """
+    files = [(name, layer, path) for name, tile in day.items() for layer, path in tile.items()]
+    for name, layer, path in files:
+        with told(tell):
+            _check_file(path, layer, name)
+
+
+def _check_file(path: Path, layer: str, name: str) -> None:
+    """Raise unless a file is whole and holds its product's layer, or all, where its name says."""
+    product = product_of({name: {layer: path}})
+    if layer != WHOLE:
+        _check_header(path, layer, product.grid, name)
+        return
+    with hdfeos.open_grid(path) as grid:
+        whole.check_hdf4(path)
+        _check_hdf(grid, product, product.layers)
+        _place_of_hdf(grid, product, name)
 
 
 def _check_header(path: Path, layer: str, grid: SinusoidalGrid, name: str) -> None:
     """Raise unless a GeoTIFF is coded as its layer and lies where its tile does."""
     with _open_geotiff(path) as source:
+        whole.check_geotiff(source, path)
         _check_geotiff(source, path, layer)
         _check_tile(path, _place_of(source, path, grid), grid, name)
 
@@ -141,6 +158,14 @@ def read_cutout(
         return part or Cutout(np.zeros((1, 1), source.dtypes[0]), -1, -1)
 
 
+def check_cutout(path: Path, grid: SinusoidalGrid = KILOMETRE) -> str:
+    """Return the type of a GeoTIFF; raise unless it is whole and on the grid, by its header."""
+    with _open_geotiff(path) as source:
+        whole.check_geotiff(source, path)
+        _place_of(source, path, grid)
+        return str(source.dtypes[0])
+
+
 def read_tiles(
     day: Day, layers: tuple[str, ...], rows: range, cols: range
 ) -> Iterator[list[Cutout]]:
@@ -174,6 +199,7 @@ def _open_geotiff(path: Path) -> Iterator[rasterio.DatasetReader]:
     # Without the option GDAL lists the folder, thousands of files, at every opening.
     try:
         with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"), rasterio.open(path) as source:
+            whole.check_directory(path)
             yield source
     except RasterioError as error:
         if not path.exists():

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
+from gssm_cube.sources import whole
+
 Bounds = tuple[float, float, float, float]  # west, south, east, north, degrees
 LATTICE = 24  # places along each side of a box where a layer's units are looked at
 
@@ -46,6 +48,7 @@ def open_raster(path: Path | str) -> Iterator[Any]:
     """
     try:
         with rasterio.open(path) as source:
+            whole.check_directory(path)
             _check_layout(source, path)
             yield source
     except RasterioError as error:
@@ -98,8 +101,9 @@ def read_window(
 
 
 def check_geotiff(path: Path | str, bounds: Bounds) -> None:
-    """Raise unless a file is north-up EPSG:4326 and reaches ``bounds``; reads its header only."""
+    """Raise unless a file is whole, north-up EPSG:4326 and reaches ``bounds``, by its header."""
     with open_raster(path) as source:
+        whole.check_geotiff(source, path)
         _regions(source, path, bounds)
 
 

@@ -11,7 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gssm_cube.sources.homolosine import LobeRaster, is_homolosine, project, read_homolosine
+from gssm_cube.sources import whole
+from gssm_cube.sources.doors import Tell, stop, told
+from gssm_cube.sources.homolosine import (
+    LobeRaster,
+    boxes_of,
+    is_homolosine,
+    project,
+    read_homolosine,
+)
 from gssm_cube.sources.raster import (
     Bounds,
     Raster,
@@ -21,6 +29,7 @@ from gssm_cube.sources.raster import (
     read_geotiff,
     sample_lattice,
 )
+from gssm_cube.sources.vrt import tiles_within
 
 # Mapped units: clay, sand, silt g/kg; bdod cg/cm3; soc dg/kg.
 LAYERS = ("clay", "sand", "silt", "bdod", "soc")
@@ -34,7 +43,7 @@ MEDIANS = {"bdod": (20, 250), "soc": (10, 6000)}
 Part = Raster | LobeRaster
 
 
-def find_files(folder: Path) -> dict[str, Path]:
+def find_files(folder: Path, tell: Tell = stop) -> dict[str, Path]:
     """Return the file of each layer: ``<layer>_0-5cm_mean.tif`` or ``.vrt``.
 
     They lie in the folder, or in folders of their layers as the provider has them.
@@ -53,26 +62,51 @@ def find_files(folder: Path) -> dict[str, Path]:
         found = [path for path in places if path.is_file()]
         if len(found) > 1:
             shown = ", ".join(str(path) for path in found)
-            raise ValueError(f"SoilGrids {name} is there {len(found)} times, keep one of: {shown}")
+            text = f"SoilGrids {name} is there {len(found)} times, keep one of: {shown}"
+            tell(ValueError(text))
         if found:
             files[name] = found[0]
     missing = [str(folder / f"{name}_0-5cm_mean.tif") for name in LAYERS if name not in files]
     if missing:
-        raise FileNotFoundError(f"SoilGrids layers are missing, download: {', '.join(missing)}")
+        text = f"SoilGrids layers are missing, download: {', '.join(missing)}"
+        tell(FileNotFoundError(text))
     return files
 
 
-def check_files(files: Mapping[str, Path], bounds: Bounds) -> None:
-    """Raise unless every layer reaches ``bounds`` in its mapped units; reads a few cells only."""
-    for name in LAYERS:
-        check_reach(files[name], bounds)
-    check_units({name: _sample(files[name], bounds) for name in LAYERS}, files["clay"].parent)
+def check_files(files: Mapping[str, Path], bounds: Bounds, tell: Tell = stop) -> None:
+    """Raise, or tell, which layer does not reach ``bounds``, or is in other than mapped units.
+
+    Reads a few cells only.
+    """
+    samples = {}
+    for name, path in files.items():
+        with told(tell):
+            check_reach(path, bounds)
+            samples[name] = _sample(path, bounds)
+    if samples.keys() >= set(LAYERS):
+        check_units(samples, files["clay"].parent, tell)
+
+
+def tiles_behind(path: Path, bounds: Bounds) -> list[Path]:
+    """Return the tiles that a VRT has within ``bounds``; none of a GeoTIFF."""
+    if path.suffix != ".vrt":
+        return []
+    with open_raster(path) as source:
+        homolosine = is_homolosine(source.crs)
+    return tiles_within(path, boxes_of(bounds) if homolosine else [bounds])
 
 
 def check_reach(path: Path, bounds: Bounds) -> None:
-    """Raise unless a file is in a known projection and reaches ``bounds``."""
+    """Raise unless a file is in a known projection and reaches ``bounds``, its tiles with it."""
+    absent = [tile for tile in tiles_behind(path, bounds) if not tile.exists()]
+    if absent:
+        raise FileNotFoundError(
+            f"{path} names {len(absent)} tiles of this region that are not there: {absent[0]}"
+            f"{', ...' * (len(absent) > 1)}; download them"
+        )
     with open_raster(path) as source:
         homolosine, box = is_homolosine(source.crs), source.bounds
+        whole.check_geotiff(source, path)
     if not homolosine:
         check_geotiff(path, bounds)
         return
@@ -91,8 +125,8 @@ def read_layer(files: Mapping[str, Path], name: str, bounds: Bounds) -> Sequence
     return [read_geotiff(path, bounds, NODATA)]
 
 
-def check_units(layers: Mapping[str, ArrayLike], folder: Path) -> None:
-    """Raise unless values are plausible in mapped units; NaN is passed over.
+def check_units(layers: Mapping[str, ArrayLike], folder: Path, tell: Tell = stop) -> None:
+    """Raise, or tell, unless values are plausible in mapped units; NaN is passed over.
 
     The medians of clay, sand and silt must add up to nearly 1,000, those of the others lie within
     ``MEDIANS``. Carbon in g/kg passes where soil is rich in it.
@@ -103,9 +137,11 @@ def check_units(layers: Mapping[str, ArrayLike], folder: Path) -> None:
     checks += [(name, middle[name], span, UNITS[name]) for name, span in MEDIANS.items()]
     for name, found, (lowest, highest), unit in checks:
         if found < lowest or found > highest:  # NaN, where nothing is valid, passes
-            raise ValueError(
-                f"SoilGrids in {folder}: the median of {name} is {found:g}, expected "
-                f"{lowest} to {highest} {unit}; keep the provider's mapped units"
+            tell(
+                ValueError(
+                    f"SoilGrids in {folder}: the median of {name} is {found:g}, expected "
+                    f"{lowest} to {highest} {unit}; keep the provider's mapped units"
+                )
             )
 
 

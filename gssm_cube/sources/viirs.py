@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gssm_cube.sources import modis
-from gssm_cube.sources.hdfeos5 import Layer, Product, read_tile
+from gssm_cube.sources.doors import Tell, stop, told
+from gssm_cube.sources.hdfeos5 import Layer, Product, check_tile, read_tile
 from gssm_cube.sources.sinusoidal import KILOMETRE, Cutout, mosaic
 
 COLLECTION = "002"
@@ -55,7 +56,7 @@ VNP13A2 = Product("VNP13A2", "VIIRS_Grid_16Day_VI_1km", tuple(VEGETATION.values(
 # ---- files ------------------------------------------------------------------------------------
 
 
-def find_files(folder: Path, product: Product) -> Files:
+def find_files(folder: Path, product: Product, tell: Tell = stop) -> Files:
     """Return the files of a product by day, and by tile (HDF-EOS5) or layer (GeoTIFF).
 
     Parameters
@@ -64,6 +65,8 @@ def find_files(folder: Path, product: Product) -> Files:
         Searched with its sub-folders for ``<product>.A<year><day>.h<hh>v<vv>.002.*.h5``, or for
         ``<product>.002_<layer>_doy<year><day>_*.tif``.
     product : Product
+    tell : callable
+        Takes what is wrong. If it returns, what came first of two files is kept.
 
     Raises
     ------
@@ -73,22 +76,24 @@ def find_files(folder: Path, product: Product) -> Files:
         If a tile or layer of a day is there twice, or both kinds of files are there.
     """
     name, day = product.name, r"(?P<year>\d{4})(?P<day>\d{3})"
-    tiles = _by_day(folder, rf"{name}\.A{day}\.(?P<part>h\d\dv\d\d)\.{COLLECTION}\..*\.h5", name)
+    pattern = rf"{name}\.A{day}\.(?P<part>h\d\dv\d\d)\.{COLLECTION}\..*\.h5"
+    tiles = _by_day(folder, pattern, name, tell)
     layers = "|".join(re.escape(layer.geotiff) for layer in product.layers)
-    rasters = _by_day(folder, rf"{name}\.{COLLECTION}_(?P<part>{layers})_doy{day}_.*\.tif", name)
+    pattern = rf"{name}\.{COLLECTION}_(?P<part>{layers})_doy{day}_.*\.tif"
+    rasters = _by_day(folder, pattern, name, tell)
     if tiles and rasters:
-        raise ValueError(f"{folder} holds {name} as .h5 and as .tif, expected one; part them")
+        tell(ValueError(f"{folder} holds {name} as .h5 and as .tif, expected one; part them"))
     if not tiles and not rasters:
-        raise FileNotFoundError(
-            f"no {name}.{COLLECTION} tile (.h5) or AppEEARS GeoTIFF (.tif) in {folder}"
-        )
+        text = f"no {name}.{COLLECTION} tile (.h5) or AppEEARS GeoTIFF (.tif) in {folder}"
+        tell(FileNotFoundError(f"{text}; download it there"))
     for when, files in rasters.items():
         if missing := {layer.geotiff for layer in product.layers} - set(files):
-            raise FileNotFoundError(f"{name} of {when} in {folder} lacks {sorted(missing)}")
+            text = f"{name} of {when} in {folder} lacks {sorted(missing)}"
+            tell(FileNotFoundError(f"{text}; download the layers"))
     return tiles or rasters
 
 
-def _by_day(folder: Path, pattern: str, name: str) -> Files:
+def _by_day(folder: Path, pattern: str, name: str, tell: Tell) -> Files:
     """Files whose names match, by day and part, in order of days."""
     found: Files = {}
     for path in sorted(folder.rglob(f"{name}.*")):
@@ -96,10 +101,23 @@ def _by_day(folder: Path, pattern: str, name: str) -> Files:
             when = date(int(match["year"]), 1, 1) + timedelta(days=int(match["day"]) - 1)
             other = found.setdefault(when, {}).setdefault(match["part"], path)
             if other != path:
-                raise ValueError(
-                    f"{name} of {when} is there twice: {other} and {path}; leave one of them"
+                tell(
+                    ValueError(
+                        f"{name} of {when} is there twice: {other} and {path}; leave one of them"
+                    )
                 )
     return dict(sorted(found.items()))
+
+
+def check_files(files: dict[str, Path], product: Product, tell: Tell = stop) -> None:
+    """Raise, or tell, what is wrong with the files of a day, by their headers."""
+    layers = {layer.geotiff: layer for layer in product.layers}
+    for part, path in files.items():
+        with told(tell):
+            if part in layers:
+                _check_type(path, modis.check_cutout(path), layers[part])
+            else:
+                check_tile(path, product)
 
 
 # ---- a day ------------------------------------------------------------------------------------
@@ -129,12 +147,17 @@ def read_layer(
 def _read_raster(path: Path, layer: Layer, rows: range, cols: range) -> Cutout:
     """Read an AppEEARS cut-out, whose scale its name and type stand for."""
     part = modis.read_cutout(path, rows, cols)
-    if part.values.dtype.name not in layer.types:
-        raise ValueError(
-            f"{path} is {part.values.dtype}, expected {' or '.join(layer.types)} as stored in the "
-            "product; order native numbers, without scaling"
-        )
+    _check_type(path, part.values.dtype.name, layer)
     return _as_type(part, layer)
+
+
+def _check_type(path: Path, found: str, layer: Layer) -> None:
+    """Raise unless an AppEEARS cut-out holds numbers of the layer's type."""
+    if found not in layer.types:
+        raise ValueError(
+            f"{path} is {found}, expected {' or '.join(layer.types)} as stored in the product; "
+            "order native numbers, without scaling"
+        )
 
 
 def _common_type(layer: Layer) -> str:
