@@ -45,6 +45,7 @@ ALLOWED = {
     "splits": GROUND | {"cube", "sphere"},
     "knndm": {"splits", "sphere"},
     "scores": set(),
+    "bootstrap": {"scores"},
     "forest": GROUND,
     "evaluate": {"splits", "variables", "scores", "forest"},
     "product": GROUND | {"stores"},
