@@ -46,6 +46,7 @@ ALLOWED = {
     "knndm": {"splits", "sphere"},
     "scores": set(),
     "bootstrap": {"scores"},
+    "intervals": {"scores"},
     "forest": GROUND,
     "evaluate": {"splits", "variables", "scores", "forest"},
     "product": GROUND | {"stores"},
