@@ -47,6 +47,8 @@ ALLOWED = {
     "scores": set(),
     "bootstrap": {"scores"},
     "intervals": {"scores"},
+    "baselines": set(),
+    "rain_errors": set(),
     "forest": GROUND,
     "evaluate": {"splits", "variables", "scores", "forest"},
     "product": GROUND | {"stores"},
