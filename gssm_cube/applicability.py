@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import KDTree
 from scipy.spatial.distance import pdist
 
+MAP_PIXELS = 1000  # edge of the largest overview that has every pixel
 ATTRS = {
     "long_name": "Dissimilarity from the most similar station",
     "units": "1",
@@ -171,11 +172,11 @@ def dissimilarity_layer(reference: Reference, features: xr.Dataset) -> xr.DataAr
     """
     for name in reference.names:
         dims = features[name].dims if name in features else ()
-        if set(dims) != {"lat", "lon"}:
+        if not dims or not set(dims) <= {"lat", "lon"}:
             raise ValueError(
                 f"{name} has dims {dims}, expected (lat, lon): give the cube's static layers"
             )
-    arrays = [features[name].astype("float64") for name in reference.names]
+    arrays = xr.broadcast(*(features[name].astype("float64") for name in reference.names))
 
     def index(*values: NDArray[np.float64]) -> NDArray[np.float32]:
         table = np.column_stack([value.ravel() for value in values])
@@ -183,3 +184,24 @@ def dissimilarity_layer(reference: Reference, features: xr.Dataset) -> xr.DataAr
 
     layer = xr.apply_ufunc(index, *arrays, dask="parallelized", output_dtypes=["float32"])
     return layer.transpose("lat", "lon").rename("dissimilarity").assign_attrs(ATTRS)
+
+
+def overview_layer(
+    said: dict[str, Any] | None, features: xr.Dataset, *, largest: int = MAP_PIXELS
+) -> xr.DataArray | None:
+    """Return the index of every pixel of a run, or of every n-th of a large one, for a map.
+
+    Parameters
+    ----------
+    said : dict or None
+        From `Reference.to_dict`; None gives None.
+    features : Dataset (lat, lon)
+        As `open_cube` gives it.
+    largest : int
+        Pixels along an edge of the map at most.
+    """
+    if said is None:
+        return None
+    step = -(-max(features.sizes["lat"], features.sizes["lon"]) // largest)
+    every = slice(step // 2, None, step)
+    return dissimilarity_layer(Reference.from_dict(said), features.isel(lat=every, lon=every))

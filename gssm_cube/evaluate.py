@@ -66,6 +66,16 @@ class Evaluation:
     calibration: Calibration | None = None
     reference: Reference | None = None
 
+    @property
+    def interval_dict(self) -> dict[str, Any] | None:
+        """The calibration in plain values."""
+        return None if self.calibration is None else self.calibration.to_dict()
+
+    @property
+    def reference_dict(self) -> dict[str, Any] | None:
+        """The reference in plain values."""
+        return None if self.reference is None else self.reference.to_dict()
+
 
 def evaluate(
     samples: pd.DataFrame,

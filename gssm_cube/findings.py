@@ -100,9 +100,10 @@ def calibrated(
     calibration : Calibration or None
         None if there are too few stations.
     said : dict
-        Its constants; ``coverage`` and ``width`` over many divisions of the stations, with
-        ``coverage_range`` (95 % of the divisions); ``station_coverage`` from minimum to maximum;
-        or a reason under ``skipped``.
+        Its constants; ``coverage`` and ``width`` at the very stations, with ``station_coverage``
+        (quantiles); ``elsewhere``, if stations are many enough: the same at stations that did not
+        calibrate, as means over ``divisions`` of the stations, with ``coverage_range`` (95 % of
+        the divisions); or a reason under ``skipped``.
     """
     count = held["station"].nunique()
     needed = least_stations(LEVEL)
@@ -111,14 +112,15 @@ def calibrated(
     calibration = calibrate(held)
     said = calibration.to_dict()
     own = coverage(held, calibration)
-    said |= {"station_coverage": own["station_coverage"]}
+    said |= {name: own[name] for name in ("coverage", "width", "station_coverage")}
     try:
         over = coverage_over_splits(held, groups=groups)
     except ValueError:  # a part of few stations cannot calibrate: there is nothing to judge by
         return calibration, said
     spread = over["coverage"].quantile([0.025, 0.975]).tolist()
     means = {str(name): plain(over[name].mean()) for name in over if name != "stations"}
-    return calibration, said | means | {"coverage_range": spread, "divisions": len(over)}
+    elsewhere = means | {"coverage_range": spread, "divisions": len(over)}
+    return calibration, said | {"elsewhere": elsewhere}
 
 
 def applicability_note(held: pd.DataFrame, reference: Reference | None) -> dict[str, Any]:

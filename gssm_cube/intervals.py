@@ -140,12 +140,12 @@ def coverage(residuals: pd.DataFrame, calibration: Calibration) -> dict[str, Any
     -------
     dict
         ``coverage``: each station the same weight; ``width``, mean in m3 m-3; the same two for
-        the change, ``change_coverage`` and ``change_width``; ``station_coverage``: minimum, 5, 25,
-        50, 75 % and maximum over the stations; ``stations``.
+        the change, ``change_coverage`` and ``change_width``; ``station_coverage``: every twentieth
+        quantile over the stations, from the least covered on; ``stations``.
     """
     inside, width = _inside(residuals, calibration)
     by_station = pd.Series(inside).groupby(residuals["station"].to_numpy()).mean()
-    points = np.quantile(by_station, [0, 0.05, 0.25, 0.5, 0.75, 1])
+    points = np.quantile(by_station, np.linspace(0, 1, 21))
     found = {
         "coverage": float(by_station.mean()),
         "width": float(_station_mean(width, residuals)),

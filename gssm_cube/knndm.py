@@ -11,6 +11,7 @@ import logging
 from dataclasses import dataclass
 
 import numpy as np
+import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy.cluster.hierarchy import fcluster
 from scipy.stats import ks_2samp, wasserstein_distance
@@ -24,6 +25,7 @@ SIZES = 20  # numbers of clusters to try, evenly spaced on a logarithmic axis
 DEALS = 5  # ways to deal the clusters of one size
 LARGEST_SHARE = 0.5  # of the stations that a fold may hold, as in the paper
 SIGNIFICANCE = 0.05  # of the test for clustered stations, as in the paper
+DRAWN_PIXELS = 20_000  # of a run's box, sea included: enough for a distribution of distances
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,29 @@ def matched_folds(
     gap = float(wasserstein_distance(fold_km, prediction_km))
     logger.info("kNNDM: %s clusters, %.1f km from a match", clusters or "no", gap)
     return MatchedFolds(dealt[index], clusters, gap, fold_km, prediction_km, station_km)
+
+
+def prediction_points(
+    land: xr.DataArray, *, drawn: int = DRAWN_PIXELS
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return places that stand for the land of a run: every n-th pixel of every n-th row.
+
+    Parameters
+    ----------
+    land : DataArray (lat, lon)
+        1 on land; lazy, read at these pixels only.
+    drawn : int
+        Pixels to look at, about.
+
+    Returns
+    -------
+    lat, lon : ndarray (point), degrees
+    """
+    step = max(1, int(np.sqrt(land.size / drawn)))
+    every = slice(min(step // 2, min(land.shape) - 1), None, step)
+    found = land.transpose("lat", "lon").isel(lat=every, lon=every)
+    row, col = np.nonzero(found.to_numpy() == 1)
+    return found["lat"].to_numpy()[row], found["lon"].to_numpy()[col]
 
 
 def _stations(

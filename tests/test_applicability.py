@@ -11,6 +11,7 @@ from gssm_cube.applicability import (
     Reference,
     constant_in_place,
     dissimilarity_layer,
+    overview_layer,
     reference_of,
 )
 
@@ -100,3 +101,25 @@ def test_a_reference_comes_back_from_json(reference):
     place = [[25.0, 100.0]]
     assert again.dissimilarity(place) == reference.dissimilarity(place)
     assert (again.names, again.stations) == (reference.names, reference.stations)
+
+
+def test_an_overview_has_every_pixel_of_a_small_run_and_every_nth_of_a_large_one(reference):
+    rng = np.random.default_rng(4)
+    features = xr.Dataset(
+        {name: (("lat", "lon"), rng.uniform(0, 50, (7, 10))) for name in ("clay", "elevation")}
+    )
+    whole = dissimilarity_layer(reference, features)
+    said = reference.to_dict()
+    xr.testing.assert_identical(overview_layer(said, features), whole)
+    every_third = overview_layer(said, features, largest=4)
+    xr.testing.assert_identical(every_third, whole[1::3, 1::3])
+    assert overview_layer(None, features) is None
+
+
+def test_a_position_that_is_a_predictor_is_spread_over_the_other_axis(samples):
+    placed = samples.assign(lat=samples["clay"] - 10)
+    reference = reference_of(placed, pd.Series({"clay": 0.5, "lat": 0.5}))
+    features = xr.Dataset({"clay": (("lat", "lon"), np.full((2, 3), 10.0))}, {"lat": [0.0, 40.0]})
+    layer = dissimilarity_layer(reference, features)
+    np.testing.assert_allclose(layer[0], 0, atol=1e-12)
+    assert (layer[1] > 0).all()

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import wasserstein_distance
 from test_sphere import brute_km, places
 
-from gssm_cube.knndm import matched_folds
+from gssm_cube.knndm import matched_folds, prediction_points
 from gssm_cube.splits import place_folds, place_groups
 
 
@@ -96,3 +97,14 @@ def test_the_seed_deals_anew_and_the_order_of_rows_does_not_matter():
 def test_no_prediction_point_is_refused():
     with pytest.raises(ValueError, match="no prediction point"):
         matched_folds([1, 2], [0, 1], [0, 1], [], [])
+
+
+def test_prediction_points_are_pixels_of_the_land_evenly_drawn():
+    lat, lon = np.arange(60, 40, -0.1), np.arange(0, 40, 0.1)
+    sea = np.add.outer(lat * 0, lon) < 20
+    land = xr.DataArray(np.where(sea, 0, 1), {"lat": lat, "lon": lon}, ("lat", "lon"))
+    north, east = prediction_points(land, drawn=800)  # of 80,000 pixels every 10th each way
+    assert north.size == 400 and east.min() > 20
+    np.testing.assert_allclose(np.diff(np.unique(north)), 1.0)
+    every = prediction_points(land[:2, -3:])
+    assert every[0].size == 6
