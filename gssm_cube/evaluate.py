@@ -29,7 +29,15 @@ from gssm_cube.forest.train import Preset, find_preset
 from gssm_cube.intervals import Calibration, coverage
 from gssm_cube.scores import score_table, station_table
 from gssm_cube.splits import Split, place_folds, place_groups, split_random_rows, split_years
-from gssm_cube.trials import PLACES, Recipe, Samples, complete_samples, out_of_fold, predicted
+from gssm_cube.trials import (
+    PLACES,
+    STRATA,
+    Recipe,
+    Samples,
+    complete_samples,
+    out_of_fold,
+    predicted,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -249,7 +257,7 @@ def _new_stations(
         "places": int(np.unique(groups).size),
         "interval": confidence(station_table(held)),
         "baseline": baseline_scores(held),
-        "strata": strata_scores(held.join(known.more)),
+        "strata": strata_scores(held.join(known.more.filter(STRATA))),
         "intervals": said,
         "applicability": applicability_note(held, reference),
     }
