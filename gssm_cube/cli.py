@@ -81,13 +81,17 @@ def _bars() -> "Iterator[Report]":
         yield show
 
 
-def _stage(name: str, run_file: Path) -> None:
+def _stage(name: str, run_file: Path, *, full: bool = False) -> None:
     """Run one stage of a run."""
     from gssm_cube import pipeline
     from gssm_cube.settings import read_settings
 
     with _told(), _bars() as progress:
-        line = pipeline.STAGES[name](read_settings(run_file), progress=progress)
+        settings = read_settings(run_file)
+        if full:
+            training = settings.training.model_copy(update={"full_evaluation": True})
+            settings = settings.model_copy(update={"training": training})
+        line = pipeline.STAGES[name](settings, progress=progress)
     console.print(line, highlight=False)
 
 
@@ -156,12 +160,13 @@ def evaluate(
     preset: Annotated[str, typer.Option(help="Recipe of the forest.")] = "default",
     test: Annotated[Path | None, typer.Option(help="Second table, never trained on.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Scores as JSON.")] = None,
+    full: Annotated[bool, typer.Option(help="All splits side by side, over seeds.")] = False,
 ) -> None:
     """Score the forest of a run, or a recipe on a table of your own."""
     if samples is None:
         if run_file is None:
             raise typer.BadParameter("give a run's TOML file, or a table by --samples")
-        _stage("evaluate", run_file)
+        _stage("evaluate", run_file, full=full)
         return
     from gssm_cube.evaluate import evaluate as evaluate_samples
     from gssm_cube.evaluate import read_samples
@@ -177,10 +182,38 @@ def evaluate(
             lon=lon,
             time=time,
             test=read_samples(test) if test else None,
+            full=full,
         )
     if json_file is not None:
         json_file.write_text(json.dumps(found.scores, indent=1))
-    console.print(_score_table(found.scores))
+    _print_scores(found.scores)
+
+
+def _print_scores(scores: dict[str, Any]) -> None:
+    """Print the scores, and all splits side by side if they were compared."""
+    console.print(_score_table(scores))
+    if "splits" in scores:
+        console.print(_split_table(scores["splits"]))
+
+
+def _split_table(splits: dict[str, Any]) -> Table:
+    """Return all splits side by side: means over the seeds, RMSE with its scatter."""
+    table = Table(box=box.SIMPLE, caption="Mean over seeds; +- is the scatter over seeds")
+    table.add_column("split")
+    for name in ("folds", "RMSE", "+-", "95 % interval", "r", "station r", "climatology"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, row in splits.items():
+        title = name.replace("_", " ") + (" (comparison)" if name == "random_rows" else "")
+        if "skipped" in row:
+            table.add_row(f"{title}: {row['skipped']}")
+            continue
+        low_high = row["interval"].get("rmse")
+        values = [row["rmse"], row["scatter"]["rmse"], row["r"], row["station_r"]]
+        rmse, scatter, r, station_r = ("" if v is None else f"{v:.3f}" for v in values)
+        interval = "{:.3f} to {:.3f}".format(*low_high) if low_high else ""
+        baseline = f"{row['baseline']['climatology']:.3f}"
+        table.add_row(title, str(row["folds"]), rmse, scatter, interval, r, station_r, baseline)
+    return table
 
 
 def _score_table(scores: dict[str, Any]) -> Table:

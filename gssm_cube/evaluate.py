@@ -6,25 +6,43 @@ comparison with what is usually printed; what a map is worth is the score at new
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestRegressor
 
-from gssm_cube.forest.compiled import compile_forest
-from gssm_cube.forest.rows import check_columns, table_values
-from gssm_cube.forest.train import Preset, check_features, find_preset, train_forest
-from gssm_cube.scores import plain, rmse, score_table
-from gssm_cube.splits import place_folds, place_groups, split_random_rows, split_years
+from gssm_cube.applicability import Reference, reference_of
+from gssm_cube.bootstrap import confidence
+from gssm_cube.comparison import BLOCK_KM, FOLDS, Points, compare_splits, learning_curve
+from gssm_cube.findings import (
+    applicability_note,
+    baseline_scores,
+    calibrated,
+    strata_scores,
+    versus,
+)
+from gssm_cube.forest.rows import check_columns
+from gssm_cube.forest.train import Preset, find_preset
+from gssm_cube.intervals import Calibration, coverage
+from gssm_cube.scores import score_table, station_table
+from gssm_cube.splits import Split, place_folds, place_groups, split_random_rows, split_years
+from gssm_cube.trials import (
+    PLACES,
+    STRATA,
+    Recipe,
+    Samples,
+    complete_samples,
+    out_of_fold,
+    predicted,
+)
 
 logger = logging.getLogger(__name__)
 
-FOLDS = 5
-BLOCK_KM = 25.0
+SEEDS = 3  # of the full comparison
+SEED_LIKE = "gssm1km"  # the recipe that the project set out from, as a baseline
 
 
 @dataclass(frozen=True)
@@ -36,48 +54,35 @@ class Evaluation:
     scores : dict
         ``random_rows``, ``new_years``, ``new_stations``, ``test`` if there is a test table, each
         a `score_table` or a reason under ``skipped``; ``rows`` read, dropped and kept; ``forest``.
-        Plain values: JSON takes it as it is.
+        ``new_stations`` has more: ``interval`` (95 % over stations), ``baseline``, ``strata``,
+        ``intervals`` (calibration and coverage), ``applicability``. A full evaluation adds
+        ``splits`` and ``learning_curve``. Plain values: JSON takes it as it is.
     predictions : DataFrame
         ``station``, ``lat``, ``lon``, ``time``, ``observed``, ``predicted`` (m3 m-3) and
         ``split``, the key in ``scores``; for ``new_stations`` out of fold.
     importance : Series
         Mean decrease in impurity by feature, largest first, of the random-row forest.
+    calibration : Calibration or None
+        Constants of the 90 % interval; None if there are too few stations.
+    reference : Reference or None
+        Of the dissimilarity index; None if no feature is constant in place.
     """
 
     scores: dict[str, Any]
     predictions: pd.DataFrame
     importance: pd.Series
+    calibration: Calibration | None = None
+    reference: Reference | None = None
 
+    @property
+    def interval_dict(self) -> dict[str, Any] | None:
+        """The calibration in plain values."""
+        return None if self.calibration is None else self.calibration.to_dict()
 
-@dataclass(frozen=True)
-class _Samples:
-    """Complete rows: what the forest sees, and where and when they were taken."""
-
-    table: pd.DataFrame
-    places: pd.DataFrame  # station, lat, lon, time, observed
-    read: int
-
-
-@dataclass(frozen=True)
-class _Recipe:
-    """How each forest of an evaluation is fitted."""
-
-    preset: Preset
-    features: list[str]
-    observed: str
-    seed: int
-    n_jobs: int
-
-    def fit(self, table: pd.DataFrame) -> RandomForestRegressor:
-        """Fit on the rows of a table."""
-        return train_forest(
-            table,
-            self.preset,
-            features=self.features,
-            observed=self.observed,
-            seed=self.seed,
-            n_jobs=self.n_jobs,
-        )
+    @property
+    def reference_dict(self) -> dict[str, Any] | None:
+        """The reference in plain values."""
+        return None if self.reference is None else self.reference.to_dict()
 
 
 def evaluate(
@@ -94,6 +99,8 @@ def evaluate(
     trees: int | None = None,
     n_jobs: int = 2,
     test: pd.DataFrame | None = None,
+    full: bool = False,
+    points: Points | None = None,
 ) -> Evaluation:
     """Score a recipe at random rows, in new years, at new stations and on a test table.
 
@@ -117,6 +124,12 @@ def evaluate(
         Threads of a fit; no result depends on it.
     test : DataFrame, optional
         Second table with the same columns, scored by a forest trained on all of the first.
+    full : bool
+        Also compare all splits over three seeds, and with fewer stations, and the forest that
+        the project set out from: some 130 more fits.
+    points : pair of arrays, degrees
+        Latitudes and longitudes where predictions will be made, for the full comparison; the
+        stations of ``test`` if not given.
 
     Returns
     -------
@@ -127,30 +140,25 @@ def evaluate(
     ValueError
         If a column is missing or of the wrong type, or fewer than two rows are complete.
     """
-    full = find_preset(preset)
-    lighter = full if trees is None else _with_trees(full, trees)
-    names = list(full.features if features is None else features)
+    whole = find_preset(preset)
+    lighter = whole if trees is None else _with_trees(whole, trees)
+    names = list(whole.features if features is None else features)
     columns = {"station": station, "lat": lat, "lon": lon, "time": time, "observed": observed}
-    recipe = _Recipe(lighter, names, observed, seed, n_jobs)
-    known = _complete_samples(samples, names, columns, least=2)
-    logger.info("evaluation of %s: %d of %d rows", full.name, len(known.table), known.read)
+    recipe = Recipe(lighter, names, observed, seed, n_jobs)
+    known = complete_samples(samples, names, columns, least=2)
+    logger.info("evaluation of %s: %d of %d rows", whole.name, len(known.table), known.read)
 
-    random_rows, random_held, forest = _random_rows(known, recipe)
-    scores: dict[str, Any] = {"random_rows": random_rows}
-    held = {"random_rows": random_held}
-    scores["new_years"], held["new_years"] = _new_years(known, recipe)
-    scores["new_stations"], held["new_stations"] = _new_stations(known, recipe)
+    scores, held, found = _usual(known, recipe)
     if test is not None:
-        unseen = _complete_samples(test, names, columns, least=1)
-        scores["test"], held["test"] = _test_table(known, unseen, recipe)
-    scores["rows"] = _row_counts(known)
-    scores["forest"] = _forest_note(full, recipe)
-    predictions = [frame.assign(split=split) for split, frame in held.items() if len(frame)]
-    importance = pd.Series(forest.feature_importances_, index=names, name="importance")
-    logger.info("evaluation of %s: done", full.name)
-    return Evaluation(
-        scores, pd.concat(predictions, ignore_index=True), importance.sort_values(ascending=False)
-    )
+        unseen = complete_samples(test, names, columns, least=1)
+        scores["test"], held["test"] = _test_table(known, unseen, recipe, found.calibration)
+        points = points or (unseen.places["lat"], unseen.places["lon"])
+    if full:
+        scores |= _full(known, recipe, points)
+        _add_seed_like(scores["new_stations"], held["new_stations"], known, recipe)
+    scores |= {"rows": _row_counts(known), "forest": _forest_note(whole, recipe)}
+    logger.info("evaluation of %s: done", whole.name)
+    return replace(found, scores=scores, predictions=_joined(held))
 
 
 def read_samples(path: str | Path, *, columns: Sequence[str] = ()) -> pd.DataFrame:
@@ -192,111 +200,124 @@ def read_samples(path: str | Path, *, columns: Sequence[str] = ()) -> pd.DataFra
     return table
 
 
-def _complete_samples(
-    samples: pd.DataFrame, names: list[str], columns: dict[str, str], *, least: int
-) -> _Samples:
-    """Check a table and keep the rows where nothing that the evaluation needs is missing."""
-    check_features(names, columns["observed"])
-    check_columns(samples, [*names, *columns.values()])
-    for role in ("observed", "lat", "lon"):
-        _check_numeric(samples[columns[role]], role)
-    values = table_values(samples, names)
-    places = pd.DataFrame({role: samples[name] for role, name in columns.items()})
-    places["time"] = _days(places["time"])
-    complete = places.notna().all(axis="columns").to_numpy() & ~np.isnan(values).any(axis=1)
-    if complete.sum() < least:
-        raise ValueError(
-            f"{complete.sum()} of {len(samples)} rows have all of the features {names} and "
-            f"{list(columns.values())}, expected at least {least}; leave out what is rarely there"
-        )
-    table = pd.DataFrame(values[complete], columns=pd.Index(names))
-    places = places[complete].reset_index(drop=True)
-    table[columns["observed"]] = places["observed"].to_numpy(dtype="float64")
-    return _Samples(table, places, len(samples))
-
-
-def _check_numeric(column: pd.Series, role: str) -> None:
-    """Raise unless a column holds numbers."""
-    if not pd.api.types.is_numeric_dtype(column.dtype):
-        raise ValueError(
-            f"column {column.name!r} ({role}) has type {column.dtype}, expected numbers"
-        )
-
-
-def _days(time: pd.Series) -> pd.Series:
-    """Parse times; numbers are refused, for pandas would take them as nanoseconds."""
-    if pd.api.types.is_numeric_dtype(time.dtype):
-        raise ValueError(f"the time column has type {time.dtype}, expected dates")
-    try:
-        return pd.to_datetime(time)
-    except ValueError as error:
-        raise ValueError(f"the time column cannot be read as dates: {error}") from error
-
-
 def _random_rows(
-    known: _Samples, recipe: _Recipe
+    known: Samples, recipe: Recipe
 ) -> tuple[dict[str, Any], pd.DataFrame, RandomForestRegressor]:
     """Score a quarter of the rows, whatever their station: for comparison only."""
     rows = split_random_rows(len(known.table), seed=recipe.seed)
     forest = recipe.fit(known.table[~rows])
-    held = _predicted(forest, known, rows)
+    held = predicted(forest, known, rows)
     return {"label": "comparison only"} | score_table(held), held, forest
 
 
-def _new_years(known: _Samples, recipe: _Recipe) -> tuple[dict[str, Any], pd.DataFrame]:
+def _new_years(known: Samples, recipe: Recipe) -> tuple[dict[str, Any], pd.DataFrame]:
     """Score the last quarter of the calendar years."""
     rows = split_years(known.places["time"])
     if rows is None:
         return {"skipped": "one calendar year"}, pd.DataFrame()
-    held = _predicted(recipe.fit(known.table[~rows]), known, rows)
+    held = predicted(recipe.fit(known.table[~rows]), known, rows)
     years = sorted(held["time"].dt.year.unique().tolist())
     return score_table(held) | {"years": years}, held
 
 
-def _new_stations(known: _Samples, recipe: _Recipe) -> tuple[dict[str, Any], pd.DataFrame]:
+def _usual(
+    known: Samples, recipe: Recipe
+) -> tuple[dict[str, Any], dict[str, pd.DataFrame], Evaluation]:
+    """Judge by random rows, new years and new stations; the evaluation has no scores yet."""
+    scores: dict[str, Any] = {}
+    held: dict[str, pd.DataFrame] = {}
+    scores["random_rows"], held["random_rows"], forest = _random_rows(known, recipe)
+    importance = pd.Series(forest.feature_importances_, recipe.features, name="importance")
+    scores["new_years"], held["new_years"] = _new_years(known, recipe)
+    scores["new_stations"], held["new_stations"], calibration, reference = _new_stations(
+        known, recipe, importance
+    )
+    ranked = importance.sort_values(ascending=False)
+    return scores, held, Evaluation({}, pd.DataFrame(), ranked, calibration, reference)
+
+
+def _new_stations(
+    known: Samples, recipe: Recipe, importance: pd.Series
+) -> tuple[dict[str, Any], pd.DataFrame, Calibration | None, Reference | None]:
     """Score every row by a forest that has seen no station of its place."""
     stations = known.places["station"].nunique()
     if stations < 2:
-        return {"skipped": f"{stations} station, two are needed"}, pd.DataFrame()
+        reason = f"{stations} station, two are needed"
+        return {"skipped": reason}, pd.DataFrame(), None, None
     groups = place_groups(known.places["lat"], known.places["lon"], block_km=BLOCK_KM)
     folds = place_folds(groups, k=FOLDS, seed=recipe.seed)
     if folds is None:
-        return {"skipped": f"all stations lie in one block of {BLOCK_KM:g} km"}, pd.DataFrame()
-    parts = [_one_fold(known, recipe, folds == fold) for fold in np.unique(folds)]
-    held = pd.concat(parts).sort_index()
-    baseline = {"mean_of_training": {"rmse": plain(rmse(held["observed"], held["mean"]))}}
-    held = held.drop(columns="mean")
-    about = {"folds": len(parts), "places": int(np.unique(groups).size), "baseline": baseline}
-    return score_table(held) | about, held
+        reason = f"all stations lie in one block of {BLOCK_KM:g} km"
+        return {"skipped": reason}, pd.DataFrame(), None, None
+    held = out_of_fold(known, recipe, Split(folds))
+    calibration, said = calibrated(held, groups)
+    reference = reference_of(known.table.assign(station=known.places["station"]), importance)
+    score = score_table(held) | {
+        "folds": int(held["fold"].nunique()),
+        "places": int(np.unique(groups).size),
+        "interval": confidence(station_table(held)),
+        "baseline": baseline_scores(held),
+        "strata": strata_scores(held.join(known.more.filter(STRATA))),
+        "intervals": said,
+        "applicability": applicability_note(held, reference),
+    }
+    return score, held, calibration, reference
 
 
-def _one_fold(known: _Samples, recipe: _Recipe, rows: NDArray[np.bool_]) -> pd.DataFrame:
-    """Predict the rows of one fold, beside the mean of the other folds' stations."""
-    held = _predicted(recipe.fit(known.table[~rows]), known, rows)
-    # Every station weighs the same: a long record is not a better place.
-    mean = known.places[~rows].groupby("station", observed=True)["observed"].mean().mean()
-    return held.assign(mean=mean)
+def _full(known: Samples, recipe: Recipe, points: Points | None) -> dict[str, Any]:
+    """Compare all splits, and forests of fewer stations."""
+    seeds = range(recipe.seed, recipe.seed + SEEDS)
+    splits = compare_splits(known, recipe, points=points, seeds=seeds)
+    return {"splits": splits, "learning_curve": learning_curve(known, recipe)}
+
+
+def _add_seed_like(
+    score: dict[str, Any], held: pd.DataFrame, known: Samples, recipe: Recipe
+) -> None:
+    """Judge the forest that the project set out from on the same folds, as one more baseline.
+
+    It gets the predictors of its own that the recipe has, or else the recipe's, and the position.
+    """
+    if held.empty:
+        return
+    preset = find_preset(SEED_LIKE)
+    own = [name for name in recipe.features if name in preset.features] or recipe.features
+    position = known.places[["lat", "lon"]].to_numpy("float32")
+    table = known.table.assign(lat=position[:, 0], lon=position[:, 1])
+    names = list(dict.fromkeys([*own, "lat", "lon"]))
+    folds = Split(held["fold"].to_numpy())
+    like = replace(recipe, preset=preset, features=names)
+    found = out_of_fold(replace(known, table=table), like, folds)
+    score["baseline"]["seed_like"] = versus(held, found["predicted"])
+
+
+def _joined(held: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """All predictions in one table, with the split that each belongs to."""
+    frames = [
+        frame[[*PLACES, "predicted"]].assign(split=split)
+        for split, frame in held.items()
+        if len(frame)
+    ]
+    return pd.concat(frames, ignore_index=True)
 
 
 def _test_table(
-    known: _Samples, unseen: _Samples, recipe: _Recipe
+    known: Samples, unseen: Samples, recipe: Recipe, calibration: Calibration | None
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """Score a second table by a forest that was trained on all of the first."""
     every = np.ones(len(unseen.table), dtype=bool)
-    held = _predicted(recipe.fit(known.table), unseen, every)
+    held = predicted(recipe.fit(known.table), unseen, every)
     common = set(known.places["station"]) & set(unseen.places["station"])
     if common:
         logger.warning("test: %d stations are in the training table too", len(common))
-    about = {"stations_in_common": len(common), "rows": _row_counts(unseen)}
+    about: dict[str, Any] = {
+        "stations_in_common": len(common),
+        "rows": _row_counts(unseen),
+        "interval": confidence(station_table(held)),
+    }
+    if calibration is not None:
+        about["intervals"] = coverage(held, calibration)
     return score_table(held) | about, held
-
-
-def _predicted(
-    forest: RandomForestRegressor, samples: _Samples, rows: NDArray[np.bool_]
-) -> pd.DataFrame:
-    """Places and observations of the chosen rows beside the forest's estimate."""
-    predicted = compile_forest(forest).predict(samples.table[rows])
-    return samples.places[rows].assign(predicted=predicted)
 
 
 def _with_trees(preset: Preset, trees: int) -> Preset:
@@ -304,13 +325,13 @@ def _with_trees(preset: Preset, trees: int) -> Preset:
     return Preset.model_validate(preset.model_dump() | {"trees": trees})
 
 
-def _row_counts(samples: _Samples) -> dict[str, int]:
+def _row_counts(samples: Samples) -> dict[str, int]:
     """Rows read, dropped for something missing, and kept."""
     kept = len(samples.table)
     return {"read": samples.read, "dropped": samples.read - kept, "kept": kept}
 
 
-def _forest_note(full: Preset, recipe: _Recipe) -> dict[str, Any]:
+def _forest_note(full: Preset, recipe: Recipe) -> dict[str, Any]:
     """Say what was fitted, and whether it is lighter than the preset."""
     trees = recipe.preset.trees
     note = {

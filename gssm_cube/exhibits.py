@@ -1,13 +1,27 @@
-"""Figures with the numbers that their titles and captions name; those of the stations."""
+"""Figures with the numbers that their titles and captions name; those of stations and of skill."""
 
 import base64
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+import xarray as xr
 from matplotlib.figure import Figure
 
-from gssm_cube import figures, station_figures
+from gssm_cube import figures, skill_figures, station_figures
+
+# Ways to hold out, in the order of the figure: random rows last.
+SPLITS = {
+    "new_stations": "new stations (25 km)",
+    "blocks_100km": "blocks of 100 km",
+    "blocks_300km": "blocks of 300 km",
+    "regions": "regions (1,500 km)",
+    "knndm": "matched distances (kNNDM)",
+    "new_stations_and_years": "new stations in new years",
+    "new_years": "new years",
+    "random_rows": "random rows (comparison)",
+}
 
 
 @dataclass(frozen=True)
@@ -73,3 +87,96 @@ def station_exhibits(table: pd.DataFrame, counts: pd.DataFrame) -> list[Exhibit]
         Exhibit.of(name, figure, title=title, caption=caption)
         for name, (figure, title, caption) in made.items()
     ]
+
+
+def skill_exhibits(scores: Mapping[str, Any], layer: xr.DataArray | None) -> list[Exhibit]:
+    """Return one figure for each question: how good elsewhere, how sure, where not to trust.
+
+    Parameters
+    ----------
+    scores : mapping
+        Of `evaluate`; what a figure needs and is not there leaves the figure out.
+    layer : DataArray (lat, lon), optional
+        The dissimilarity index of the run's land.
+
+    Returns
+    -------
+    list of Exhibit
+    """
+    new = scores.get("new_stations") or {}
+    rows = scores.get("splits") or {name: scores.get(name) for name in SPLITS}
+    shown = {name: rows[name] for name in SPLITS if "rmse" in (rows.get(name) or {})}
+    made = [_splits(shown)] if "new_stations" in shown else []
+    matched = (scores.get("splits") or {}).get("knndm", {}).get("distances")
+    if matched:
+        made.append(_distances(matched))
+    if len(scores.get("learning_curve", [])) > 1:
+        made.append(_curve(scores["learning_curve"]))
+    if "factor" in (said := new.get("intervals") or {}):
+        made.append(_intervals(said))
+    if layer is not None:
+        made.append(_applicability(layer, new.get("applicability") or {}))
+    return made
+
+
+def _splits(rows: Mapping[str, Mapping[str, Any]]) -> Exhibit:
+    """Every way to hold out, side by side."""
+    caption = (
+        "RMSE by what was held out. Ways that hold out places should agree within their scatter; "
+        "random rows know other days of the same stations and flatter. Orange: climatology of the "
+        "training stations; green cross: the forest that the project set out from."
+    )
+    figure = skill_figures.split_bars(rows, SPLITS)
+    return Exhibit.of("splits", figure, title="How good elsewhere", caption=caption)
+
+
+def _distances(matched: Mapping[str, Any]) -> Exhibit:
+    """Show what nearest-neighbour distance matching rests on."""
+    clusters = matched["clusters"]
+    how = f"{clusters} clusters dealt to folds" if clusters else "places dealt at random"
+    caption = (
+        f"Folds by matched distances ({how}): the blue curve should follow the black one; they "
+        f"are {matched['wasserstein_km']:.0f} km apart on average (Linnenbrink et al. 2024)."
+    )
+    figure = skill_figures.distance_curves(matched)
+    title = "How far predictions are from stations"
+    return Exhibit.of("distances", figure, title=title, caption=caption)
+
+
+def _curve(curve: list[Mapping[str, float]]) -> Exhibit:
+    """Show what more stations would give."""
+    caption = "A curve that still falls at its right end says that more stations would help."
+    figure = skill_figures.learning_curve(curve)
+    return Exhibit.of("learning_curve", figure, title="What more stations give", caption=caption)
+
+
+def _intervals(said: Mapping[str, Any]) -> Exhibit:
+    """How the interval covers, station by station."""
+    elsewhere = said.get("elsewhere") or {}
+    covered = (
+        f" At stations that did not calibrate it covers {elsewhere['coverage']:.1%} of the days, "
+        f"{elsewhere['width']:.3f} m³ m⁻³ wide on average." if elsewhere else ""
+    )  # fmt: skip
+    caption = (
+        f"Share of days inside the {said['level']:.0%} interval, calibrated on {said['stations']} "
+        f"stations that their forests had not seen.{covered} Few stations are hardly covered, most "
+        "wholly: the interval carries the unknown level of the place. It holds for places like "
+        "the stations."
+    )
+    figure = skill_figures.station_coverage(
+        said["station_coverage"], said["level"], said["coverage"]
+    )
+    return Exhibit.of("coverage", figure, title="How sure", caption=caption)
+
+
+def _applicability(layer: xr.DataArray, note: Mapping[str, Any]) -> Exhibit:
+    """Where no station is alike."""
+    rank = note.get("rank_correlation_with_rmse")
+    ranks = f" Over held-out stations its rank correlation with RMSE is {rank:.2f}." if rank else ""
+    caption = (
+        "Dissimilarity index on what does not change in time: 0 is like a training station, 1 as "
+        "far as two stations are on average (Meyer and Pebesma 2021). Information, not an estimate "
+        f"of error.{ranks}"
+    )
+    figure = skill_figures.dissimilarity_map(layer)
+    return Exhibit.of("dissimilarity", figure, title="Where not to trust it", caption=caption)

@@ -143,15 +143,44 @@ def ssm_map(mean: xr.DataArray) -> Figure:
     -------
     Figure
     """
-    figure, axes = _map_figure(_extent(mean))
-    axes.set_facecolor(MISSING)
     low, high = _percentiles(mean.to_numpy())
+    return field_map(mean, "mean SSM, m³ m⁻³", "viridis_r", (low, high), "both")
+
+
+def field_map(
+    field: xr.DataArray,
+    label: str,
+    colors: str,
+    limits: tuple[float, float],
+    extend: Literal["both", "max"],
+) -> Figure:
+    """Map a field; what is missing is grey.
+
+    Parameters
+    ----------
+    field : DataArray (lat, lon)
+        Pixel centres on evenly spaced coordinates.
+    label : str
+        Of the colour bar, with units.
+    colors : str
+        Colour map.
+    limits : pair of float
+        Of the colours, in the field's units.
+    extend : {"both", "max"}
+        Where values may lie beyond the limits.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, axes = _map_figure(_extent(field))
+    axes.set_facecolor(MISSING)
     image = axes.imshow(
-        mean.to_numpy(), extent=_extent(mean), origin=_origin(mean), vmin=low, vmax=high,
-        cmap="viridis_r", interpolation="nearest",
+        field.to_numpy(), extent=_extent(field), origin=_origin(field), vmin=limits[0],
+        vmax=limits[1], cmap=colors, interpolation="nearest",
     )  # fmt: skip
-    figure.colorbar(image, ax=axes, extend="both", shrink=0.8, label="mean SSM, m³ m⁻³")
-    _finish_map(axes, _extent(mean))
+    figure.colorbar(image, ax=axes, extend=extend, shrink=0.8, label=label)
+    _finish_map(axes, _extent(field))
     return figure
 
 

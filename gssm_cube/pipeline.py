@@ -14,13 +14,17 @@ from typing import Any
 import pandas as pd
 
 from gssm_cube import __version__, blocks, cube, ingest, predict, product
+from gssm_cube.applicability import overview_layer
 from gssm_cube.blocks import Progress, digest, silent
 from gssm_cube.check import Report, check_run
 from gssm_cube.clusters import Profile, open_client
+from gssm_cube.evaluate import Evaluation
 from gssm_cube.evaluate import evaluate as evaluate_samples
-from gssm_cube.exhibits import station_exhibits
+from gssm_cube.exhibits import skill_exhibits, station_exhibits
 from gssm_cube.forest import Preset, compile_forest, find_preset, load_forest, train_forest
 from gssm_cube.ingest import inputs
+from gssm_cube.knndm import prediction_points
+from gssm_cube.model_card import write_cards
 from gssm_cube.quality import Rules
 from gssm_cube.report import write_report
 from gssm_cube.sample_store import MANIFEST, open_samples, sample_files
@@ -31,6 +35,8 @@ from gssm_cube.stations import gather_stations
 from gssm_cube.variables import PREDICTORS
 
 logger = logging.getLogger(__name__)
+
+EVALUATED = ("scores.json", "predictions.parquet", "importance.csv", "applicability.json")
 
 
 def run(
@@ -152,9 +158,8 @@ def evaluate(settings: Settings, *, progress: Progress = silent) -> str:
     _check_there(source / MANIFEST, "samples")
     _check_there(settings.forest / "forest.json", "train")
     training = settings.training
-    key = digest(_key_of(settings, "train"), training.evaluation_trees)
-    names = ("scores.json", "predictions.parquet", "importance.csv")
-    scores, predictions, importance = (settings.table(name) for name in names)
+    key = digest(_key_of(settings, "train"), training.evaluation_trees, training.full_evaluation)
+    scores, predictions, importance, reference = (settings.table(name) for name in EVALUATED)
 
     def work() -> str:
         found = evaluate_samples(
@@ -162,15 +167,18 @@ def evaluate(settings: Settings, *, progress: Progress = silent) -> str:
             _preset(settings),
             seed=training.seed,
             trees=training.evaluation_trees,
+            full=training.full_evaluation,
+            points=prediction_points(cube.open_cube(settings.cube)["land"]),
         )
         _replace(predictions, found.predictions.to_parquet)
         _replace(importance, found.importance.to_csv)
+        blocks.write_atomically(reference, json.dumps(found.reference_dict))
         blocks.write_atomically(scores, json.dumps(found.scores, indent=1))
-        _add_scores_to_card(settings.forest, found.scores)
+        _add_scores_to_card(settings.forest, found)
         return "new stations: " + _score_line(found.scores["new_stations"])
 
     progress("evaluate", 0, 1)
-    line = _once(settings, "evaluate", key, [scores, predictions, importance], work)
+    line = _once(settings, "evaluate", key, [scores, predictions, importance, reference], work)
     progress("evaluate", 1, 1)
     return line
 
@@ -187,6 +195,7 @@ def predict_all(settings: Settings, *, progress: Progress = silent) -> str:
         "settings": settings.model_dump_json(exclude={"folder", "sources", "cluster"}),
         "sources": "; ".join(sorted({variable.source for variable in PREDICTORS.values()})),
         "scores": json.dumps(forest.card.get("scores", {})),
+        "interval": json.dumps(forest.card.get("interval")),
     }
     with _client(settings, "predict") as client:
         status, skipped = predict.predict_product(
@@ -222,20 +231,26 @@ def report(settings: Settings, *, progress: Progress = silent) -> str:
 def _write_page(settings: Settings, page: Path) -> str:
     """Write the page from the run's tables and stores; return its path."""
     importance = pd.read_csv(settings.table("importance.csv"), index_col=0)["importance"]
+    scores = json.loads(settings.table("scores.json").read_text())
+    reference = json.loads(settings.table("applicability.json").read_text())
+    features = cube.open_cube(settings.cube)
     write_report(
         page,
         title=settings.title,
-        scores=json.loads(settings.table("scores.json").read_text()),
+        scores=scores,
         predictions=pd.read_parquet(settings.table("predictions.parquet")),
         importance=importance.rename("mean decrease in impurity"),
         stations=_station_list(settings),
         product=product.open_product(settings.product),
-        cube=cube.open_cube(settings.cube),
+        cube=features,
         facts=_facts(settings),
-        more=station_exhibits(
-            read_station_table(settings.table("stations.parquet")),
-            read_station_counts(settings.table("stations.parquet")),
-        ),
+        more=[
+            *skill_exhibits(scores, overview_layer(reference, features)),
+            *station_exhibits(
+                read_station_table(settings.table("stations.parquet")),
+                read_station_counts(settings.table("stations.parquet")),
+            ),
+        ],
     )
     return str(page)
 
@@ -338,10 +353,12 @@ def _model_card(settings: Settings, table: pd.DataFrame, preset: Preset) -> dict
     }
 
 
-def _add_scores_to_card(folder: Path, scores: dict[str, Any]) -> None:
-    """Save the forest again with its scores; its digest does not change."""
+def _add_scores_to_card(folder: Path, found: Evaluation) -> None:
+    """Save the forest again with scores and interval; its digest does not change."""
     forest = load_forest(folder)
-    replace(forest, card={**forest.card, "scores": scores}).save(folder)
+    card = {**forest.card, "scores": found.scores, "interval": found.interval_dict}
+    replace(forest, card=card).save(folder)
+    write_cards(folder, forest.preset, card)
 
 
 def _score_line(score: dict[str, Any]) -> str:

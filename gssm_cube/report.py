@@ -13,6 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from gssm_cube import figures
+from gssm_cube.exhibits import SPLITS as SPLIT_TITLES
 from gssm_cube.exhibits import Exhibit
 from gssm_cube.grid import WINDOW_DAYS, Grid
 from gssm_cube.variables import PREDICTORS
@@ -346,6 +347,8 @@ def _page(title: str, scores: dict, facts: Mapping[str, str], exhibits: list[Exh
         counts={name: number(value, 0) for name, value in (scores.get("rows") or {}).items()},
         forest=scores.get("forest") or {},
         new=scores.get("new_stations") or {},
+        splits={name: row for name in SPLIT_TITLES if (row := scores.get("splits", {}).get(name))},
+        split_titles=SPLIT_TITLES,
         exhibits={exhibit.name: exhibit for exhibit in exhibits},
     )
 

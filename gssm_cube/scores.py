@@ -13,6 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 MIN_STATION_DAYS = 100  # a station with fewer days is counted, not scored by itself
 SCORES = ("rmse", "ubrmse", "bias", "r")
+STATION_SCORES = (*SCORES, "kge", "anomaly_r")
+SUMS = ("n", "x", "y", "xx", "yy", "xy")
+ANOMALY_WINDOW, ANOMALY_LEAST = "35D", 15  # days about each, and how many of them must be there
 
 
 def rmse(observed: ArrayLike, predicted: ArrayLike) -> float:
@@ -67,6 +70,41 @@ def pearson_r(observed: ArrayLike, predicted: ArrayLike) -> float:
     return float(np.clip(x @ y / (np.linalg.norm(x) * np.linalg.norm(y)), -1, 1))
 
 
+def kge(observed: ArrayLike, predicted: ArrayLike) -> float:
+    """Return the Kling-Gupta efficiency (Gupta et al. 2009, doi:10.1016/j.jhydrol.2009.08.003).
+
+    1 less the distance of r, the ratio of standard deviations and the ratio of means from 1; NaN
+    where r is, or if the mean observation is 0.
+
+    Parameters
+    ----------
+    observed, predicted : array (row), m3 m-3
+        Pairs with a NaN do not count.
+    """
+    x, y = _pairs(observed, predicted)
+    r = pearson_r(x, y)
+    if math.isnan(r) or x.mean() == 0:
+        return math.nan
+    return float(1 - math.hypot(r - 1, y.std() / x.std() - 1, y.mean() / x.mean() - 1))
+
+
+def anomalies(values: pd.Series) -> pd.Series:
+    """Return a station's deviation from its mean over the 35 days about each day.
+
+    Parameters
+    ----------
+    values : Series (day), m3 m-3
+        Indexed by day, sorted; NaN and days that are not there do not count.
+
+    Returns
+    -------
+    Series (day), m3 m-3
+        NaN where fewer than 15 of the 35 days have a value.
+    """
+    window = values.rolling(ANOMALY_WINDOW, center=True, min_periods=ANOMALY_LEAST)
+    return values - window.mean()
+
+
 def pooled_scores(observed: ArrayLike, predicted: ArrayLike) -> dict[str, Any]:
     """Return ``n``, ``rmse``, ``ubrmse``, ``bias`` and ``r`` of all pairs together.
 
@@ -91,28 +129,86 @@ def score_table(frame: pd.DataFrame, *, min_days: int = MIN_STATION_DAYS) -> dic
     Parameters
     ----------
     frame : DataFrame
-        Columns ``station``, ``observed`` and ``predicted`` (m3 m-3), a row per station-day.
+        Columns ``station``, ``observed`` and ``predicted`` (m3 m-3), a row per station-day, and
+        ``time`` for scores of anomalies.
     min_days : int
         Pairs that a station needs to be scored by itself.
 
     Returns
     -------
     dict
-        Pooled ``n``, ``rmse``, ``ubrmse``, ``bias``, ``r``, and ``stations``: ``count`` scored,
-        ``left_out`` for too few days, and the median of each score over those scored.
+        Pooled ``n``, ``rmse``, ``ubrmse``, ``bias``, ``r``, ``kge``, ``anomaly_r`` (about each
+        station's mean of 35 days), and ``stations``: ``count`` scored, ``left_out`` for too few
+        days, and the median of each score over those scored.
+    """
+    table = station_table(frame, min_days=min_days)
+    scored = table[table["n"] >= min_days]
+    left_out = int(frame["station"].nunique()) - len(scored)
+    medians = {name: plain(table[name].median()) for name in STATION_SCORES}
+    pooled = pooled_scores(frame["observed"], frame["predicted"])
+    pooled["kge"] = plain(kge(frame["observed"], frame["predicted"]))
+    pooled["anomaly_r"] = plain(pearson_of_sums(table, "anomaly_"))
+    return pooled | {"stations": {"count": len(scored), "left_out": left_out} | medians}
+
+
+def station_table(frame: pd.DataFrame, *, min_days: int = MIN_STATION_DAYS) -> pd.DataFrame:
+    """Return the scores of each station, and the sums of which any pooled score is made.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        ``station``, ``observed``, ``predicted`` (m3 m-3), a row per station-day; ``time``, where
+        it is there, gives the anomalies.
+    min_days : int
+        Pairs that a station needs for scores of its own.
+
+    Returns
+    -------
+    DataFrame (station)
+        `STATION_SCORES`, NaN where there are too few pairs; ``n``; sums over the pairs ``x``
+        (observed), ``y`` (predicted), ``xx``, ``yy``, ``xy``; the same of the anomalies, as
+        ``anomaly_n`` and so on. Stations without a pair are left out.
     """
     paired = frame.dropna(subset=["observed", "predicted"])
-    by_station = [
-        pooled_scores(rows["observed"], rows["predicted"])
-        for _, rows in paired.groupby("station", observed=True)
-        if len(rows) >= min_days
-    ]
-    left_out = int(frame["station"].nunique()) - len(by_station)
-    stations: dict[str, Any] = {"count": len(by_station), "left_out": left_out}
-    for name in SCORES:
-        values = [scores[name] for scores in by_station if scores[name] is not None]
-        stations[name] = plain(np.median(values)) if values else None
-    return pooled_scores(frame["observed"], frame["predicted"]) | {"stations": stations}
+    rows = {
+        name: _station_row(days, min_days)
+        for name, days in paired.groupby("station", observed=True)
+    }
+    columns = [*STATION_SCORES, *SUMS, *(f"anomaly_{name}" for name in SUMS)]
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype="float64")
+    return table.rename_axis("station")
+
+
+def pearson_of_sums(sums: pd.DataFrame, prefix: str = "") -> float:
+    """Return Pearson's r of all pairs of all stations, from a `station_table`."""
+    n, x, y, xx, yy, xy = (float(sums[prefix + name].sum()) for name in SUMS)
+    if n < 2:
+        return math.nan
+    variances = (xx - x * x / n) * (yy - y * y / n)
+    return (xy - x * y / n) / math.sqrt(variances) if variances > 0 else math.nan
+
+
+def _station_row(days: pd.DataFrame, min_days: int) -> list[float]:
+    """Scores and sums of one station, in the order of the table's columns."""
+    x, y = days["observed"].to_numpy("float64"), days["predicted"].to_numpy("float64")
+    departures = _departures(days) if "time" in days else (np.empty(0), np.empty(0))
+    scores = [math.nan] * len(STATION_SCORES)
+    if len(days) >= min_days:
+        plain_scores = (score(x, y) for score in (rmse, ubrmse, bias, pearson_r, kge))
+        scores = [*plain_scores, pearson_r(*departures)]
+    return [*scores, *_sums(x, y), *_sums(*departures)]
+
+
+def _departures(days: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Anomalies of both sides on the days that have them."""
+    by_day = days.set_index("time")[["observed", "predicted"]].astype("float64").sort_index()
+    both = by_day.apply(anomalies).dropna()
+    return both["observed"].to_numpy(), both["predicted"].to_numpy()
+
+
+def _sums(x: NDArray[np.float64], y: NDArray[np.float64]) -> list[float]:
+    """Return the sums of pairs in the order of `SUMS`."""
+    return [x.size, x.sum(), y.sum(), x @ x, y @ y, x @ y]
 
 
 def plain(value: float | np.floating[Any]) -> float | None:

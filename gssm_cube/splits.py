@@ -1,22 +1,56 @@
 """Who is held out from whom: rows, years, places.
 
 A random-row split says nothing about new places: neighbouring days of one station fall on both
-sides. It is here for comparison with what others print.
+sides. It is here for comparison with what others print. In every split by place, stations that
+share a 1 km pixel or a block of 25 km stay together: coarser groups are made of whole blocks.
 """
 
 import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.cluster.hierarchy import fcluster
 
 from gssm_cube.grid import Grid
+from gssm_cube.sphere import cluster_tree, group_centres
 
 logger = logging.getLogger(__name__)
 
 # A degree of latitude at the equator, where it is shortest on WGS 84: blocks are never smaller.
 KM_PER_DEGREE = 110.574
 HELD_FRACTION = 0.25  # Han et al. (2023), doi:10.1038/s41597-023-02011-7
+REGION_KM = 1500.0  # across at most: a large country, or a quarter of a continent
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which rows are judged by a forest that was trained on which others.
+
+    Parameters
+    ----------
+    folds : ndarray (row), int64
+        Each fold is judged by a forest of rows of the others.
+    judged, trained : ndarray (row), bool, optional
+        Rows that may be judged, and those that may be trained on; all if not given.
+    """
+
+    folds: NDArray[np.int64]
+    judged: NDArray[np.bool_] | None = None
+    trained: NDArray[np.bool_] | None = None
+
+    def parts(self) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+        """Yield rows to train on and rows to judge, fold by fold, where there are both."""
+        every = np.ones(self.folds.size, dtype=bool)
+        judged = every if self.judged is None else self.judged
+        trained = every if self.trained is None else self.trained
+        for fold in np.unique(self.folds):
+            inside = self.folds == fold
+            train, test = ~inside & trained, inside & judged
+            if train.any() and test.any():
+                yield train, test
 
 
 def split_random_rows(
@@ -44,6 +78,25 @@ def split_random_rows(
     chosen = np.random.default_rng(seed).permutation(rows)[: int(np.ceil(rows * held_fraction))]
     held[chosen] = True
     return held
+
+
+def random_folds(rows: int, *, k: int = 5, seed: int = 0) -> NDArray[np.int64]:
+    """Deal rows to folds at random, whatever their place and day: for comparison only.
+
+    Parameters
+    ----------
+    rows : int
+        Number of rows.
+    k : int
+        Folds, of equal size but for one row.
+    seed : int
+        Same seed, same folds.
+
+    Returns
+    -------
+    ndarray (row), int64
+    """
+    return np.random.default_rng(seed).permutation(np.arange(rows) % k).astype("int64")
 
 
 def split_years(time: ArrayLike) -> NDArray[np.bool_] | None:
@@ -132,6 +185,53 @@ def place_folds(groups: ArrayLike, *, k: int = 5, seed: int = 0) -> NDArray[np.i
         logger.warning("only %d groups of places: %d folds, not %d", names.size, names.size, k)
     folds = np.arange(names.size) % min(k, names.size)
     return np.random.default_rng(seed).permutation(folds)[group].astype("int64")
+
+
+def coarser_groups(
+    groups: ArrayLike, lat: ArrayLike, lon: ArrayLike, *, block_km: float
+) -> NDArray[np.int64]:
+    """Gather whole groups into larger blocks, by the centre of each group's places.
+
+    Parameters
+    ----------
+    groups, lat, lon : array (row)
+        Group of each row, from `place_groups`, and its place (degrees).
+    block_km : float
+        Least edge of the larger blocks.
+
+    Returns
+    -------
+    ndarray (row), int64
+    """
+    _, north, east, index = group_centres(groups, lat, lon)
+    return place_groups(north, east, block_km=block_km)[index]
+
+
+def region_groups(
+    groups: ArrayLike, lat: ArrayLike, lon: ArrayLike, *, across_km: float = REGION_KM
+) -> NDArray[np.int64]:
+    """Gather whole groups into regions, by complete-linkage clusters of their centres.
+
+    Regions have no seed: the same places give the same regions. Clusters follow where stations
+    stand, which borders of countries do not, and no table of borders is needed.
+
+    Parameters
+    ----------
+    groups, lat, lon : array (row)
+        Group of each row, from `place_groups`, and its place (degrees).
+    across_km : float
+        No two centres of a region are farther apart.
+
+    Returns
+    -------
+    ndarray (row), int64
+        Region of each row, from 0.
+    """
+    names, north, east, index = group_centres(groups, lat, lon)
+    if names.size < 2:
+        return np.zeros(index.size, dtype="int64")
+    region = fcluster(cluster_tree(north, east, "complete"), across_km, "distance")
+    return region[index].astype("int64") - 1
 
 
 def _check_places(lat: ArrayLike, lon: ArrayLike) -> None:

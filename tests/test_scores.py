@@ -9,7 +9,16 @@ import pytest
 from scipy import stats
 from sklearn.metrics import root_mean_squared_error
 
-from gssm_cube.scores import bias, pearson_r, pooled_scores, rmse, score_table, ubrmse
+from gssm_cube.scores import (
+    anomalies,
+    bias,
+    kge,
+    pearson_r,
+    pooled_scores,
+    rmse,
+    score_table,
+    ubrmse,
+)
 
 OBSERVED = [0.1, 0.2, 0.3, 0.4]
 PREDICTED = [0.2, 0.2, 0.2, 0.6]  # errors 0.1, 0, -0.1, 0.2
@@ -98,3 +107,77 @@ def test_a_table_of_scores_is_json_even_where_no_station_has_enough_days():
     found = score_table(stations(a=[0.1, 0.2]))
     assert found["stations"]["rmse"] is None
     assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def season(days: int = 200, seed: int = 3) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    observed = 0.3 + np.cumsum(rng.normal(0, 0.01, days))
+    return pd.DataFrame({
+        "station": "a", "time": pd.date_range("2020-01-01", periods=days),
+        "observed": observed, "predicted": 0.1 + 0.5 * observed + rng.normal(0, 0.02, days),
+    })  # fmt: skip
+
+
+def test_kge_of_a_halved_series_by_hand():
+    # r 1, the ratios of the standard deviations and of the means 0.5.
+    assert kge([0.2, 0.4], [0.1, 0.2]) == pytest.approx(1 - math.sqrt(0.5), abs=1e-12)
+    assert kge(OBSERVED, OBSERVED) == pytest.approx(1, abs=1e-12)
+
+
+def test_kge_agrees_with_numpy_to_1e_10(pairs):
+    observed, predicted = pairs
+    r = np.corrcoef(observed, predicted)[0, 1]
+    ratios = np.std(predicted) / np.std(observed), np.mean(predicted) / np.mean(observed)
+    expected = 1 - np.linalg.norm([r - 1, ratios[0] - 1, ratios[1] - 1])
+    assert kge(*pairs) == pytest.approx(expected, abs=1e-10)
+
+
+def test_kge_needs_variation_and_a_mean():
+    assert math.isnan(kge([0.2, 0.2], [0.1, 0.2]))
+    assert math.isnan(kge([-0.5, 0.5], [0.1, 0.2]))
+
+
+def test_an_anomaly_is_the_deviation_from_35_days_of_which_15_must_be_there():
+    days = pd.date_range("2021-03-01", periods=60)
+    ramp = pd.Series(np.arange(60.0), days)
+    found = anomalies(ramp)
+    np.testing.assert_allclose(found[17:43], 0, atol=1e-12)  # the mean of a ramp is its middle
+    assert found.iloc[0] == pytest.approx(-8.5)  # of the days 0 to 17
+    kept, side = (
+        ramp[(ramp.index.day % 2 == 0) & (ramp.index < "2021-04-20")],
+        pd.Timedelta(days=17),
+    )
+    expected = [kept[day - side : day + side] for day in kept.index]
+    hand = [
+        day.size >= 15 and value - day.mean() for day, value in zip(expected, kept, strict=True)
+    ]
+    hand = [math.nan if value is False else value for value in hand]
+    np.testing.assert_allclose(anomalies(kept), hand, atol=1e-12)
+    assert 0 < np.isnan(hand).sum() < len(hand)
+
+
+def test_the_anomaly_r_of_a_station_is_that_of_its_anomalies_and_blind_to_its_season():
+    table = season()
+    by_day = table.set_index("time")
+    expected = stats.pearsonr(anomalies(by_day["observed"]), anomalies(by_day["predicted"]))[0]
+    found = score_table(table)
+    assert found["stations"]["anomaly_r"] == pytest.approx(expected, abs=1e-10)
+    assert found["anomaly_r"] == pytest.approx(expected, abs=1e-10)
+    ramp = np.arange(len(table)) / 1000
+    steeper = score_table(table.assign(observed=table["observed"] - ramp))
+    middle = steeper["stations"]["anomaly_r"]
+    assert middle == pytest.approx(found["stations"]["anomaly_r"], abs=0.1)
+    assert abs(steeper["r"] - found["r"]) > 0.3
+
+
+def test_pooled_anomalies_are_those_of_all_stations():
+    tables = [season(seed=number).assign(station=str(number)) for number in range(4)]
+    both = [t.set_index("time")[["observed", "predicted"]].apply(anomalies) for t in tables]
+    pooled = pd.concat(both).dropna()
+    found = score_table(pd.concat(tables, ignore_index=True))["anomaly_r"]
+    assert found == pytest.approx(np.corrcoef(pooled.T)[0, 1], abs=1e-10)
+
+
+def test_without_days_there_are_no_anomalies():
+    found = score_table(season().drop(columns="time"))
+    assert found["anomaly_r"] is None and found["stations"]["anomaly_r"] is None

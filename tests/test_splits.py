@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from gssm_cube.grid import Grid
-from gssm_cube.splits import place_folds, place_groups, split_random_rows, split_years
+from gssm_cube.splits import (
+    Split,
+    coarser_groups,
+    place_folds,
+    place_groups,
+    random_folds,
+    region_groups,
+    split_random_rows,
+    split_years,
+)
 
 EARTH_KM = 6371.0
 
@@ -167,3 +176,70 @@ def test_one_group_cannot_be_split():
 def test_one_fold_is_refused():
     with pytest.raises(ValueError, match="k is 1"):
         place_folds([1, 2], k=1)
+
+
+def test_random_folds_hold_each_row_once_and_differ_by_one_row():
+    folds = random_folds(13, k=5, seed=2)
+    assert sorted(np.bincount(folds)) == [2, 2, 3, 3, 3]
+    np.testing.assert_array_equal(folds, random_folds(13, k=5, seed=2))
+    assert (folds != random_folds(13, k=5, seed=3)).any()
+
+
+@given(places(40), st.sampled_from([100.0, 300.0, 1500.0]))
+@settings(max_examples=50, deadline=None)
+def test_larger_blocks_and_regions_never_cut_a_block_of_25_km(both, km):
+    groups = place_groups(*both)
+    for coarse in (
+        coarser_groups(groups, *both, block_km=km),
+        region_groups(groups, *both, across_km=km),
+    ):
+        assert coarse.shape == groups.shape
+        for group in np.unique(groups):
+            assert np.unique(coarse[groups == group]).size == 1
+
+
+def test_stations_of_a_25_km_block_on_both_sides_of_a_100_km_edge_stay_together():
+    # Along a parallel: blocks of 25 km are not nested in blocks of 100 km.
+    lon = np.arange(-60, 60, 1 / 120) + 1 / 240
+    lat = np.full(lon.size, 45.05)
+    groups, plain = place_groups(lat, lon), place_groups(lat, lon, block_km=100)
+    cut = [g for g in np.unique(groups) if np.unique(plain[groups == g]).size > 1]
+    assert cut  # the case is there
+    coarse = coarser_groups(groups, lat, lon, block_km=100)
+    assert all(np.unique(coarse[groups == group]).size == 1 for group in cut)
+    assert np.unique(coarse).size < np.unique(groups).size / 3
+
+
+def test_a_region_is_not_wider_than_said_and_is_the_same_in_any_order():
+    rng = np.random.default_rng(6)
+    lat, lon = rng.uniform(-60, 60, 80), rng.uniform(-180, 180, 80)
+    groups = place_groups(lat, lon)
+    region = region_groups(groups, lat, lon, across_km=3000)
+    assert 5 < np.unique(region).size < 80
+    for number in np.unique(region):
+        inside = [*zip(lat[region == number], lon[region == number], strict=True)]
+        assert max(km_between(a, b) for a in inside for b in inside) <= 3000
+    turned = region_groups(groups[::-1], lat[::-1], lon[::-1], across_km=3000)
+    np.testing.assert_array_equal(turned[::-1], region)
+
+
+def test_two_continents_are_two_regions_and_one_block_is_one():
+    lat, lon = [40.0, 41.0, -30.0], [-100.0, -101.0, 140.0]
+    np.testing.assert_equal(np.bincount(region_groups([1, 2, 3], lat, lon)).tolist(), [2, 1])
+    np.testing.assert_array_equal(region_groups([4, 4], [0.0, 0.0], [1.0, 1.0]), [0, 0])
+
+
+def test_a_split_judges_each_row_of_a_fold_by_the_others():
+    split = Split(np.array([0, 0, 1, 2]))
+    trains, tests = zip(*split.parts(), strict=True)
+    np.testing.assert_array_equal(np.sum(tests, axis=0), [1, 1, 1, 1])
+    for train, test in zip(trains, tests, strict=True):
+        np.testing.assert_array_equal(train, ~test)
+
+
+def test_a_split_by_place_and_year_trains_on_neither_and_leaves_empty_parts_out():
+    last = np.array([False, True, False, True, False])
+    split = Split(np.array([0, 0, 1, 1, 2]), judged=last, trained=~last)
+    parts = [(np.flatnonzero(train).tolist(), np.flatnonzero(test).tolist())
+             for train, test in split.parts()]  # fmt: skip
+    assert parts == [([2, 4], [1]), ([0, 4], [3])]  # fold 2 has no row of the last year

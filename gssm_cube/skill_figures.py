@@ -1,0 +1,144 @@
+"""Figures of the judgement: how good elsewhere, how sure, where not to trust."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from matplotlib.figure import Figure
+
+from gssm_cube.figures import BLACK, BLUE, GREEN, INK, ORANGE, WIDTH, field_map
+
+DISTANCES = {
+    "prediction_km": ("prediction points to the nearest station", BLACK),
+    "fold_km": ("held-out stations to the nearest training station", BLUE),
+    "station_km": ("stations to the nearest other place", ORANGE),
+}
+
+
+def split_bars(rows: Mapping[str, Mapping[str, Any]], titles: Mapping[str, str]) -> Figure:
+    """Draw the RMSE of each split, with its 95 % interval over stations and its scatter.
+
+    Parameters
+    ----------
+    rows : mapping
+        By split ``rmse``, ``interval`` and, where several seeds were tried, ``scatter``; those
+        skipped are left out by the caller.
+    titles : mapping
+        What to call each split.
+
+    Returns
+    -------
+    Figure
+    """
+    figure = Figure(figsize=(WIDTH, 1.4 + 0.36 * len(rows)), layout="constrained")
+    axes = figure.add_subplot()
+    for place, (name, row) in enumerate(reversed(list(rows.items()))):
+        colour = "#9a9a9a" if name == "random_rows" else BLUE
+        axes.plot(row["rmse"], place, "o", color=colour, zorder=3)
+        if interval := row.get("interval", {}).get("rmse"):
+            axes.plot(interval, [place, place], color=colour, linewidth=1)
+        if scatter := row.get("scatter", {}).get("rmse"):
+            ends = row["rmse"] - scatter, row["rmse"] + scatter
+            axes.plot(ends, [place, place], color=colour, linewidth=5, alpha=0.5)
+        for baseline, mark, tone in (("climatology", "|", ORANGE), ("seed_like", "x", GREEN)):
+            value = row.get("baseline", {}).get(baseline)
+            value = value["rmse"] if isinstance(value, Mapping) else value
+            if value is not None:
+                axes.plot(value, place, mark, color=tone, markersize=10)
+    axes.set_yticks(range(len(rows)), [titles.get(name, name) for name in reversed(list(rows))])
+    axes.set_xlabel("RMSE, m³ m⁻³ (line: 95 % over stations; bar: scatter over seeds)")
+    axes.set_xlim(left=0)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def distance_curves(distances: Mapping[str, Any]) -> Figure:
+    """Draw the distributions of distances that nearest-neighbour distance matching compares.
+
+    Parameters
+    ----------
+    distances : mapping
+        ``prediction_km``, ``fold_km``, ``station_km``: evenly spaced quantiles, km.
+
+    Returns
+    -------
+    Figure
+    """
+    figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    for name, (label, colour) in DISTANCES.items():
+        share = np.linspace(0, 1, len(distances[name]))
+        axes.plot(distances[name], share, color=colour, label=label)
+    axes.set(xlabel="distance, km", ylabel="share that is nearer", ylim=(0, 1))
+    axes.set_xlim(left=0)
+    axes.legend(loc="lower right", frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def learning_curve(curve: Sequence[Mapping[str, float]]) -> Figure:
+    """Draw the RMSE at new stations over the number of stations that trained.
+
+    Parameters
+    ----------
+    curve : sequence of mapping
+        ``stations`` and ``rmse``, m3 m-3.
+
+    Returns
+    -------
+    Figure
+    """
+    figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
+    axes = figure.add_subplot()
+    points = pd.DataFrame(list(curve))
+    axes.plot(points["stations"], points["rmse"], "o-", color=BLUE)
+    axes.set(xlabel="training stations", ylabel="RMSE at new stations, m³ m⁻³")
+    axes.set_xlim(left=0)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def station_coverage(shares: Sequence[float], level: float, mean: float) -> Figure:
+    """Draw how many of its days each station's interval covers, least first.
+
+    Parameters
+    ----------
+    shares : sequence of float
+        Evenly spaced quantiles, over stations, of the share of days inside the interval.
+    level : float
+        What the interval was calibrated for.
+    mean : float
+        Share of days inside, each station the same weight.
+
+    Returns
+    -------
+    Figure
+    """
+    figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(np.linspace(0, 100, len(shares)), shares, ".-", color=BLUE, clip_on=False)
+    axes.axhline(level, color=INK, linewidth=0.8, linestyle="--", label=f"wanted {level:.0%}")
+    axes.axhline(mean, color=ORANGE, linewidth=1, label=f"mean {mean:.1%}")
+    axes.set(xlabel="stations, the least covered first, %", ylabel="days covered", ylim=(0, 1))
+    axes.legend(loc="lower right", frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def dissimilarity_map(layer: xr.DataArray) -> Figure:
+    """Map the dissimilarity index; grey where a predictor is missing.
+
+    Parameters
+    ----------
+    layer : DataArray (lat, lon)
+        Pixel centres on evenly spaced coordinates.
+
+    Returns
+    -------
+    Figure
+    """
+    finite = layer.to_numpy()[np.isfinite(layer.to_numpy())]
+    high = max(float(np.percentile(finite, 98)), 0.1) if finite.size else 1.0
+    return field_map(layer, "dissimilarity index", "cividis", (0.0, high), "max")

@@ -1,0 +1,51 @@
+"""The card in words."""
+
+import json
+
+from gssm_cube.model_card import card_markdown, write_cards
+
+SCORES = {
+    "new_stations": {
+        "n": 500, "rmse": 0.0841, "ubrmse": 0.03, "bias": None, "r": 0.7, "stations": {"r": 0.88},
+        "baseline": {"climatology": {"n": 500, "rmse": 0.126, "r": 0.1}},
+        "intervals": {
+            "level": 0.9, "factor": 1.55, "change_factor": 0.73, "floor": 0.05, "stations": 77,
+            "elsewhere": {"coverage": 0.917, "width": 0.288},
+        },
+        "applicability": {"rank_correlation_with_rmse": 0.381},
+    },
+    "new_years": {"skipped": "one calendar year"},
+    "random_rows": {"n": 100, "rmse": 0.036, "ubrmse": 0.036, "bias": 0.0, "r": 0.957},
+}  # fmt: skip
+
+
+def test_a_card_tells_how_good_how_sure_and_where_not_to_trust():
+    text = card_markdown("default", {"features": ["apei", "clay"], "stations": 77, "rows": 9,
+                                     "seed": 0, "scores": SCORES})  # fmt: skip
+    assert text.startswith("# Forest `default`\n")
+    assert "features apei, clay." in text
+    assert "| new stations | 500 | 0.084 | 0.030 | - | 0.700 | 0.880 |" in text
+    assert "| new years: one calendar year |" in text
+    assert "| climatology of the training stations | 500 | 0.126 |" in text
+    assert "1.550 sqrt(spread^2 + 0.05^2)" in text and "on 77 stations" in text
+    assert "covered 0.917 of the days, with a mean width of 0.288" in text
+    assert "RMSE of held-out stations is 0.38." in text
+    assert text.index("| new stations |") < text.index("| random rows (comparison only) |")
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in table} == {8}
+
+
+def test_a_forest_that_is_not_judged_says_so():
+    text = card_markdown("default", {"features": ["apei"], "scores": {}})
+    assert "Not judged yet" in text and "No interval is calibrated" in text
+
+
+def test_too_few_stations_are_the_reason_why_there_is_no_interval():
+    scores = {"new_stations": {"n": 5, "rmse": 0.1, "intervals": {"skipped": "8 stations"}}}
+    assert "No interval is calibrated: 8 stations." in card_markdown("x", {"scores": scores})
+
+
+def test_both_cards_stand_beside_the_forest(tmp_path):
+    write_cards(tmp_path, "default", {"scores": SCORES})
+    assert json.loads((tmp_path / "card.json").read_text()) == {"scores": SCORES}
+    assert (tmp_path / "card.md").read_text() == card_markdown("default", {"scores": SCORES})
