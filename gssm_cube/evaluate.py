@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.ensemble import RandomForestRegressor
 
 from gssm_cube.forest.compiled import compile_forest
 from gssm_cube.forest.rows import check_columns, table_values
-from gssm_cube.forest.train import Preset, check_features, find_preset, train_forest
+from gssm_cube.forest.train import Forest, Preset, check_features, find_preset, train_forest
 from gssm_cube.scores import plain, rmse, score_table
 from gssm_cube.splits import place_folds, place_groups, split_random_rows, split_years
 
@@ -68,7 +67,7 @@ class _Recipe:
     seed: int
     n_jobs: int
 
-    def fit(self, table: pd.DataFrame) -> RandomForestRegressor:
+    def fit(self, table: pd.DataFrame) -> Forest:
         """Fit on the rows of a table."""
         return train_forest(
             table,
@@ -233,9 +232,7 @@ def _days(time: pd.Series) -> pd.Series:
         raise ValueError(f"the time column cannot be read as dates: {error}") from error
 
 
-def _random_rows(
-    known: _Samples, recipe: _Recipe
-) -> tuple[dict[str, Any], pd.DataFrame, RandomForestRegressor]:
+def _random_rows(known: _Samples, recipe: _Recipe) -> tuple[dict[str, Any], pd.DataFrame, Forest]:
     """Score a quarter of the rows, whatever their station: for comparison only."""
     rows = split_random_rows(len(known.table), seed=recipe.seed)
     forest = recipe.fit(known.table[~rows])
@@ -291,9 +288,7 @@ def _test_table(
     return score_table(held) | about, held
 
 
-def _predicted(
-    forest: RandomForestRegressor, samples: _Samples, rows: NDArray[np.bool_]
-) -> pd.DataFrame:
+def _predicted(forest: Forest, samples: _Samples, rows: NDArray[np.bool_]) -> pd.DataFrame:
     """Places and observations of the chosen rows beside the forest's estimate."""
     predicted = compile_forest(forest).predict(samples.table[rows])
     return samples.places[rows].assign(predicted=predicted)

@@ -44,6 +44,7 @@ ALLOWED = {
     "splits": GROUND | {"cube"},
     "scores": set(),
     "forest": GROUND,
+    "station_weather": {"harmonise", "variables"},
     "evaluate": {"splits", "variables", "scores", "forest"},
     "product": GROUND | {"stores"},
     "predict": GROUND | {"cube", "product", "forest", "blocks", "clusters", "stores"},

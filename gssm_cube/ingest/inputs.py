@@ -1,5 +1,6 @@
 """The files of a run: found, and checked for gaps before anything is read."""
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -11,10 +12,11 @@ from numpy.typing import NDArray
 
 from gssm_cube.blocks import digest
 from gssm_cube.grid import Layout
-from gssm_cube.harmonise import vegetation
+from gssm_cube.harmonise import memory, vegetation, water
 from gssm_cube.harmonise.regrid import sinusoidal_index
 from gssm_cube.sources import (
     bedrock,
+    era5_cells,
     era5_land,
     groundwater,
     merit_hydro,
@@ -24,7 +26,10 @@ from gssm_cube.sources import (
 )
 from gssm_cube.sources.sinusoidal import KILOMETRE, span
 
-LEAD_DAYS = 365  # meteorology before the first day: 34-day index, later the memory's spin-up
+logger = logging.getLogger(__name__)
+
+LEAD_DAYS = memory.SPIN_UP_DAYS  # meteorology before the first day
+LEAST_LEAD_DAYS = water.WINDOW_DAYS - 1  # the index looks so far back
 # Vegetation before and after, days: the smoother's half window; own dates lag starts by up to 15.
 COMPOSITE_REACH = (48 + 15, 48)
 
@@ -41,6 +46,7 @@ class Inputs:
     wtd: list[Path]
     bedrock: Path
     lst_viirs: dict[str, viirs.Files] = field(default_factory=dict)  # by overpass, or nothing
+    lead_days: int = LEAD_DAYS  # of meteorology before the first day
 
 
 def meteo_days(layout: Layout) -> NDArray[np.datetime64]:
@@ -91,8 +97,7 @@ def find_inputs(folders: Mapping[str, Path], layout: Layout) -> Inputs:
     lst, greenness = modis.only_tiles(lst, near), modis.only_tiles(greenness, near)
     days, starts = layout.time.astype(object), vegetation_starts(layout).astype(object)
     first, last = meteo_days(layout)[[0, -1]]
-    missing = list(era5_land.missing_days(meteo, first, last))
-    check_complete("ERA5-Land", folders["era5_land"], missing)
+    lead = find_lead(meteo, folders["era5_land"], layout)
     npp = find_viirs(folders, days)
     seen = {*lst, *npp.get("Day", {}), *npp.get("Night", {})}
     missing = [day for day in days if day not in seen and not modis.in_outage(day)]
@@ -109,9 +114,38 @@ def find_inputs(folders: Mapping[str, Path], layout: Layout) -> Inputs:
         groundwater.find_files(folders["wtd"]),
         bedrock.find_files(folders["bedrock"]),
         npp,
+        lead,
     )
     check_grids(inputs, layout)
     return inputs
+
+
+def find_lead(files: list[era5_land.MeteoFile], place: Any, layout: Layout) -> int:
+    """Return the days of meteorology before the first day, 365 or what there is; warn if less.
+
+    Raises
+    ------
+    FileNotFoundError
+        If days are missing behind the first that is there, or fewer than 33 lie before the first
+        day of the layout.
+    """
+    days = meteo_days(layout)
+    missing = era5_land.missing_days(files, days[0], days[-1])
+    lead = LEAD_DAYS - missing.size
+    if not np.array_equal(missing, days[: missing.size]) or lead < LEAST_LEAD_DAYS:
+        check_complete("ERA5-Land", place, list(missing))
+    if missing.size:
+        logger.warning(
+            "ERA5-Land in %s begins %d days before %s, expected %d: the memory of water is spun "
+            "up on the first year that is there, repeated", place, lead, days[LEAD_DAYS], LEAD_DAYS
+        )  # fmt: skip
+    if era5_cells.step_of(files, "t2m") == "day":
+        logger.warning(
+            "ERA5-Land in %s has daily means of temperature only: without its extremes there is no "
+            "potential evaporation, and the features of memory are missing; use hourly files",
+            place,
+        )
+    return lead
 
 
 def find_viirs(folders: Mapping[str, Path], days: Iterable[date]) -> dict[str, viirs.Files]:
@@ -194,8 +228,8 @@ def file_paths(files: Any) -> Iterator[Path]:
     elif isinstance(files, merit_hydro.Member):
         yield files.archive
     elif isinstance(files, Inputs):
-        for name in Inputs.__dataclass_fields__:
-            yield from file_paths(getattr(files, name))
+        parts = (getattr(files, name) for name in Inputs.__dataclass_fields__)
+        yield from file_paths([part for part in parts if not isinstance(part, int)])
     elif isinstance(files, Mapping):
         for key in sorted(files):
             yield from file_paths(files[key])
