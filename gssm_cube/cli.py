@@ -178,8 +178,17 @@ def evaluate(
         tables = [read_samples(path) for path in (samples, test) if path]
         names = wanted or find_preset(preset).features
         tables, places = _with_weather(tables, names, places, columns)
-        second = tables[1] if test else None
-        found = evaluate_samples(tables[0], preset, features=wanted, test=second, **places)
+        found = evaluate_samples(
+            tables[0],
+            preset,
+            features=wanted,
+            observed=places["observed"],
+            station=places["station"],
+            lat=places["lat"],
+            lon=places["lon"],
+            time=places["time"],
+            test=tables[1] if test else None,
+        )
     if json_file is not None:
         json_file.write_text(json.dumps(found.scores, indent=1))
     console.print(_score_table(found.scores))

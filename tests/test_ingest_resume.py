@@ -198,6 +198,22 @@ def test_the_climatology_stays_as_it_was_fitted_unless_asked(changed):
     assert done(changed.again()) == {}
 
 
+def test_other_years_of_the_climate_renew_nothing_else(changed):
+    assert done(changed.again(climate_years=(2019, 2019))) == {"climate": 1}
+    assert open_group(changed.store)["meteo"].attrs["climate_years"] == [2019, 2019]
+    assert done(changed.again(climate_years=(2019, 2019))) == {}
+
+
+def test_a_window_continues_from_the_state_that_the_cube_kept(changed):
+    """The last window is lost: it is made again without the days before its own, the same bytes."""
+    before = contents(changed.store)
+    for path in (changed.store / "meteo/cells/c").glob("*/1/0/0"):
+        path.unlink()
+    # 33 days back from day 365 + 366 of the scratch lie 37 days: two runs of 32.
+    assert done(changed.again()) == {"ERA5-Land files": 2, "meteorology": 1}
+    assert contents(changed.store) == before
+
+
 def test_a_changed_day_changes_its_own_window_alone(changed, small_world, tmp_path):
     """The file's values change, and with them the blocks of its window, but no other block."""
     before = contents(changed.store)
