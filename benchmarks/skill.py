@@ -33,17 +33,14 @@ MEMORY = PRESETS["memory"]
 NO_CLIMATE = tuple(name for name in MEMORY.features if not name.startswith("climate_"))
 
 MODELS = (
-    Preset(name="seed-like forest", features=(*SEED, *POSITION), trees=100, max_features=0.33),
-    Preset(name="20 trees, half of the rows (gssm1km)", features=(*SEED, *POSITION), trees=20,
+    Preset(name="seed-like forest", features=(*SEED, *POSITION), trees=100, min_samples_leaf=5,
+           max_features=0.33),
+    Preset(name="as gssm1km: 20 trees, half of the rows", features=(*SEED, *POSITION), trees=20,
            max_features="sqrt", max_samples=0.5),
     Preset(name="seed-like forest + memory", features=(*NO_CLIMATE, *POSITION), trees=100,
            min_samples_leaf=5, max_features=0.33),
-    Preset(name="the same + climate, no position", features=MEMORY.features, trees=100,
-           min_samples_leaf=5, max_features=0.33),
+    MEMORY.model_copy(update={"name": "memory without climate", "features": NO_CLIMATE}),
     MEMORY.model_copy(update={"name": "memory, not held to rise", "increasing": ()}),
-    MEMORY.model_copy(update={"name": "memory, no climate", "features": NO_CLIMATE}),
-    MEMORY.model_copy(update={"name": "memory, with position",
-                              "features": (*MEMORY.features, *POSITION)}),
     MEMORY,
 )  # fmt: skip
 

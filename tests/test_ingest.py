@@ -12,7 +12,7 @@ import rasterio
 import xarray as xr
 
 from gssm_cube import ingest
-from gssm_cube.cube import METEO, open_cube
+from gssm_cube.cube import METEO, STATE_VALUES, open_cube
 from gssm_cube.grid import Tile
 from gssm_cube.harmonise import memory
 from gssm_cube.harmonise.memory import RECURSIVE
@@ -317,6 +317,8 @@ def test_memory_at_a_cell_is_that_of_the_raw_hours_run_in_one_go(small_world, ho
         step = PREDICTORS[name].packing.scale
         np.testing.assert_allclose(stored, values, atol=0.51 * step + 2e-4, err_msg=name)
     kept = codes_of(small_world, "meteo/state")[1, :, row, col]
+    named = open_group(small_world.cube)["meteo"].attrs["state_values"]
+    assert tuple(named) == end._fields and len(named) == STATE_VALUES
     np.testing.assert_allclose(kept, np.stack(end), rtol=1e-4, atol=1e-3)
 
 

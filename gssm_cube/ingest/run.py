@@ -12,6 +12,7 @@ import pandas as pd
 from gssm_cube import blocks, cube
 from gssm_cube.blocks import Client, Progress, Work
 from gssm_cube.grid import Layout
+from gssm_cube.harmonise.memory import MemoryState
 from gssm_cube.ingest import inputs as files
 from gssm_cube.ingest import keys, lst, meteo, scratch, static, viirs
 from gssm_cube.ingest import vegetation as composites
@@ -130,7 +131,11 @@ def describe_memory(store: Path, lead_days: int, years: tuple[int, int]) -> None
     words = f"{lead_days} days before the first"
     if lead_days < files.LEAD_DAYS:
         words += ", after the first year that there is"
-    said: dict[str, Any] = {"spin_up": words, "climate_years": list(years)}
+    said: dict[str, Any] = {
+        "spin_up": words,
+        "climate_years": list(years),
+        "state_values": list(MemoryState._fields),
+    }
     if any(group.attrs.get(name) != value for name, value in said.items()):
         group.attrs.update(said)
 
