@@ -40,9 +40,11 @@ def test_zhang2021_uses_the_index_of_rain_alone():
     assert preset.trees == 100
 
 
-def test_the_default_has_the_16_predictors_without_the_position():
+def test_the_default_has_the_16_predictors_without_the_position_and_the_memory():
     features = PRESETS["default"].features
     assert set(PRESETS["gssm1km"].features) - set(features) == {"lat", "lon"}
+    assert set(features) == set(PREDICTORS) - {"api", "lat", "lon"}
+    assert len(features) == len(set(features)) == 38
 
 
 def test_every_feature_of_every_preset_is_in_the_table_of_variables():

@@ -66,18 +66,30 @@ _GSSM1KM = (
     "porosity", "omc", "ti", "elevation", "wtd", "dtb", "lat", "lon",
 )  # fmt: skip
 
-# What any station with a rain gauge, a thermometer and a soil map can give.
-_MEMORY = (
-    "precipitation", "pet", "tair", "lst", "lst_diff", "swe", "surplus_11d", "surplus_50d",
-    "wetness_slow", "wetness_fast", "bucket_20", "bucket_50", "bucket_150", "rain_3d", "rain_30d",
-    "tair_7d", "tair_30d", "clay", "sand", "silt", "porosity", "omc", "elevation",
-    *names_of("climate"), *names_of("climatology"),
-)  # fmt: skip
-
 _WETNESS = (
     "precipitation", "surplus_11d", "surplus_50d", "wetness_slow", "wetness_fast", "bucket_20",
     "bucket_50", "bucket_150", "rain_3d", "rain_30d",
 )  # fmt: skip
+# What any station with a rain gauge, thermometers and a soil map can give. 100 trees are
+# significantly better than 20 at new stations; leaves of 5 cost no skill there and leave a sixth
+# of the nodes (USCRN 2020). A third of the features is Breiman's choice for regression.
+_MEMORY = Preset(
+    name="memory",
+    features=(
+        *("precipitation", "pet", "tair", "lst", "lst_diff", "swe", "surplus_11d", "surplus_50d"),
+        *("wetness_slow", "wetness_fast", "bucket_20", "bucket_50", "bucket_150", "rain_3d"),
+        *("rain_30d", "tair_7d", "tair_30d"),
+        *("clay", "sand", "silt", "porosity", "omc", "elevation"),
+        *names_of("climate"),
+        *names_of("climatology"),
+    ),
+    trees=100,
+    kind="extremely_randomised",
+    min_samples_leaf=5,
+    max_features=0.33,
+    bootstrap=False,
+    increasing=_WETNESS,
+)
 
 _PRESETS = (
     # Han et al. (2023), doi:10.1038/s41597-023-02011-7, as their Earth Engine script runs it: bag
@@ -90,29 +102,20 @@ _PRESETS = (
         features=("api", "lst", "lst_diff", "ndvi", "evi", "clay", "sand", "silt", "lat", "lon"),
         trees=100,
     ),
-    # At stations that no forest has seen, splits at random places beat the best places
-    # (`benchmarks/skill.py`); latitude and longitude add nothing once the climate is there. More
-    # water in the weeks before never means drier soil.
-    Preset(
-        name="memory",
-        features=_MEMORY,
-        trees=100,
-        kind="extremely_randomised",
-        min_samples_leaf=5,
-        max_features=0.33,
-        bootstrap=False,
-        increasing=_WETNESS,
-    ),
-    # 100 trees are significantly better than 20 at new stations. Leaves of 5 cost no skill there
-    # and leave a sixth of the nodes (USCRN 2020), so a block is predicted a third faster. A third
-    # of the features is Breiman's choice for regression. Latitude and longitude let a forest
-    # memorise the stations and do not help where there are none, so they are left out.
-    Preset(
-        name="default",
-        features=tuple(name for name in _GSSM1KM if name not in ("lat", "lon")),
-        trees=100,
-        min_samples_leaf=5,
-        max_features=0.33,
+    # At stations that no forest has seen, memory and splits at random places win
+    # (`benchmarks/skill.py`); latitude and longitude let a forest memorise the stations and add
+    # nothing once the climate is there. More water in the weeks before never means drier soil.
+    _MEMORY,
+    # The same with what a cube knows at 1 km and a station table does not: vegetation, terrain,
+    # groundwater.
+    _MEMORY.model_copy(
+        update={
+            "name": "default",
+            "features": (
+                *_MEMORY.features,
+                *("apei", "evaporation", "ndvi", "evi", "ti", "wtd", "dtb"),
+            ),
+        }
     ),
 )
 

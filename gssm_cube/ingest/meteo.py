@@ -26,6 +26,7 @@ from gssm_cube.stores import DIMS, array_of, open_group, write_region
 from gssm_cube.variables import PREDICTORS
 
 WEATHER = ("precipitation", "tair", "tmin", "tmax")
+SLAB_ROWS = 24  # of cells: with 120 columns and a window's 18 features 76 MB of float32
 Values = dict[str, NDArray[np.float32]]
 
 
@@ -70,32 +71,31 @@ class MeteoCells:
         window = self.layout.windows()[int(unit.split("_w")[1])]
         cells = cell_slices(unit, self.layout)
         root = open_group(self.cube, "r+")
-        days = slice(window.start - METEO_BACK_DAYS, window.start + window.days)
-        features, state = self._features(root, window, cells, days)
-        codes = np.stack([pack(name, features.pop(name)) for name in cube.METEO])
+        codes, state = self._compute(root, window, cells)
         region = (slice(0, len(cube.METEO)), window.slice, *cells)
         objects = write_region(array_of(root, "meteo/cells"), region, codes)
-        ended = np.stack(state)[np.newaxis]
-        region = (slice(window.number, window.number + 1), slice(0, cube.STATE_VALUES), *cells)
-        objects += write_region(array_of(root, "meteo/state"), region, ended)
+        place = (slice(window.number, window.number + 1), slice(0, cube.STATE_VALUES), *cells)
+        objects += write_region(array_of(root, "meteo/state"), place, state[np.newaxis])
         facts = {"missing": int((codes == cube.FILL).sum()), "checksum": checksum(codes)}
-        facts["state_checksum"] = checksum(ended)
+        facts["state_checksum"] = checksum(state)
         write_marker(self.cube, "meteo", unit, self.key, objects, **facts)
         return facts
 
-    def _features(
-        self, root: zarr.Group, window: Window, cells: tuple[slice, slice], days: slice
-    ) -> tuple[Values, MemoryState]:
-        """Return the features of the window's days, and the state of the memory at its end."""
-        daily = self._read(days, cells)
+    def _compute(
+        self, root: zarr.Group, window: Window, cells: tuple[slice, slice]
+    ) -> tuple[NDArray[np.int16], NDArray[np.float64]]:
+        """Return the window's codes (feature, day, row, column), and the state at its end."""
+        daily = self._read(slice(window.start - METEO_BACK_DAYS, window.start + window.days), cells)
         lat = self.layout.cell_lat[cells[0]][:, np.newaxis]
-        before = self._state(root, window, cells, lat)
-        late = slice(METEO_BACK_DAYS - memory.LOOK_BACK_DAYS, None)
-        weather = {name: daily[name].values[late] for name in WEATHER}
-        times = daily["time"].values[late].astype("M8[D]")
-        features, state = memory.memory_features(weather, times, lat, before)
-        indices = index_features(daily)
-        return features | {str(name): values.values for name, values in indices.items()}, state
+        state = np.stack(self._state(root, window, cells, lat))
+        codes = np.empty((len(cube.METEO), window.days, *state.shape[1:]), dtype="int16")
+        for top in range(0, len(lat), SLAB_ROWS):  # floats of a part of the cells at a time
+            rows = slice(top, top + SLAB_ROWS)
+            before = MemoryState(*state[:, rows])
+            features, after = meteo_features(daily.isel(lat=rows), lat[rows], before)
+            codes[:, :, rows] = np.stack([pack(name, features[name]) for name in cube.METEO])
+            state[:, rows] = np.stack(after)
+        return codes, state
 
     def _state(
         self,
@@ -132,24 +132,33 @@ class MeteoCells:
         )
 
 
-def index_features(daily: xr.Dataset) -> xr.Dataset:
-    """Return what needs no memory; the first 33 days only serve the indices.
+def meteo_features(
+    daily: xr.Dataset, lat: NDArray[np.float64], state: MemoryState
+) -> tuple[Values, MemoryState]:
+    """Return the meteorological predictors, and the state of the memory at the end.
 
     Parameters
     ----------
     daily : Dataset (time, lat, lon)
-        ``precipitation`` and ``evaporation`` (upward positive), mm; ``tair``, degC.
+        ``precipitation`` and ``evaporation`` (upward positive), mm; ``tair``, ``tmin`` and
+        ``tmax``, degC. The first 33 days only serve the indices and sums.
+    lat : array (lat, 1), degrees north
+    state : MemoryState (lat, lon)
+        At the end of the 33rd day.
     """
     rain, evaporation = daily["precipitation"], daily["evaporation"]
-    features = xr.Dataset(
-        {
-            "apei": water.apei(rain, evaporation),
-            "api": water.apei(rain, xr.zeros_like(evaporation)),
-            "evaporation": evaporation,
-            "tair": daily["tair"],
-        }
-    )
-    return features.isel(time=slice(water.WINDOW_DAYS - 1, None))
+    indices = {
+        "apei": water.apei(rain, evaporation),
+        "api": water.apei(rain, xr.zeros_like(evaporation)),
+        "evaporation": evaporation,
+        "tair": daily["tair"],
+    }
+    late = slice(METEO_BACK_DAYS - memory.LOOK_BACK_DAYS, None)
+    weather = {name: daily[name].values[late] for name in WEATHER}
+    days = daily["time"].values[late].astype("M8[D]")
+    features, state = memory.memory_features(weather, days, lat, state)
+    features |= {name: values.values[METEO_BACK_DAYS:] for name, values in indices.items()}
+    return features, state
 
 
 @dataclass(frozen=True)
