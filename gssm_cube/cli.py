@@ -172,23 +172,14 @@ def evaluate(
     from gssm_cube.evaluate import read_samples
     from gssm_cube.forest import find_preset
 
-    places = {"observed": observed, "station": station, "lat": lat, "lon": lon, "time": time}
+    places = dict(observed=observed, station=station, lat=lat, lon=lon, time=time)
     with _told(), console.status("training and scoring"):
         wanted = [name.strip() for name in features.split(",")] if features else None
         tables = [read_samples(path) for path in (samples, test) if path]
         names = wanted or find_preset(preset).features
-        tables, places = _with_weather(tables, names, places, columns)
-        found = evaluate_samples(
-            tables[0],
-            preset,
-            features=wanted,
-            observed=places["observed"],
-            station=places["station"],
-            lat=places["lat"],
-            lon=places["lon"],
-            time=places["time"],
-            test=tables[1] if test else None,
-        )
+        tables, roles = _with_weather(tables, names, places, columns)
+        second = tables[1] if test else None
+        found = evaluate_samples(tables[0], preset, features=wanted, test=second, **roles)
     if json_file is not None:
         json_file.write_text(json.dumps(found.scores, indent=1))
     console.print(_score_table(found.scores))
@@ -199,12 +190,12 @@ def _with_weather(
     features: Sequence[str],
     places: dict[str, str],
     columns: str | None,
-) -> "tuple[list[pd.DataFrame], dict[str, str]]":
-    """Make the features of memory that tables lack; also return the columns of the five roles."""
-    from gssm_cube.station_weather import MADE, NAMES, derive_features
+) -> "tuple[list[pd.DataFrame], dict[str, Any]]":
+    """Make the features that tables lack, if all can be; also return the columns of the roles."""
+    from gssm_cube.station_weather import NAMES, POSSIBLE, derive_features
 
     lacking = set(features) - set(tables[0].columns)
-    if columns is None and not lacking & set(MADE):
+    if columns is None and not (lacking and lacking <= set(POSSIBLE)):
         return tables, places
     pairs = [pair.partition("=")[::2] for pair in columns.split(",")] if columns else []
     chosen = {role: name for role, name in places.items() if name != NAMES[role][0]}

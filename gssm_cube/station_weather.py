@@ -62,6 +62,7 @@ MADE = (
     *names_of("climate"),
 )
 SAME = ("tair", "lst", "clay", "sand", "silt", "porosity", "elevation")
+POSSIBLE = (*MADE, *SAME, "lst_diff", "climate_lst_diff", "omc")
 OBSERVED_RANGE = (0.0, 0.8)  # m3 m-3: more than any mineral soil holds is a fault of the sensor
 
 
