@@ -132,7 +132,7 @@ def derive_features(table: pd.DataFrame, columns: Mapping[str, str] | None = Non
     derived |= {NAMES[role][0]: table[named[role]] for role in ("station", "lat", "lon")}
     derived |= {"time": pd.to_datetime(table[named["time"]])}
     observed = _plausible(table[named["observed"]])
-    lost = int(np.isnan(made["pet"]).sum() + np.isnan(made["swe"][~np.isnan(made["pet"])]).sum())
+    lost = int(np.isnan(made["swe"]).sum())
     logger.info(
         "features of %d rows: %d lack rain or temperature; the memory of each station starts "
         "from its first year, repeated", len(table), lost,
