@@ -55,6 +55,8 @@ def write_sparse_cube(store: Path, layout: Layout, places: list[tuple[int, int]]
         box = tuple(slice(48 * n, 48 * n + 48) for n in (row, col))
         for name in names_of("static"):
             root[f"static/{name}"][box] = rng.integers(0, 9000, (48, 48)).astype("int16")
+        for name in names_of("climatology"):
+            root[f"climatology/{name}"][box] = rng.integers(0, 9000, (48, 48)).astype("int16")
         root["static/land"][box] = 1
         for name in names_of("composite"):
             shape = (root[f"composite/{name}"].shape[0], 48, 48)
@@ -66,6 +68,8 @@ def write_sparse_cube(store: Path, layout: Layout, places: list[tuple[int, int]]
     for window in layout.windows():
         cells = rough(rng, (shape[0], window.days, *shape[2:]), 40)
         root["meteo/cells"][:, window.slice] = cells
+    climate = root["meteo/climate"]
+    climate[:] = rng.integers(0, 9000, climate.shape).astype("int16")
 
 
 def rough(rng: np.random.Generator, shape: tuple[int, ...], step: int) -> np.ndarray:
@@ -130,15 +134,19 @@ def ideal_bytes(store: Path, layout: Layout, table: pd.DataFrame) -> dict[str, i
     root = zarr.open_group(str(store), mode="r")
     inner = (row // CHUNK_PIXELS, col // CHUNK_PIXELS)
     wanted = {f"static/{n}": [inner] for n in (*names_of("static"), "land", "filled")}
+    wanted |= {f"climatology/{name}": [inner] for name in names_of("climatology")}
     wanted |= {f"daily/{n}": [(day // WINDOW_DAYS, *inner)] for n in ("lst", "lst_diff", "quality")}
     before = (day + LEAD) // 16
     after = before + ((day + LEAD) % 16 > 0)
     years = [(n // COMPOSITES_A_YEAR, *inner) for n in (before, after)]
     wanted |= {f"composite/{name}": years for name in names_of("composite")}
     n, corners = layout.cell_pixels, ((0, 0), (0, 1), (1, 0), (1, 1))
+    chunks = [((row // n + r) // CELL_CHUNK, (col // n + c) // CELL_CHUNK) for r, c in corners]
+    wanted["meteo/climate"] = [(0 * day, *chunk) for chunk in chunks]
     wanted["meteo/cells"] = [
-        (0 * day, day // WINDOW_DAYS, (row // n + r) // CELL_CHUNK, (col // n + c) // CELL_CHUNK)
-        for r, c in corners
+        (0 * day + feature, day // WINDOW_DAYS, *chunk)
+        for feature in range(root["meteo/cells"].shape[0])
+        for chunk in chunks
     ]
     return {
         name: _stored_bytes(store, root[name], np.unique(np.hstack(places).T, axis=0))

@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,6 +24,8 @@ from rich.progress import (
 from rich.table import Table
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from gssm_cube.blocks import Progress as Report
 
 app = typer.Typer(
@@ -158,6 +160,9 @@ def evaluate(
     time: Annotated[str, typer.Option(help="Column of the day.")] = "time",
     features: Annotated[str | None, typer.Option(help="Columns, separated by commas.")] = None,
     preset: Annotated[str, typer.Option(help="Recipe of the forest.")] = "default",
+    columns: Annotated[
+        str | None, typer.Option(help="Weather columns: rain=A,tmin=B,tmax=C,tair=D; NOAA's names.")
+    ] = None,
     test: Annotated[Path | None, typer.Option(help="Second table, never trained on.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Scores as JSON.")] = None,
     full: Annotated[bool, typer.Option(help="All splits side by side, over seeds.")] = False,
@@ -170,19 +175,17 @@ def evaluate(
         return
     from gssm_cube.evaluate import evaluate as evaluate_samples
     from gssm_cube.evaluate import read_samples
+    from gssm_cube.forest import find_preset
 
+    places = dict(observed=observed, station=station, lat=lat, lon=lon, time=time)
     with _told(), console.status("training and scoring"):
+        wanted = [name.strip() for name in features.split(",")] if features else None
+        tables = [read_samples(path) for path in (samples, test) if path]
+        names = wanted or find_preset(preset).features
+        tables, roles = _with_weather(tables, names, places, columns)
+        second = tables[1] if test else None
         found = evaluate_samples(
-            read_samples(samples),
-            preset,
-            features=[name.strip() for name in features.split(",")] if features else None,
-            observed=observed,
-            station=station,
-            lat=lat,
-            lon=lon,
-            time=time,
-            test=read_samples(test) if test else None,
-            full=full,
+            tables[0], preset, features=wanted, test=second, full=full, **roles
         )
     if json_file is not None:
         json_file.write_text(json.dumps(found.scores, indent=1))
@@ -214,6 +217,24 @@ def _split_table(splits: dict[str, Any]) -> Table:
         baseline = f"{row['baseline']['climatology']:.3f}"
         table.add_row(title, str(row["folds"]), rmse, scatter, interval, r, station_r, baseline)
     return table
+
+
+def _with_weather(
+    tables: "list[pd.DataFrame]",
+    features: Sequence[str],
+    places: dict[str, str],
+    columns: str | None,
+) -> "tuple[list[pd.DataFrame], dict[str, Any]]":
+    """Make the features that tables lack, if all can be; also return the columns of the roles."""
+    from gssm_cube.station_weather import NAMES, POSSIBLE, derive_features
+
+    lacking = set(features) - set(tables[0].columns)
+    if columns is None and not (lacking and lacking <= set(POSSIBLE)):
+        return tables, places
+    pairs = [pair.partition("=")[::2] for pair in columns.split(",")] if columns else []
+    chosen = {role: name for role, name in places.items() if name != NAMES[role][0]}
+    chosen |= {role.strip(): name.strip() for role, name in pairs}
+    return [derive_features(table, chosen) for table in tables], {r: NAMES[r][0] for r in places}
 
 
 def _score_table(scores: dict[str, Any]) -> Table:

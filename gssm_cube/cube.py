@@ -1,8 +1,9 @@
 """The feature cube: one Zarr store of five groups; create, write by block, open.
 
 ``static`` (lat, lon) and ``daily`` (time, lat, lon) at 1 km; ``composite`` every 16 days at 1 km;
-``meteo`` (feature, time, lat, lon) at 0.1 deg; ``climatology``, the frozen harmonics by which LST
-gaps are filled. ``open_cube`` gives all features on one (time, lat, lon) grid, lazily.
+``meteo`` (feature, time, lat, lon) at 0.1 deg, with the climate of the place and the state of the
+memory of water; ``climatology``, the frozen harmonics by which LST gaps are filled. ``open_cube``
+gives all features on one (time, lat, lon) grid, lazily.
 """
 
 from collections.abc import Mapping
@@ -35,7 +36,7 @@ from gssm_cube.stores import (
 )
 from gssm_cube.variables import FILL, PREDICTORS, Group, names_of
 
-FORMAT = "gssm_cube features 1"
+FORMAT = "gssm_cube features 2"
 COMPOSITES_A_YEAR = 23
 CELL_CHUNK = 120
 TERMS = 7  # mean and three annual harmonics
@@ -47,6 +48,9 @@ LST_FLAGS = {
     "lst_night_viirs": 16,
 }
 METEO = names_of("meteo")
+CLIMATE = names_of("climate")
+STATE_VALUES = 10  # of ``harmonise.memory.MemoryState``
+TIMELESS: tuple[Group, ...] = ("static", "climate", "climatology")
 
 
 def create_cube(
@@ -163,27 +167,43 @@ def _create_composite(
 
 
 def _create_meteo(group: zarr.Group, layout: Layout, upsampling: Upsampling) -> None:
-    """All meteorology stacked, so that a block reads one to four chunks."""
+    """Meteorology stacked in chunks of one feature, the climate, and the state of the memory."""
     write_coordinate(group, "lat", layout.cell_lat, LAT_ATTRS)
     write_coordinate(group, "lon", layout.cell_lon, LON_ATTRS)
     write_days(group, "time", layout.time)
     rows, cols = layout.cells_shape
-    attrs = {
-        "long_name": "Meteorological predictors, packed",
-        "features": list(METEO),
-        "scale_factors": [PREDICTORS[name].packing.scale for name in METEO],
-        "add_offsets": [PREDICTORS[name].packing.offset for name in METEO],
-        "units": [PREDICTORS[name].units for name in METEO],
+    place = (min(CELL_CHUNK, rows), min(CELL_CHUNK, cols))
+
+    def create(
+        name: str, axes: dict[str, int], chunks: list[int], dtype: str, attrs: dict[str, Any]
+    ) -> None:
+        dims, shape = (*axes, "lat", "lon"), (*axes.values(), rows, cols)
+        fill = FILL if dtype == "int16" else float("nan")
+        create_array(group, name, dims, shape, (*chunks, *place), None, dtype, fill, attrs)
+
+    attrs = _stack_attrs("Meteorological predictors, packed", METEO) | {"upsampling": upsampling}
+    create("cells", {"feature": len(METEO), "time": layout.days}, [1, WINDOW_DAYS], "int16", attrs)
+    attrs = _stack_attrs("Climate of the place, packed", CLIMATE)
+    create("climate", {"climate_feature": len(CLIMATE)}, [len(CLIMATE)], "int16", attrs)
+    attrs = {"long_name": "Memory of water at the end of each window, see harmonise.memory"}
+    axes = {"window": len(layout.windows()), "value": STATE_VALUES}
+    create("state", axes, [1, STATE_VALUES], "float64", attrs)
+
+
+def _stack_attrs(long_name: str, names: tuple[str, ...]) -> dict[str, Any]:
+    """Say what stands on the feature axis of a stack of codes."""
+    return {
+        "long_name": long_name,
+        "features": list(names),
+        "scale_factors": [PREDICTORS[name].packing.scale for name in names],
+        "add_offsets": [PREDICTORS[name].packing.offset for name in names],
+        "units": [PREDICTORS[name].units for name in names],
         "_FillValue": FILL,
-        "upsampling": upsampling,
     }
-    shape = (len(METEO), layout.days, rows, cols)
-    chunks = (len(METEO), WINDOW_DAYS, min(CELL_CHUNK, rows), min(CELL_CHUNK, cols))
-    create_array(group, "cells", ("feature", *DIMS), shape, chunks, None, "int16", FILL, attrs)
 
 
 def _create_climatology(group: zarr.Group, layout: Layout) -> None:
-    """Harmonics of LST at 1 km and of air temperature at 0.1 deg."""
+    """Harmonics of LST and what follows from them at 1 km, of air temperature at 0.1 deg."""
     write_position(group, layout)
     group.attrs["fitted_on"] = f"{layout.first_day}/{layout.last_day}"
     size, nan = layout.tile_size, float("nan")
@@ -192,6 +212,10 @@ def _create_climatology(group: zarr.Group, layout: Layout) -> None:
         attrs = {"long_name": f"Harmonics of {name}", "units": "degC"}
         dims, shards = ("term", "lat", "lon"), (TERMS, size, size)
         create_array(group, name, dims, shape, chunks, shards, "float32", nan, attrs)
+    for name in names_of("climatology"):
+        attrs = PREDICTORS[name].attrs | packed_attrs(PREDICTORS[name].packing)
+        box = (layout.shape, (CHUNK_PIXELS, CHUNK_PIXELS), (size, size))
+        create_array(group, name, DIMS[1:], *box, "int16", FILL, attrs)
     rows, cols = layout.cells_shape
     chunks = (TERMS, min(CELL_CHUNK, rows), min(CELL_CHUNK, cols))
     attrs = {"long_name": "Harmonics of tair", "units": "degC"}
@@ -225,8 +249,9 @@ def open_cube(
     Returns
     -------
     Dataset (time, lat, lon)
-        Float32 features by name; static ones are (lat, lon); ``lat`` and ``lon``, as features,
-        are the coordinates. ``land`` (lat, lon) is 1 on land. NaN where missing.
+        Float32 features by name; static ones and the climate are (lat, lon); ``lat`` and
+        ``lon``, as features, are the coordinates. ``land`` (lat, lon) is 1 on land. NaN where
+        missing.
 
     Raises
     ------
@@ -258,23 +283,32 @@ def open_cube(
 def _readers(root: zarr.Group, layout: Layout, block: Block | None) -> dict[str, Reader]:
     """Return the reader of each feature that the cube holds."""
     readers: dict[str, Reader] = {}
-    groups: tuple[Group, ...] = ("static", "daily")
+    groups: tuple[Group, ...] = ("static", "daily", "climatology")
     for group in groups:
         for name in names_of(group):
             readers[name] = StoredReader(array_of(root, f"{group}/{name}"))
     starts = composite_starts_of(root, layout)
     for name in names_of("composite"):
         readers[name] = CompositeReader(array_of(root, f"composite/{name}"), starts)
-    cells = array_of(root, "meteo/cells")
-    held: zarr.Array | NDArray[np.int16] = cells
-    origin = (0, 0, 0)
-    if block is not None:
-        window, rows, cols = cell_region(layout, block)
-        held = np.asarray(cells[:, window, rows, cols])
-        origin = (window.start, rows.start, cols.start)
-    names = cast("list[str]", cells.attrs["features"])
-    for number, name in enumerate(names):
-        readers[name] = CellReader(held, number, layout.cell_pixels, origin, upsampling_of(root))
+    return readers | _cell_readers(root, layout, block)
+
+
+def _cell_readers(root: zarr.Group, layout: Layout, block: Block | None) -> dict[str, Reader]:
+    """Return the readers of what is stored at 0.1 deg: with days, and the climate without."""
+    readers: dict[str, Reader] = {}
+    for path in ("meteo/cells", "meteo/climate"):
+        cells = array_of(root, path)
+        held: zarr.Array | NDArray[np.int16] = cells
+        box = tuple(slice(0, size) for size in cells.shape[1:])
+        if block is not None:
+            box = cell_region(layout, block)[-len(box) :]
+            held = np.asarray(cells[:, *box])
+        origin = tuple(part.start for part in box)
+        names = cast("list[str]", cells.attrs["features"])
+        for number, name in enumerate(names):
+            readers[name] = CellReader(
+                held, number, layout.cell_pixels, origin, upsampling_of(root)
+            )
     return readers
 
 
@@ -297,7 +331,7 @@ def cell_region(layout: Layout, block: Block) -> tuple[slice, slice, slice]:
 def _variable(name: str, reader: Reader, layout: Layout, decoded: bool) -> xr.Variable:
     """Wrap a reader as a lazily indexed variable."""
     variable = PREDICTORS[name]
-    static = variable.group == "static"
+    static = variable.group in TIMELESS
     shape = layout.shape if static else (layout.days, *layout.shape)
     array = PackedArray(reader, shape, variable.packing if decoded else None)
     attrs = variable.attrs if decoded else variable.attrs | packed_attrs(variable.packing)

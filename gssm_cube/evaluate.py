@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.ensemble import RandomForestRegressor
 
 from gssm_cube.applicability import Reference, reference_of
 from gssm_cube.bootstrap import confidence
@@ -25,7 +24,7 @@ from gssm_cube.findings import (
     versus,
 )
 from gssm_cube.forest.rows import check_columns
-from gssm_cube.forest.train import Preset, find_preset
+from gssm_cube.forest.train import Forest, Preset, find_preset
 from gssm_cube.intervals import Calibration, coverage
 from gssm_cube.scores import score_table, station_table
 from gssm_cube.splits import Split, place_folds, place_groups, split_random_rows, split_years
@@ -200,9 +199,7 @@ def read_samples(path: str | Path, *, columns: Sequence[str] = ()) -> pd.DataFra
     return table
 
 
-def _random_rows(
-    known: Samples, recipe: Recipe
-) -> tuple[dict[str, Any], pd.DataFrame, RandomForestRegressor]:
+def _random_rows(known: Samples, recipe: Recipe) -> tuple[dict[str, Any], pd.DataFrame, Forest]:
     """Score a quarter of the rows, whatever their station: for comparison only."""
     rows = split_random_rows(len(known.table), seed=recipe.seed)
     forest = recipe.fit(known.table[~rows])

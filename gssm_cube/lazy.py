@@ -64,35 +64,33 @@ class CompositeReader:
 class CellReader:
     """Cells of 0.1 deg, bilinear to pixels unless ``upsampling`` is ``nearest``.
 
-    ``cells`` is (feature, time, cell row, cell column), a Zarr array or values held in memory,
-    which then begin at ``origin`` (time, cell row, cell column).
+    ``cells`` is (feature, time, cell row, cell column), or without the time; a Zarr array or
+    values held in memory, which then begin at ``origin`` (time, cell row, cell column).
     """
 
     cells: zarr.Array | NDArray[np.int16]
     feature: int
     cell_pixels: int
-    origin: tuple[int, int, int] = (0, 0, 0)
+    origin: tuple[int, ...] = (0, 0, 0)
     upsampling: Upsampling = "bilinear"
 
     def read(self, region: Region) -> NDArray[np.int16]:
         """Read the cells round a region and refine them."""
-        time, lat, lon = region
+        *time, lat, lon = region
         n = self.cell_pixels
         top, left = lat.start // n, lon.start // n
         bottom, right = (lat.stop - 1) // n + 2, (lon.stop - 1) // n + 2
-        day, row, col = self.origin
-        box = (
-            slice(time.start - day, time.stop - day),
-            slice(top - row, bottom - row),
-            slice(left - col, right - col),
-        )
+        wanted = (*time, slice(top, bottom), slice(left, right))
+        pairs = zip(wanted, self.origin, strict=True)
+        box = tuple(slice(part.start - start, part.stop - start) for part, start in pairs)
         sizes = self.cells.shape[1:]
         if any(b.start < 0 or b.stop > size for b, size in zip(box, sizes, strict=True)):
             raise ValueError(
                 f"{region} reaches outside the block whose cells are held, {sizes} "
                 f"from {self.origin}; open the cube without a block"
             )
-        codes = self.cells[self.feature, *box]
+        place: Any = (self.feature, *box)
+        codes = self.cells[place]
         rows = slice(lat.start - top * n, lat.stop - top * n)
         cols = slice(lon.start - left * n, lon.stop - left * n)
         refine = upsample_window if self.upsampling == "bilinear" else nearest_window

@@ -27,6 +27,7 @@ from gssm_cube.variables import FILL, PREDICTORS, names_of
 STATIC = (*names_of("static"), "land", "filled")
 DAILY = (*names_of("daily"), "quality")
 COMPOSITE = names_of("composite")
+CLIMATOLOGY = names_of("climatology")
 CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))  # cells round a pixel, from the north-west one
 
 Codes = NDArray[Any]  # int16 packed values, small unsigned integers of flags
@@ -51,15 +52,19 @@ def find_needs(places: pd.DataFrame, layout: Layout, starts: Numbers) -> dict[st
     Returns
     -------
     dict of DataFrame
-        For ``static``, ``composite`` and ``meteo``: ``block``, ``unit``, ``row``, ``col``, no row
-        twice; pixels, but cells of 0.1 deg for ``meteo``. Just what the rows need: a day on which
-        a composite starts needs no other.
+        For ``static``, ``climatology``, ``composite``, ``climate`` and ``meteo``: ``block``,
+        ``unit``, ``row``, ``col``, no row twice; pixels, but cells of 0.1 deg for the last two.
+        Just what the rows need: a day on which a composite starts needs no other.
     """
     pixels = places.drop_duplicates(["block", "row", "col"])
+    of_tiles = pixels[["block", "row", "col"]].assign(unit=pixels["tile"])
+    cells = _cell_needs(pixels, layout)
     return {
-        "static": pixels[["block", "row", "col"]].assign(unit=pixels["tile"]),
+        "static": of_tiles,
+        "climatology": of_tiles,
         "composite": _composite_needs(places, starts),
-        "meteo": _cell_needs(pixels, layout),
+        "climate": cells.assign(unit=cells["unit"].str.split("_").str[0]),
+        "meteo": cells,
     }
 
 
@@ -102,6 +107,14 @@ def read_static(
     return np.stack([np.asarray(a.vindex[rows, cols]).astype("int16") for a in arrays])
 
 
+def read_climatology(
+    root: zarr.Group, layout: Layout, unit: str, rows: Numbers, cols: Numbers
+) -> NDArray[np.int16]:
+    """Return codes (layer, place) of what follows from a tile's LST climatology at pixels."""
+    arrays = (array_of(root, f"climatology/{name}") for name in CLIMATOLOGY)
+    return np.stack([np.asarray(a.vindex[rows, cols]) for a in arrays])
+
+
 def read_composites(
     root: zarr.Group, layout: Layout, unit: str, rows: Numbers, cols: Numbers
 ) -> NDArray[np.int16]:
@@ -123,9 +136,21 @@ def read_cells(
     return cells[:, :, rows - top, cols - left]
 
 
+def read_climate(
+    root: zarr.Group, layout: Layout, unit: str, rows: Numbers, cols: Numbers
+) -> NDArray[np.int16]:
+    """Return codes (feature, place) of the climate at cells."""
+    top, left = rows.min(), cols.min()
+    box = (slice(top, rows.max() + 1), slice(left, cols.max() + 1))
+    cells = np.asarray(array_of(root, "meteo/climate")[:, *box])
+    return cells[:, rows - top, cols - left]
+
+
 READERS: dict[str, Callable[..., NDArray[np.int16]]] = {
     "static": read_static,
+    "climatology": read_climatology,
     "composite": read_composites,
+    "climate": read_climate,
     "meteo": read_cells,
 }
 
@@ -246,17 +271,21 @@ def sample_codes(
     """
     root = open_group(store)
     needs = find_needs(places.table(), layout, starts)
-    static = load_pick(scratch, "static", str(places.block.tile)).at(places.row, places.col)
-    codes: dict[str, Codes] = dict(zip(STATIC, static, strict=True))
+    codes: dict[str, Codes] = {}
+    for stage, names in (("static", STATIC), ("climatology", CLIMATOLOGY)):
+        picked = load_pick(scratch, stage, str(places.block.tile)).at(places.row, places.col)
+        codes |= zip(names, picked, strict=True)
     for name in DAILY:
         array = array_of(root, f"daily/{name}")
         codes[name] = np.asarray(array.vindex[places.day, places.row, places.col])
     composites = _composite_codes(scratch, needs["composite"], starts, places)
     codes |= zip(COMPOSITE, composites, strict=True)
-    features = cast("list[str]", array_of(root, "meteo/cells").attrs["features"])
     refine = upsample_window if upsampling_of(root) == "bilinear" else nearest_window
-    cells = _cell_codes(scratch, layout, needs["meteo"], places, refine)
-    return codes | dict(zip(features, cells, strict=True))
+    for stage, path in (("climate", "meteo/climate"), ("meteo", "meteo/cells")):
+        features = cast("list[str]", array_of(root, path).attrs["features"])
+        cells = _cell_codes(scratch, layout, (stage, needs[stage]), places, refine)
+        codes |= zip(features, cells, strict=True)
+    return codes
 
 
 def _composite_codes(
@@ -282,25 +311,28 @@ def _composite_codes(
 def _cell_codes(
     scratch: Path,
     layout: Layout,
-    needs: pd.DataFrame,
+    wanted: tuple[str, pd.DataFrame],  # stage, and what it needs
     places: Places,
     refine: Callable[..., NDArray[np.int16]],
 ) -> NDArray[np.int16]:
-    """Meteorology at pixels, from the four cells round each: codes (feature, sample)."""
+    """Meteorology or climate at pixels, from the four cells round each: (feature, sample)."""
+    stage, needs = wanted
     pixels, which = np.unique(_number(places.row, places.col), return_inverse=True)
     row, col = pixels >> 32, pixels & 0xFFFFFFFF
     n = layout.cell_pixels
     units = needs.groupby("unit")[["row", "col"]]
-    cells = {unit: load_pick(scratch, "meteo", str(unit)) for unit in units.groups}
+    cells = {unit: load_pick(scratch, stage, str(unit)) for unit in units.groups}
     known = pd.Series(needs["unit"].to_numpy(), _number(*needs[["row", "col"]].to_numpy().T))
     series = []
     for r, c in zip(row, col, strict=True):
         corners = [np.array([r // n + dr, c // n + dc])[:, np.newaxis] for dr, dc in CORNERS]
         codes = [cells[known[_number(*corner)[0]]].at(*corner) for corner in corners]
-        square = np.concatenate(codes, axis=-1)  # (feature, day, corner)
-        square = square.reshape(*square.shape[:2], 2, 2)
+        square = np.concatenate(codes, axis=-1)  # (feature, day, corner), or without days
+        square = square.reshape(*square.shape[:-1], 2, 2)
         place = (slice(r % n, r % n + 1), slice(c % n, c % n + 1))
-        series.append(refine(square, *place, n)[:, :, 0, 0])
+        series.append(refine(square, *place, n)[..., 0, 0])
+    if stage == "climate":
+        return np.stack(series)[which].T
     days = places.day - places.block.window.start
     return np.stack(series)[which, :, days].T
 

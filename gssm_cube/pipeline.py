@@ -82,6 +82,7 @@ def harmonise(settings: Settings, *, progress: Progress = silent) -> str:
             folders,
             upsampling=settings.upsampling,
             refit_climatology=settings.refit_climatology,
+            climate_years=settings.climate_years,
             client=client,
             progress=progress,
         )

@@ -130,8 +130,11 @@ def cube_bytes(layout: Layout, pixels: float, land_pixel_days: float) -> float:
     rows, cols = layout.cells_shape
     daily = (2 * len(names_of("daily")) + 1) * land_pixel_days
     composite = 2 * len(names_of("composite")) * land_pixel_days / 16
-    meteo = 2.0 * len(cube.METEO) * rows * cols * layout.days
-    static = (2 * len(names_of("static")) + 2 * 4 * cube.TERMS) * pixels
+    state = 8 * cube.STATE_VALUES * len(layout.windows())
+    cell = 2.0 * len(cube.METEO) * layout.days + 2 * len(cube.CLIMATE) + state
+    meteo = cell * rows * cols
+    codes = len(names_of("static")) + len(names_of("climatology"))
+    static = (2 * codes + 2 * 4 * cube.TERMS) * pixels
     return daily + composite + meteo + static
 
 

@@ -236,14 +236,12 @@ def split_codes(
 def input_units(layout: Layout, block: Block, starts: Sequence[int]) -> dict[str, list[str]]:
     """Return the units of the cube that a block reads, by stage."""
     _, cell_rows, cell_cols = cube.cell_region(layout, block)
-    cells = [
-        f"k{row:02d}k{col:02d}_{block.window}"
-        for row in _chunks(cell_rows)
-        for col in _chunks(cell_cols)
-    ]
+    cells = [f"k{row:02d}k{col:02d}" for row in _chunks(cell_rows) for col in _chunks(cell_cols)]
     return {
         "static": [str(block.tile)],
-        "meteo": cells,
+        "climatology": [str(block.tile)],
+        "climate": cells,
+        "meteo": [f"{place}_{block.window}" for place in cells],
         "daily": [str(block)],
         "composite": [f"{block.tile}_y{year:02d}" for year in _years(block, starts)],
     }

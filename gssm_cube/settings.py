@@ -125,7 +125,9 @@ class Settings(_Part):
     and tables lie in ``folder``.
 
     ``upsampling`` says how the 0.1 deg meteorology becomes pixels, and ``refit_climatology`` lets
-    the frozen LST climatology, and the bridge from VIIRS, follow changed files.
+    the frozen LST climatology, and the bridge from VIIRS, follow changed files. ``climate_years``,
+    first and last, are those over which the climate of a place is the mean; by default the run's
+    without the last quarter, which the scores hold out as new years.
     """
 
     title: str = "GSSM cube"
@@ -138,6 +140,7 @@ class Settings(_Part):
     day: Literal["UTC"] = "UTC"
     upsampling: Upsampling = "bilinear"
     refit_climatology: bool = False
+    climate_years: tuple[int, int] | None = None
     folder: Path
     sources: Sources
     stations: StationRules = StationRules()
@@ -155,7 +158,18 @@ class Settings(_Part):
                 "region, tiles"
             )
         self.layout  # noqa: B018
+        self._check_climate_years()
         return self
+
+    def _check_climate_years(self) -> None:
+        """Refuse years of climate that are not in the run."""
+        first, last = self.first_day.year, self.last_day.year
+        years = self.climate_years or (first, last)
+        if not first <= years[0] <= years[1] <= last:
+            raise ValueError(
+                f"climate_years are {list(years)}, expected the first and the last of years in "
+                f"{first} .. {last}, the days of the run"
+            )
 
     @field_serializer("region")
     def _name_of_region(self, region: Path | None) -> str | None:

@@ -8,12 +8,11 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.ensemble import RandomForestRegressor
 
 from gssm_cube.baselines import climatology, rescaled, training_mean
 from gssm_cube.forest.compiled import compile_forest
 from gssm_cube.forest.rows import check_columns, table_values
-from gssm_cube.forest.train import Preset, check_features, train_forest
+from gssm_cube.forest.train import Forest, Preset, check_features, train_forest
 from gssm_cube.splits import Split
 
 STRATA = ("network", "koeppen", "land_cover")  # columns by which scores are told apart, if there
@@ -57,7 +56,7 @@ class Recipe:
     seed: int
     n_jobs: int
 
-    def fit(self, table: pd.DataFrame) -> RandomForestRegressor:
+    def fit(self, table: pd.DataFrame) -> Forest:
         """Fit on the rows of a table."""
         return train_forest(
             table,
@@ -115,9 +114,7 @@ def complete_samples(
     return Samples(table, places, more, len(samples))
 
 
-def predicted(
-    forest: RandomForestRegressor, samples: Samples, rows: NDArray[np.bool_]
-) -> pd.DataFrame:
+def predicted(forest: Forest, samples: Samples, rows: NDArray[np.bool_]) -> pd.DataFrame:
     """Return places and observations of the chosen rows beside the estimate and its spread."""
     mean, spread = compile_forest(forest).predict_with_spread(samples.table[rows])
     return samples.places[rows].assign(predicted=mean, spread=spread)

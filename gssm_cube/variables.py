@@ -1,6 +1,7 @@
 """The one table of predictors and product layers: names, units, ranges and packings.
 
-The 18 predictors of GSSM1km and ``api``, which Zhang et al. (2021) use in place of ``apei``.
+The 18 predictors of GSSM1km; ``api``, which Zhang et al. (2021) use in place of ``apei``; the
+memory of water (``harmonise.memory``) and the climate of the place (``harmonise.climate``).
 
 A value is stored as an int16 code. There is one way back, ``Packing.decode``, used by the cube,
 the samples and the forest alike, so that a forest sees in a block the very float32 that it saw
@@ -14,7 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 FILL = -32768  # never reached by a value: encode saturates at -32767
-Group = Literal["position", "static", "daily", "composite", "meteo", "product"]
+Group = Literal[
+    "position", "static", "daily", "composite", "meteo", "climate", "climatology", "product"
+]
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,8 @@ class Variable:
 
     ``group`` tells where the cube keeps it and so its dims: ``static`` (lat, lon) 1 km; ``daily``
     (time, lat, lon) 1 km; ``composite`` (composite, lat, lon) 1 km, 16 days; ``meteo``
-    (feature, time, lat, lon) 0.1 deg; ``position`` is the pixel centre itself.
+    (feature, time, lat, lon) 0.1 deg; ``climate`` (feature, lat, lon) 0.1 deg; ``climatology``
+    (lat, lon) 1 km; ``position`` is the pixel centre itself.
     """
 
     name: str
@@ -93,6 +97,52 @@ _TABLE = (
              Packing(0.001), "meteo", _ERA5, "lwe_water_evaporation_rate"),
     Variable("tair", "Daily mean air temperature at 2 m", "degC", (-90, 60),
              Packing(0.01), "meteo", _ERA5, "air_temperature"),
+    Variable("precipitation", "Precipitation of the day, rain and snow", "mm d-1", (0, 3000),
+             Packing(0.1), "meteo", _ERA5, "lwe_precipitation_rate"),
+    Variable("pet", "Potential evaporation (Hargreaves)", "mm d-1", (0, 30),
+             Packing(0.001), "meteo", _ERA5),
+    Variable("swe", "Water of the snow, of a degree-day model", "mm", (0, 1000),
+             Packing(0.1), "meteo", _ERA5, "lwe_thickness_of_surface_snow_amount"),
+    Variable("surplus_11d", "Precipitation less half of potential evaporation, weighted mean "
+             "that fades by 0.91 a day (e-folding 11 days)", "mm d-1", (-20, 300),
+             Packing(0.01), "meteo", _ERA5),
+    Variable("surplus_50d", "Precipitation less half of potential evaporation, weighted mean "
+             "that fades by 0.98 a day (e-folding 50 days)", "mm d-1", (-20, 150),
+             Packing(0.005), "meteo", _ERA5),
+    Variable("wetness_slow", "Rain and melt, fading by exp(-0.015 (PET + 0.5)) a day", "mm",
+             (0, 6400), Packing(0.1, 3200.0), "meteo", _ERA5),
+    Variable("wetness_fast", "Rain and melt, fading by exp(-0.03 (PET + 0.5)) a day", "mm",
+             (0, 6400), Packing(0.1, 3200.0), "meteo", _ERA5),
+    Variable("bucket_20", "Filling of a bucket of 20 mm", "1", (0, 1),
+             Packing(0.0001), "meteo", _ERA5),
+    Variable("bucket_50", "Filling of a bucket of 50 mm", "1", (0, 1),
+             Packing(0.0001), "meteo", _ERA5),
+    Variable("bucket_150", "Filling of a bucket of 150 mm", "1", (0, 1),
+             Packing(0.0001), "meteo", _ERA5),
+    Variable("rain_3d", "Precipitation of 3 days up to this one", "mm", (0, 6000),
+             Packing(0.1, 3200.0), "meteo", _ERA5),
+    Variable("rain_30d", "Precipitation of 30 days up to this one", "mm", (0, 12000),
+             Packing(0.2, 6400.0), "meteo", _ERA5),
+    Variable("tair_7d", "Mean air temperature of 7 days up to this one", "degC", (-90, 60),
+             Packing(0.01), "meteo", _ERA5),
+    Variable("tair_30d", "Mean air temperature of 30 days up to this one", "degC", (-90, 60),
+             Packing(0.01), "meteo", _ERA5),
+    Variable("climate_precipitation", "Mean precipitation", "mm d-1", (0, 60),
+             Packing(0.002), "climate", _ERA5),
+    Variable("climate_pet", "Mean potential evaporation", "mm d-1", (0, 30),
+             Packing(0.001), "climate", _ERA5),
+    Variable("climate_p_pet", "Mean precipitation over mean potential evaporation", "1", (0, 600),
+             Packing(0.01, 300.0), "climate", _ERA5),
+    Variable("climate_tair", "Mean air temperature", "degC", (-90, 60),
+             Packing(0.01), "climate", _ERA5),
+    Variable("climate_tair_range", "Warmest less coldest month", "K", (0, 100),
+             Packing(0.01), "climate", _ERA5),
+    Variable("climate_wet_days", "Share of days with more than 1 mm", "1", (0, 1),
+             Packing(0.0001), "climate", _ERA5),
+    Variable("climate_bucket", "Mean filling of a bucket of 50 mm", "1", (0, 1),
+             Packing(0.0001), "climate", _ERA5),
+    Variable("climate_lst_diff", "Mean day minus night land surface temperature", "K", (-60, 90),
+             Packing(0.01), "climatology", _LST),
     Variable("lst", "Mean of day and night land surface temperature", "degC", (-90, 90),
              Packing(0.01), "daily", _LST, "surface_temperature"),
     Variable("lst_diff", "Day minus night land surface temperature", "K", (-60, 90),

@@ -192,3 +192,43 @@ def test_a_failed_block_ends_with_its_name_and_status_one(run_file):
     (run_file.parent / "ssm.zarr.markers/predict/r116c371_w00.json").unlink()
     said = one_error(invoke("predict", run_file, status=1))
     assert "predict: 1 of its units failed" in said and "r116c371_w00: " in said
+
+
+def test_memory_is_made_of_noaa_s_columns_without_a_word(tmp_path):
+    """Two tables of weather under NOAA's names, of other stations each."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for k in range(8):
+        days = pd.date_range("2020-01-01", periods=120)
+        rain = np.where(rng.random(120) < 0.2 + 0.05 * k, rng.gamma(0.6, 12, 120), 0)
+        mean, swing = 12 + 8 * np.sin(np.arange(120) / 20), rng.gamma(4, 2, 120)
+        rows.append(
+            pd.DataFrame(
+                {
+                    "wban": f"{k:05d}", "lst_date": days, "latitude": 35.0 + k, "longitude": -100.0,
+                    "p_daily_calc": rain, "t_daily_mean": mean, "t_daily_min": mean - swing,
+                    "t_daily_max": mean + swing, "sur_temp_daily_avg": mean,
+                    "sur_temp_daily_min": mean - swing, "sur_temp_daily_max": mean + swing,
+                    "clay_pct": 20.0, "sand_pct": 40.0, "silt_pct": 40.0, "saturation_m3m3": 0.45,
+                    "organic_carbon_pct": 1.0, "elevation_m": 100.0 * k,
+                    "soil_moisture_5_daily": 0.1 + 0.02 * np.convolve(rain, 0.8 ** np.arange(20),
+                                                                      "same") ** 0.5,
+                }
+            )
+        )  # fmt: skip
+    table = pd.concat(rows)
+    paths = [tmp_path / "known.parquet", tmp_path / "unseen.parquet"]
+    table[table["wban"] < "00006"].to_parquet(paths[0])
+    table[table["wban"] >= "00006"].rename(columns={"p_daily_calc": "P"}).to_parquet(paths[1])
+    arguments = ["evaluate", "--preset", "memory", "--samples", paths[0], "--json"]
+    invoke(*arguments, tmp_path / "alone.json")
+    scores = json.loads((tmp_path / "alone.json").read_text())
+    assert scores["rows"]["kept"] == 720 and scores["forest"]["preset"] == "memory"
+    said = invoke(*arguments, tmp_path / "both.json", "--test", paths[1], status=1)
+    assert "no column for ['rain']" in said
+    table[table["wban"] >= "00006"].to_parquet(paths[1])
+    named = "rain=p_daily_calc,tmin=t_daily_min,tmax=t_daily_max,tair=t_daily_mean"
+    invoke(*arguments, tmp_path / "both.json", "--test", paths[1], "--columns", named)
+    test = json.loads((tmp_path / "both.json").read_text())["test"]
+    assert test["n"] == 240 and test["stations_in_common"] == 0
+    assert json.loads((tmp_path / "both.json").read_text())["rows"] == scores["rows"]

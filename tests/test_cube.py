@@ -40,6 +40,7 @@ def write_everything(store):
     cube.create_cube(store, LAYOUT, STARTS, {"title": "random codes"})
     root, codes = open_group(store, "r+"), {}
     shapes = {"static": (48, 96), "daily": (370, 48, 96), "composite": (len(STARTS), 48, 96)}
+    shapes["climatology"] = (48, 96)
     for group, shape in shapes.items():
         for name in names_of(group):
             codes[name] = random_codes(rng, name, shape)
@@ -47,6 +48,9 @@ def write_everything(store):
     cells = np.stack([random_codes(rng, name, (370, 5, 9)) for name in cube.METEO])
     write_region(array_of(root, "meteo/cells"), whole(cells.shape), cells)
     codes |= dict(zip(cube.METEO, cells, strict=True))
+    climate = np.stack([random_codes(rng, name, (5, 9)) for name in cube.CLIMATE])
+    write_region(array_of(root, "meteo/climate"), whole(climate.shape), climate)
+    codes |= dict(zip(cube.CLIMATE, climate, strict=True))
     codes["land"] = rng.integers(0, 2, (48, 96)).astype("uint8")
     write_region(array_of(root, "static/land"), whole((48, 96)), codes["land"])
     return codes
@@ -76,6 +80,7 @@ def as_read(codes):
     for name in names_of("composite"):
         refined[name] = interpolate_days(codes[name], starts, days)
     refined |= {name: bilinear(codes[name]) for name in cube.METEO}
+    refined |= {name: bilinear(codes[name][np.newaxis])[0] for name in cube.CLIMATE}
     values = {
         name: array if name == "land" else PREDICTORS[name].packing.decode(array)
         for name, array in refined.items()
@@ -304,7 +309,7 @@ def test_every_array_of_codes_declares_its_fill_twice_and_uses_codecs_of_the_spe
         if (metadata := json.loads(path.read_text()))["node_type"] == "array"
     }
     coded = {name: m for name, m in arrays.items() if m["data_type"] == "int16"}
-    assert len(coded) == 9 + 2 + 2 + 1
+    assert len(coded) == 9 + 2 + 2 + 1 + 1 + 1
     for metadata in coded.values():
         assert metadata["fill_value"] == metadata["attributes"]["_FillValue"] == FILL
     for name, metadata in arrays.items():
@@ -319,7 +324,10 @@ def test_shards_and_chunks_are_those_of_the_design(empty):
         "static/clay": ((48, 48), (48, 48)),
         "composite/evi": ((23, 48, 48), (23, 48, 48)),
         "climatology/lst_day": ((7, 48, 48), (7, 48, 48)),
-        "meteo/cells": (None, (4, 366, 5, 9)),
+        "climatology/climate_lst_diff": ((48, 48), (48, 48)),
+        "meteo/cells": (None, (1, 366, 5, 9)),
+        "meteo/climate": (None, (7, 5, 9)),
+        "meteo/state": (None, (1, 10, 5, 9)),
     }
     for name, (shards, chunks) in shapes.items():
         array = array_of(root, name)

@@ -6,7 +6,8 @@ import zarr
 from era5_files import hours, new_dataset, write_new, write_old, write_zarr
 
 from gssm_cube.grid import Layout
-from gssm_cube.ingest.era5_days import daily_values, fill_coast
+from gssm_cube.ingest import era5_days
+from gssm_cube.ingest.era5_days import fill_coast
 from gssm_cube.sources import era5_cells, era5_land
 
 DAYS = np.arange(np.datetime64("2019-01-01"), np.datetime64("2019-01-04"))
@@ -33,6 +34,13 @@ def daily(lat=LAT, lon=LON):
     return {
         k: np.tile(np.array(v)[:, None, None], (1, len(lat), len(lon))) for k, v in rows.items()
     }
+
+
+def daily_values(name, files, days, layout):
+    """One of what a variable gives."""
+    source = next(s for s, names in era5_days.VARIABLES.items() if name in names)
+    values, clipped = era5_days.daily_values(source, files, days, layout)
+    return values[name], clipped
 
 
 def check(place, tolerance=1e-4, layout=LAYOUT):

@@ -1,17 +1,21 @@
 """The harmonised cube of the small world, recomputed from the raw files by other means."""
 
+import logging
 from dataclasses import replace
 from datetime import date
 
 import numpy as np
+import pandas as pd
 import pyproj
 import pytest
 import rasterio
 import xarray as xr
 
 from gssm_cube import ingest
-from gssm_cube.cube import METEO, open_cube
+from gssm_cube.cube import METEO, STATE_VALUES, open_cube
 from gssm_cube.grid import Tile
+from gssm_cube.harmonise import memory
+from gssm_cube.harmonise.memory import RECURSIVE
 from gssm_cube.stores import array_of, open_group
 from gssm_cube.variables import PREDICTORS, names_of
 
@@ -52,7 +56,7 @@ def test_no_land_pixel_day_is_missing_and_land_is_where_the_truth_is(small_world
         assert np.isfinite(values[..., land]).all(), name
         low, high = PREDICTORS[name].valid_range
         assert low <= values[..., land].min() <= values[..., land].max() <= high, name
-        if PREDICTORS[name].group != "meteo":
+        if PREDICTORS[name].group not in ("meteo", "climate"):
             assert np.isnan(values[..., ~land]).all(), name
 
 
@@ -137,13 +141,17 @@ def test_a_sea_cell_takes_all_days_of_the_nearest_land_cell(small_world, hours):
     )
     onshore = np.argwhere(np.isfinite(first.values))
     stored = codes_of(small_world, "meteo/cells")[:]
+    # Where the sun comes in it shines on the cell's own latitude.
+    with_sun = {"pet", "surplus_11d", "surplus_50d", "wetness_slow", "wetness_fast"}
+    with_sun |= {name for name in METEO if name.startswith("bucket")}
+    same = [number for number, name in enumerate(METEO) if name not in with_sun]
     compared = 0
     for row, col in np.argwhere(np.isnan(first.values)):
         distances = np.hypot(*(onshore - (row, col)).T)
         nearest = onshore[distances == distances.min()]
         if len(nearest) == 1:
             i, j = nearest[0]
-            np.testing.assert_array_equal(stored[:, :, row, col], stored[:, :, i, j])
+            np.testing.assert_array_equal(stored[same, :, row, col], stored[same, :, i, j])
             compared += 1
     assert compared
 
@@ -266,10 +274,101 @@ def test_another_first_day_changes_neither_meteorology_nor_observed_lst(small_wo
     one = open_cube(small_world.cube).isel(time=slice(350, None), lon=slice(48, None))
     other = open_cube(tmp_path / "late.zarr")
     assert (one["time"] == other["time"]).all() and one.sizes["time"] == 20
-    for name in (*METEO, "ndvi", "evi", *names_of("static")):
+    for name in RECURSIVE:  # spun up over a year that begins on another day
+        scale = np.abs(other[name].values).max()
+        np.testing.assert_allclose(one[name].values, other[name].values, atol=0.01 * scale)
+    for name in ({*METEO} - {*RECURSIVE}) | {"ndvi", "evi", *names_of("static")}:
         np.testing.assert_array_equal(one[name].values, other[name].values)
     flags = codes_of(small_world, "daily/quality")[350:, :, 48:]
     seen = (flags == 0) & (one["land"].values == 1)
     assert seen.mean() > 0.2
     for name in ("lst", "lst_diff"):
         np.testing.assert_array_equal(one[name].values[seen], other[name].values[seen])
+
+
+# ---- memory and climate -----------------------------------------------------------------------
+
+
+def cell_weather(small_world, hours):
+    """Daily weather of a land cell, lead-in included, from the raw hours."""
+    layout = small_world.layout
+    row, col = first_land_cell(hours, layout)
+    place = dict(latitude=layout.cell_lat[row], longitude=layout.cell_lon[col], method="nearest")
+    series = hours.sel(**place)
+    days = np.arange(layout.time[0] - 365, layout.time[-1] + 1)
+    closing = (days + 1).astype("M8[ns]")
+    first, last = days[0].astype("M8[ns]"), closing[-1] - np.timedelta64(1, "h")
+    kelvin = series["t2m"].sel(valid_time=slice(first, last)).values.reshape(-1, 24)
+    rain = np.maximum(series["tp"].sel(valid_time=closing).values * 1000, 0)
+    weather = {"precipitation": rain, "tair": kelvin.mean(axis=1) - 273.15}
+    weather |= {"tmin": kelvin.min(axis=1) - 273.15, "tmax": kelvin.max(axis=1) - 273.15}
+    return (row, col), days, weather
+
+
+def test_memory_at_a_cell_is_that_of_the_raw_hours_run_in_one_go(small_world, hours):
+    (row, col), days, weather = cell_weather(small_world, hours)
+    lat = np.array(small_world.layout.cell_lat[row])
+    state = memory.spin_up(weather, days, lat, 365)
+    late = {name: values[336:] for name, values in weather.items()}
+    expected, end = memory.memory_features(late, days[336:], lat, state)
+    for name, values in expected.items():
+        codes = codes_of(small_world, "meteo/cells")[METEO.index(name), :, row, col]
+        stored = PREDICTORS[name].packing.decode(codes)
+        step = PREDICTORS[name].packing.scale
+        np.testing.assert_allclose(stored, values, atol=0.51 * step + 2e-4, err_msg=name)
+    kept = codes_of(small_world, "meteo/state")[1, :, row, col]
+    named = open_group(small_world.cube)["meteo"].attrs["state_values"]
+    assert tuple(named) == end._fields and len(named) == STATE_VALUES
+    np.testing.assert_allclose(kept, np.stack(end), rtol=1e-4, atol=1e-3)
+
+
+def test_the_climate_at_a_cell_is_that_of_the_years_that_are_not_held_out(small_world):
+    # 2018-03 to 2019-03: of two calendar years the last is held out.
+    layout, root = small_world.layout, open_group(small_world.cube)
+    assert root["meteo"].attrs["climate_years"] == [2018, 2018]
+    assert root["meteo"].attrs["spin_up"] == "365 days before the first"
+    chosen = layout.time < np.datetime64("2019-01-01")
+    stored = codes_of(small_world, "meteo/cells")[:, :, 2, 3]
+    values = {n: PREDICTORS[n].packing.decode(stored[METEO.index(n)])[chosen] for n in METEO}
+    tair = pd.Series(values["tair"], layout.time[chosen])
+    expected = {
+        "climate_precipitation": values["precipitation"].mean(),
+        "climate_pet": values["pet"].mean(),
+        "climate_p_pet": values["precipitation"].mean() / values["pet"].mean(),
+        "climate_tair": values["tair"].mean(),
+        "climate_tair_range": np.ptp(tair.groupby(tair.index.month).mean()),
+        "climate_wet_days": (values["precipitation"] > 1).mean(),
+        "climate_bucket": values["bucket_50"].mean(),
+    }
+    found = codes_of(small_world, "meteo/climate")[:, 2, 3]
+    for name, code in zip(names_of("climate"), found, strict=True):
+        packing = PREDICTORS[name].packing
+        assert packing.decode(code) == pytest.approx(
+            expected[name], abs=0.51 * packing.scale + 1e-4
+        )
+
+
+def test_the_mean_swing_of_the_surface_is_that_of_its_climatology(small_world, features, land):
+    root = open_group(small_world.cube)
+    day, night = (array_of(root, f"climatology/lst_{time}")[0] for time in ("day", "night"))
+    found = features["climate_lst_diff"].values
+    np.testing.assert_allclose(found[land], (day - night)[land], atol=0.0051)
+    assert np.isnan(found[~land]).all()
+
+
+def test_a_short_lead_in_is_spun_up_on_its_first_year_and_says_so(small_world, tmp_path, caplog):
+    folders = small_world.link_raw(tmp_path / "raw")
+    for month in ("2017_02", "2017_03", "2017_04"):
+        for path in (tmp_path / "raw/era5_land").glob(f"*_{month}.nc"):
+            path.unlink()
+    layout = replace(small_world.layout, last_day=date(2018, 10, 31))
+    with caplog.at_level(logging.WARNING):
+        ingest.harmonise(tmp_path / "features.zarr", layout, folders)
+    assert "begins 304 days before 2018-03-01, expected 365" in caplog.text
+    attrs = open_group(tmp_path / "features.zarr")["meteo"].attrs
+    assert attrs["spin_up"] == "304 days before the first, after the first year that there is"
+    short, whole = open_cube(tmp_path / "features.zarr"), open_cube(small_world.cube)
+    for name in ("bucket_50", "surplus_11d", "apei", "rain_30d"):
+        np.testing.assert_allclose(
+            short[name][0].values, whole[name][0].values, atol=0.03, err_msg=name
+        )

@@ -147,6 +147,9 @@ def times(store):
     }
 
 
+ALL_METEO = {"ERA5-Land files": 23, "meteorology": 2, "climate": 1}
+
+
 @pytest.mark.parametrize(
     ("pattern", "again", "written"),
     [
@@ -156,16 +159,13 @@ def times(store):
         # Days 366 to 369 lie in the runs of days 352 and 368.
         ("mod11a1/*_LST_Night_1km_doy2019063_*", {"MOD11A1 files": 2, "LST blocks": 2},
          r"daily/\w+/c/1/"),
-        # The index looks back 33 days: window 1 to 2019-01-28, window 0 to 2018-01-27.
-        ("era5_land/*_2018_07.nc",
-         {"ERA5-Land files": 13, "meteorology": 1, "MOD11A1 files": 23, "LST blocks": 2},
-         r"meteo/cells/c/0/0/|daily/\w+/c/0/"),
-        ("era5_land/*_2018_02.nc", {"ERA5-Land files": 13, "meteorology": 1},
-         r"meteo/cells/c/0/0/"),
-        ("era5_land/*_2019_02.nc",
-         {"ERA5-Land files": 13, "meteorology": 2, "MOD11A1 files": 23, "LST blocks": 2},
-         r"meteo/cells/|daily/\w+/c/0/"),
-        ("era5_land/*_2017_06.nc", {}, "nothing"),
+        # Memory: every window depends on all days before. 735 days are 23 runs of 32.
+        ("era5_land/*_2018_07.nc", ALL_METEO | {"MOD11A1 files": 23, "LST blocks": 2},
+         r"meteo/|daily/\w+/c/0/"),
+        ("era5_land/*_2019_02.nc", ALL_METEO | {"MOD11A1 files": 23, "LST blocks": 2},
+         r"meteo/|daily/\w+/c/0/"),
+        ("era5_land/*_2018_02.nc", ALL_METEO, "meteo/"),
+        ("era5_land/*_2017_06.nc", ALL_METEO, "meteo/"),
         ("soilgrids/clay*", {"static layers": 2}, "static/"),
         ("merit_hydro/*_upa.tif", {"static layers": 2}, "static/"),
         ("wtd/*.nc", {"static layers": 2}, "static/"),
@@ -196,6 +196,22 @@ def test_the_climatology_stays_as_it_was_fitted_unless_asked(changed):
     assert done(changed.again(refit_climatology=True)) == whole | {"MOD11A1 files": 24}
     assert done(changed.again(refit_climatology=True)) == {}
     assert done(changed.again()) == {}
+
+
+def test_other_years_of_the_climate_renew_nothing_else(changed):
+    assert done(changed.again(climate_years=(2019, 2019))) == {"climate": 1}
+    assert open_group(changed.store)["meteo"].attrs["climate_years"] == [2019, 2019]
+    assert done(changed.again(climate_years=(2019, 2019))) == {}
+
+
+def test_a_window_continues_from_the_state_that_the_cube_kept(changed):
+    """The last window is lost: it is made again without the days before its own, the same bytes."""
+    before = contents(changed.store)
+    for path in (changed.store / "meteo/cells/c").glob("*/1/0/0"):
+        path.unlink()
+    # 33 days back from day 365 + 366 of the scratch lie 37 days: two runs of 32.
+    assert done(changed.again()) == {"ERA5-Land files": 2, "meteorology": 1}
+    assert contents(changed.store) == before
 
 
 def test_a_changed_day_changes_its_own_window_alone(changed, small_world, tmp_path):

@@ -59,6 +59,7 @@ ALLOWED = {
         *("splits", "variables", "scores", "forest", "bootstrap", "intervals", "applicability"),
         *("trials", "findings", "comparison"),
     },
+    "station_weather": {"harmonise", "variables"},
     "product": GROUND | {"stores"},
     "predict": GROUND | {"cube", "product", "forest", "blocks", "clusters", "stores"},
     "plan": GROUND | {"cube", "forest", "ingest", "settings", "sources"},

@@ -31,9 +31,10 @@ def found(run):
 
 
 def test_bytes_of_a_cube_are_those_of_its_arrays():
-    # daily 2 x int16 + flags; 2 composites of 16 days; 4 x 5 x 9 cells; 9 static codes and
-    # 2 x 7 harmonics of float32, a pixel.
-    by_hand = 5 * 1000 + 4 * 1000 / 16 + 2 * 4 * 5 * 9 * 10 + (2 * 9 + 2 * 4 * 7) * 100
+    # daily 2 x int16 + flags; 2 composites of 16 days; 5 x 9 cells of 18 features a day, 7 of
+    # climate and 10 float64 of state; 9 static codes, one of LST and 2 x 7 harmonics of float32.
+    by_hand = 5 * 1000 + 4 * 1000 / 16 + (2 * 18 * 10 + 2 * 7 + 8 * 10) * 5 * 9
+    by_hand += (2 * 9 + 2 + 2 * 4 * 7) * 100
     assert plan.cube_bytes(LAYOUT, pixels=100, land_pixel_days=1000) == by_hand
 
 
@@ -49,6 +50,7 @@ def test_bytes_of_a_whole_cube_without_sea_are_those_that_zarr_counts(tmp_path):
         if name not in left_out
     )
     counted += 2 * array_of(root, "climatology/lst_day").nbytes
+    counted += array_of(root, "climatology/climate_lst_diff").nbytes
     pixels = 48 * 96
     composites = 4 * 10 * pixels / 16
     assert plan.cube_bytes(LAYOUT, pixels, 10 * pixels) == counted + composites

@@ -203,13 +203,13 @@ def test_a_failed_block_is_named_the_others_are_done_and_it_alone_is_repeated(
     assert shards(target) == shards(written)
 
 
-@pytest.mark.parametrize("part", ["daily/r116c370_w01", "meteo/k00k00_w00"])
+@pytest.mark.parametrize("part", ["daily/r116c370_w01", "meteo/k00k00_w00", "climate/k00k00"])
 def test_a_cube_that_is_not_complete_is_refused_before_any_block(
     small_world, forest, tmp_path, part
 ):
     store = small_world.copy_cube(tmp_path)
     (tmp_path / "features.zarr.markers" / f"{part}.json").unlink()
-    with pytest.raises(ValueError, match=f"not complete: it lacks 1 of 12 parts, such as {part};"):
+    with pytest.raises(ValueError, match=f"not complete: it lacks 1 of 15 parts, such as {part};"):
         predict_product(store, tmp_path / "ssm.zarr", forest, {})
     assert not (tmp_path / "ssm.zarr").exists()
 

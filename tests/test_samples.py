@@ -101,8 +101,10 @@ def test_progress_counts_what_is_read_and_the_blocks(small_world):
     sample_cube(small_world.cube, table, progress=lambda *state: told.append(state))
     assert told == [
         ("samples, static", 1, 1),
+        ("samples, climatology", 1, 1),
         ("samples, composite", 1, 2),
         ("samples, composite", 2, 2),
+        ("samples, climate", 1, 1),
         ("samples, meteo", 1, 2),
         ("samples, meteo", 2, 2),
         ("samples", 1, 2),

@@ -244,3 +244,9 @@ def test_the_climatology_is_refitted_only_when_asked(write):
     assert read_settings(write()).refit_climatology is False
     assert read_settings(write(HEAD + "refit_climatology = true\n")).refit_climatology is True
     refused(write(HEAD + 'refit_climatology = "often"\n'), "refit_climatology: ")
+
+
+@pytest.mark.parametrize("years", ["[2017, 2018]", "[2019, 2018]", "[2018, 2030]"])
+def test_years_of_the_climate_must_lie_in_the_run(write, years):
+    with pytest.raises(ValueError, match=r"climate_years are \[.*\], expected .* 2018 \.\."):
+        read_settings(write(f"climate_years = {years}\n" + HEAD))

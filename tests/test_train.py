@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from pydantic import ValidationError
+from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 
 from gssm_cube.forest import PRESETS, Preset, find_preset, train_forest
 from gssm_cube.variables import PREDICTORS
@@ -22,7 +23,10 @@ def samples() -> pd.DataFrame:
 
 def test_gssm1km_is_the_published_recipe():
     preset = PRESETS["gssm1km"]
-    assert set(preset.features) == set(PREDICTORS) - {"api"}
+    assert preset.features == (
+        *("apei", "evaporation", "tair", "lst", "lst_diff", "ndvi", "evi", "clay", "sand", "silt"),
+        *("porosity", "omc", "ti", "elevation", "wtd", "dtb", "lat", "lon"),
+    )
     assert len(preset.features) == 18
     assert (preset.trees, preset.min_samples_leaf, preset.max_samples) == (20, 1, 0.5)
     assert (preset.max_features, preset.bootstrap) == ("sqrt", True)
@@ -36,9 +40,11 @@ def test_zhang2021_uses_the_index_of_rain_alone():
     assert preset.trees == 100
 
 
-def test_the_default_has_the_16_predictors_without_the_position():
+def test_the_default_has_the_16_predictors_without_the_position_and_the_memory():
     features = PRESETS["default"].features
-    assert set(PREDICTORS) - set(features) == {"api", "lat", "lon"}
+    assert set(PRESETS["gssm1km"].features) - set(features) == {"lat", "lon"}
+    assert set(features) == set(PREDICTORS) - {"api", "lat", "lon"}
+    assert len(features) == len(set(features)) == 38
 
 
 def test_every_feature_of_every_preset_is_in_the_table_of_variables():
@@ -53,6 +59,26 @@ def test_the_forest_is_fitted_as_the_preset_says(samples):
     expected = {"n_estimators": 3, "min_samples_leaf": 7, "max_features": 0.5, "max_samples": 0.4}
     assert {name: found[name] for name in expected} == expected
     assert (found["random_state"], found["n_jobs"], found["bootstrap"]) == (11, 1, True)
+
+
+def test_memory_is_an_extremely_randomised_forest_without_the_position(samples):
+    preset = PRESETS["memory"]
+    assert not {"lat", "lon"} & set(preset.features)
+    assert set(preset.increasing) < set(preset.features)
+    forest = train_forest(samples, preset, features=["wet", "warm"])
+    assert isinstance(forest, ExtraTreesRegressor) and not forest.bootstrap
+    assert type(train_forest(samples, SMALL)) is RandomForestRegressor
+
+
+@pytest.mark.parametrize("kind", ["random", "extremely_randomised"])
+def test_an_estimate_only_rises_with_a_feature_that_is_said_to(samples, kind):
+    noisy = samples.assign(observed=samples["observed"] + 0.3 * samples["other"] ** 2)
+    given = {"name": "p", "features": ("wet", "other"), "trees": 5, "kind": kind}
+    line = pd.DataFrame({"wet": np.linspace(-2, 2, 50), "other": np.linspace(-2, 2, 50)})
+    for rising in ((), ("other",)):
+        forest = train_forest(noisy, Preset(**given, increasing=rising))
+        steps = np.diff(forest.predict(line.assign(wet=0.0)[["wet", "other"]]))
+        assert (steps >= 0).all() == bool(rising)
 
 
 def test_the_forest_knows_its_features_by_name_and_learns_the_step(samples):

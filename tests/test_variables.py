@@ -12,6 +12,14 @@ GSSM_PREDICTORS = {
     "apei", "evaporation", "tair", "lst", "lst_diff", "ndvi", "evi", "clay", "sand", "silt",
     "porosity", "omc", "ti", "elevation", "wtd", "dtb", "lat", "lon",
 }  # fmt: skip
+MEMORY = {
+    "precipitation", "pet", "swe", "surplus_11d", "surplus_50d", "wetness_slow", "wetness_fast",
+    "bucket_20", "bucket_50", "bucket_150", "rain_3d", "rain_30d", "tair_7d", "tair_30d",
+}  # fmt: skip
+CLIMATE = {
+    "climate_precipitation", "climate_pet", "climate_p_pet", "climate_tair", "climate_tair_range",
+    "climate_wet_days", "climate_bucket", "climate_lst_diff",
+}  # fmt: skip
 
 
 def bits(values):
@@ -82,16 +90,18 @@ def test_pixel_centres_have_the_bits_of_the_position_packings(name):
 # ---- the table --------------------------------------------------------------------------------
 
 
-def test_the_18_predictors_of_gssm1km_and_api_are_there():
-    assert set(PREDICTORS) == GSSM_PREDICTORS | {"api"}
+def test_the_18_predictors_of_gssm1km_api_memory_and_climate_are_there():
+    assert GSSM_PREDICTORS | {"api"} | MEMORY | CLIMATE == set(PREDICTORS)
     assert len(GSSM_PREDICTORS) == 18
 
 
 def test_each_group_lists_its_predictors_in_the_order_of_the_table():
     assert names_of("daily") == ("lst", "lst_diff")
     assert names_of("composite") == ("ndvi", "evi")
-    assert names_of("meteo") == ("apei", "api", "evaporation", "tair")
-    groups = ("position", "static", "daily", "composite", "meteo")
+    assert names_of("meteo")[:4] == ("apei", "api", "evaporation", "tair")
+    assert set(names_of("meteo")[4:]) == MEMORY
+    assert set(names_of("climate") + names_of("climatology")) == CLIMATE
+    groups = ("position", "static", "daily", "composite", "meteo", "climate", "climatology")
     assert sorted(sum((names_of(group) for group in groups), ())) == sorted(PREDICTORS)
 
 

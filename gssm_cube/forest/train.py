@@ -6,17 +6,22 @@ scikit-learn trains and stays the oracle; `compiled` turns its forest into flat 
 import logging
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, Field
-from sklearn.ensemble import RandomForestRegressor
+from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 
 from gssm_cube.forest.rows import check_columns, table_values
-from gssm_cube.variables import PREDICTORS
+from gssm_cube.variables import names_of
 
 logger = logging.getLogger(__name__)
+
+Forest: TypeAlias = RandomForestRegressor | ExtraTreesRegressor
+KINDS = MappingProxyType(
+    {"random": RandomForestRegressor, "extremely_randomised": ExtraTreesRegressor}
+)
 
 
 class Preset(BaseModel, frozen=True, extra="forbid"):
@@ -30,6 +35,9 @@ class Preset(BaseModel, frozen=True, extra="forbid"):
         Columns of the samples, by name.
     trees : int
         Number of trees.
+    kind : "random" or "extremely_randomised"
+        Whether a split is the best of all places on a feature, or of one drawn at random per
+        feature (Geurts et al. 2006, doi:10.1007/s10994-006-6226-1).
     min_samples_leaf : int
         Smallest number of samples in a leaf.
     max_features : "sqrt" or float
@@ -38,18 +46,50 @@ class Preset(BaseModel, frozen=True, extra="forbid"):
         Whether each tree sees rows drawn with replacement.
     max_samples : float, optional
         Share of the rows drawn for each tree; all if None.
+    increasing : tuple of str
+        Features with which the estimate may only rise, all else equal.
     """
 
     name: str
     features: tuple[str, ...] = Field(min_length=1)
     trees: int = Field(gt=0)
+    kind: Literal["random", "extremely_randomised"] = "random"
     min_samples_leaf: int = Field(default=1, gt=0)
     max_features: Literal["sqrt"] | Annotated[float, Field(gt=0, le=1)] = 1.0
     bootstrap: bool = True
     max_samples: float | None = Field(default=None, gt=0, le=1)
+    increasing: tuple[str, ...] = ()
 
 
-_GSSM1KM = tuple(name for name in PREDICTORS if name != "api")
+_GSSM1KM = (
+    "apei", "evaporation", "tair", "lst", "lst_diff", "ndvi", "evi", "clay", "sand", "silt",
+    "porosity", "omc", "ti", "elevation", "wtd", "dtb", "lat", "lon",
+)  # fmt: skip
+
+_WETNESS = (
+    "precipitation", "surplus_11d", "surplus_50d", "wetness_slow", "wetness_fast", "bucket_20",
+    "bucket_50", "bucket_150", "rain_3d", "rain_30d",
+)  # fmt: skip
+# What any station with a rain gauge, thermometers and a soil map can give. 100 trees are
+# significantly better than 20 at new stations; leaves of 5 cost no skill there and leave a sixth
+# of the nodes (USCRN 2020). A third of the features is Breiman's choice for regression.
+_MEMORY = Preset(
+    name="memory",
+    features=(
+        *("precipitation", "pet", "tair", "lst", "lst_diff", "swe", "surplus_11d", "surplus_50d"),
+        *("wetness_slow", "wetness_fast", "bucket_20", "bucket_50", "bucket_150", "rain_3d"),
+        *("rain_30d", "tair_7d", "tair_30d"),
+        *("clay", "sand", "silt", "porosity", "omc", "elevation"),
+        *names_of("climate"),
+        *names_of("climatology"),
+    ),
+    trees=100,
+    kind="extremely_randomised",
+    min_samples_leaf=5,
+    max_features=0.33,
+    bootstrap=False,
+    increasing=_WETNESS,
+)
 
 _PRESETS = (
     # Han et al. (2023), doi:10.1038/s41597-023-02011-7, as their Earth Engine script runs it: bag
@@ -62,16 +102,20 @@ _PRESETS = (
         features=("api", "lst", "lst_diff", "ndvi", "evi", "clay", "sand", "silt", "lat", "lon"),
         trees=100,
     ),
-    # 100 trees are significantly better than 20 at new stations. Leaves of 5 cost no skill there
-    # and leave a sixth of the nodes (USCRN 2020), so a block is predicted a third faster. A third
-    # of the features is Breiman's choice for regression. Latitude and longitude let a forest
-    # memorise the stations and do not help where there are none, so they are left out.
-    Preset(
-        name="default",
-        features=tuple(name for name in _GSSM1KM if name not in ("lat", "lon")),
-        trees=100,
-        min_samples_leaf=5,
-        max_features=0.33,
+    # At stations that no forest has seen, memory and splits at random places win
+    # (`benchmarks/skill.py`); latitude and longitude let a forest memorise the stations and add
+    # nothing once the climate is there. More water in the weeks before never means drier soil.
+    _MEMORY,
+    # The same with what a cube knows at 1 km and a station table does not: vegetation, terrain,
+    # groundwater.
+    _MEMORY.model_copy(
+        update={
+            "name": "default",
+            "features": (
+                *_MEMORY.features,
+                *("apei", "evaporation", "ndvi", "evi", "ti", "wtd", "dtb"),
+            ),
+        }
     ),
 )
 
@@ -95,7 +139,7 @@ def train_forest(
     observed: str = "observed",
     seed: int = 0,
     n_jobs: int = 2,
-) -> RandomForestRegressor:
+) -> Forest:
     """Fit a forest on samples, by feature name, in float32.
 
     Parameters
@@ -115,7 +159,7 @@ def train_forest(
 
     Returns
     -------
-    RandomForestRegressor
+    RandomForestRegressor or ExtraTreesRegressor
         Knows its features by name; set to predict with one job, whose sums are reproducible.
 
     Raises
@@ -126,12 +170,13 @@ def train_forest(
     preset = find_preset(preset)
     names = list(preset.features if features is None else features)
     table, target = _complete_rows(samples, names, observed)
-    forest = RandomForestRegressor(
+    forest = KINDS[preset.kind](
         n_estimators=preset.trees,
         min_samples_leaf=preset.min_samples_leaf,
         max_features=preset.max_features,
         bootstrap=preset.bootstrap,
         max_samples=preset.max_samples,
+        monotonic_cst=[int(name in preset.increasing) for name in names],
         random_state=seed,
         n_jobs=n_jobs,
     )

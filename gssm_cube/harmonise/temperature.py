@@ -46,14 +46,37 @@ def daily_mean(hourly: xr.DataArray) -> xr.DataArray:
     ValueError
         If stamps repeat, fall or are not whole hours.
     """
+    by_day = _hours_of_days(hourly)
+    # The sum of 24 float32 is exact in float64, so the mean is the same in any order of adding.
+    means = by_day.mean("hour", skipna=False, keep_attrs=True, dtype="float64")
+    return means.astype(hourly.dtype)
+
+
+def daily_extremes(hourly: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    """Return the least and the most of the 24 hours 00..23 UTC, labelled by their day.
+
+    Parameters
+    ----------
+    hourly : DataArray (time, ...)
+        As for ``daily_mean``.
+
+    Returns
+    -------
+    least, most : DataArray (time, ...), same units
+        NaN where an hour is missing or NaN.
+    """
+    by_day = _hours_of_days(hourly)
+    least = by_day.min("hour", skipna=False, keep_attrs=True)
+    return least, by_day.max("hour", skipna=False, keep_attrs=True)
+
+
+def _hours_of_days(hourly: xr.DataArray) -> xr.DataArray:
+    """Return hours as (time, hour, ...), whole days; an hour that is not there is NaN."""
     days = check_hourly(hourly)[[0, -1]].astype("datetime64[D]")
     hours = np.arange(days[0].astype("datetime64[h]"), days[1].astype("datetime64[h]") + 24 * _HOUR)
     complete = hourly.reindex(time=hours.astype("datetime64[ns]")).drop_vars("time")
     by_day = complete.coarsen(time=24).construct(time=("time", "hour"))
-    # The sum of 24 float32 is exact in float64, so the mean is the same in any order of adding.
-    means = by_day.mean("hour", skipna=False, keep_attrs=True, dtype="float64")
-    means = means.astype(hourly.dtype)
-    return means.assign_coords(time=hours[::24].astype("datetime64[ns]"))
+    return by_day.assign_coords(time=hours[::24].astype("datetime64[ns]"))
 
 
 def celsius(kelvin: xr.DataArray) -> xr.DataArray:

@@ -12,7 +12,12 @@ from gssm_cube.harmonise.regrid import fill_from_nearest
 from gssm_cube.sources import era5_cells
 from gssm_cube.sources.era5_land import MeteoFile
 
-VARIABLES = {"precipitation": "tp", "evaporation": "e", "tair": "t2m"}
+# What is made of each variable in one read.
+VARIABLES = {
+    "tp": ("precipitation",),
+    "e": ("evaporation",),
+    "t2m": ("tair", "tmin", "tmax"),
+}
 
 _HOUR = np.timedelta64(1, "h")
 Days = NDArray[np.datetime64]
@@ -20,14 +25,15 @@ Read = Callable[[NDArray[np.datetime64]], xr.DataArray]
 
 
 def daily_values(
-    name: str, files: list[MeteoFile], days: Days, layout: Layout
-) -> tuple[NDArray[np.float32], int]:
-    """Return one variable on consecutive days, from whatever form the files have.
+    source: str, files: list[MeteoFile], days: Days, layout: Layout
+) -> tuple[dict[str, NDArray[np.float32]], int]:
+    """Return what one variable gives on consecutive days, from whatever form the files have.
 
     Parameters
     ----------
-    name : str
-        ``precipitation`` mm d-1, ``evaporation`` mm d-1 (upward) or ``tair`` degC.
+    source : str
+        ``tp`` gives ``precipitation`` mm d-1, ``e`` ``evaporation`` mm d-1 (upward), ``t2m``
+        ``tair``, ``tmin`` and ``tmax`` degC.
     files : list of MeteoFile
     days : (day,) datetime64[D]
         Consecutive.
@@ -35,13 +41,14 @@ def daily_values(
 
     Returns
     -------
-    values : array (day, cell row, cell column), float32
-        NaN where an hour is missing, and over the sea.
+    values : dict of array (day, cell row, cell column), float32
+        NaN where an hour is missing, and over the sea; the extremes of temperature also where
+        the files are daily means.
     clipped : int
         Precipitation below 0 that became 0.
     """
-    source = VARIABLES[name]
-    values = np.empty((days.size, *layout.cells_shape), dtype="float32")
+    shape = (days.size, *layout.cells_shape)
+    values = {name: np.full(shape, np.nan, dtype="float32") for name in VARIABLES[source]}
     clipped = 0
     hourly = era5_cells.step_of(files, source) == "hour"
     for rows in era5_cells.slabs(files, source, days.size * (24 if hourly else 1), layout):
@@ -49,15 +56,16 @@ def daily_values(
         def read(stamps: Days, rows: slice = rows) -> xr.DataArray:
             return era5_cells.read_stamps(files, source, stamps, layout, rows)
 
-        daily = daily_of_hours(source, read, days) if hourly else read(days)
-        slab, below = house_units(source, daily)
-        values[:, rows] = slab.values
-        clipped += below
+        daily = daily_of_hours(source, read, days) if hourly else [read(days)]
+        for name, part in zip(values, daily, strict=False):
+            slab, below = house_units(source, part)
+            values[name][:, rows] = slab.values
+            clipped += below
     return values, clipped
 
 
-def daily_of_hours(source: str, read: Read, days: Days) -> xr.DataArray:
-    """Return daily means or totals from hours, labelled by their own day.
+def daily_of_hours(source: str, read: Read, days: Days) -> list[xr.DataArray]:
+    """Return daily totals, or mean, least and most, from hours, labelled by their own day.
 
     Parameters
     ----------
@@ -71,12 +79,12 @@ def daily_of_hours(source: str, read: Read, days: Days) -> xr.DataArray:
     if source == "t2m":
         hourly = read(np.arange(first, after))
         temperature.check_kelvin(hourly)
-        return temperature.daily_mean(hourly)
+        return [temperature.daily_mean(hourly), *temperature.daily_extremes(hourly)]
     closing = days.astype("M8[h]") + 24 * _HOUR
     hourly = read(np.sort(np.concatenate([closing - _HOUR, closing])))
     if source == "tp":
         water.check_running_total(hourly)
-    return water.daily_totals(hourly)
+    return [water.daily_totals(hourly)]
 
 
 def house_units(source: str, daily: xr.DataArray) -> tuple[xr.DataArray, int]:

@@ -1,5 +1,6 @@
 """The files of a run: found, and checked for gaps before anything is read."""
 
+import logging
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import date
@@ -11,10 +12,11 @@ from numpy.typing import NDArray
 
 from gssm_cube.blocks import digest
 from gssm_cube.grid import Layout
-from gssm_cube.harmonise import vegetation
+from gssm_cube.harmonise import memory, vegetation, water
 from gssm_cube.harmonise.regrid import sinusoidal_index
 from gssm_cube.sources import (
     bedrock,
+    era5_cells,
     era5_land,
     groundwater,
     merit_hydro,
@@ -25,7 +27,10 @@ from gssm_cube.sources import (
 from gssm_cube.sources.doors import Tell, stop, told
 from gssm_cube.sources.sinusoidal import KILOMETRE, span
 
-LEAD_DAYS = 365  # meteorology before the first day: 34-day index, later the memory's spin-up
+logger = logging.getLogger(__name__)
+
+LEAD_DAYS = memory.SPIN_UP_DAYS  # meteorology before the first day
+LEAST_LEAD_DAYS = water.WINDOW_DAYS - 1  # the index looks so far back
 # Vegetation before and after, days: the smoother's half window; own dates lag starts by up to 15.
 COMPOSITE_REACH = (48 + 15, 48)
 
@@ -42,6 +47,7 @@ class Inputs:
     wtd: list[Path]
     bedrock: Path
     lst_viirs: dict[str, viirs.Files] = field(default_factory=dict)  # by overpass, or nothing
+    lead_days: int = LEAD_DAYS  # of meteorology before the first day
 
 
 def meteo_days(layout: Layout) -> NDArray[np.datetime64]:
@@ -98,6 +104,7 @@ def find_inputs(folders: Mapping[str, Any], layout: Layout) -> Inputs:
         find_water_table(folders["wtd"], layout),
         find_bedrock(folders["bedrock"], layout),
         npp,
+        lead_days(meteo, layout),
     )
 
 
@@ -109,14 +116,44 @@ def find_meteo(place: Any, layout: Layout, tell: Tell = stop) -> list[era5_land.
     files = era5_land.find_files(place, tell)
     first, last = meteo_days(layout)[[0, -1]]
     if files:
-        missing = list(era5_land.missing_days(files, first, last))
-        check_complete("ERA5-Land", place, missing, tell)
+        check_lead(files, place, layout, tell)
     # Files of other days must not count: a new download would otherwise renew the whole cube.
     files = [file for file in files if file.first <= last + 1 and file.last >= first]
     for file in files[:1]:  # every file is checked again when it is read
         with told(tell):
             era5_land.check_cells(file, layout)
     return files
+
+
+def lead_days(files: list[era5_land.MeteoFile], layout: Layout) -> int:
+    """Return the days of meteorology before the first day: 365, or what there is."""
+    days = meteo_days(layout)
+    return LEAD_DAYS - era5_land.missing_days(files, days[0], days[-1]).size
+
+
+def check_lead(
+    files: list[era5_land.MeteoFile], place: Any, layout: Layout, tell: Tell = stop
+) -> None:
+    """Tell of days that are missing behind the first that is there, or if the lead is too short.
+
+    A lead of 33 to 364 days is enough to go on, with a warning.
+    """
+    days, lead = meteo_days(layout), lead_days(files, layout)
+    missing = era5_land.missing_days(files, days[0], days[-1])
+    if not np.array_equal(missing, days[: missing.size]) or lead < LEAST_LEAD_DAYS:
+        check_complete("ERA5-Land", place, list(missing), tell)
+        return
+    if missing.size:
+        logger.warning(
+            "ERA5-Land in %s begins %d days before %s, expected %d: the memory of water is spun "
+            "up on the first year that is there, repeated", place, lead, days[LEAD_DAYS], LEAD_DAYS
+        )  # fmt: skip
+    if era5_cells.step_of(files, "t2m") == "day":
+        logger.warning(
+            "ERA5-Land in %s has daily means of temperature only: without its extremes there is no "
+            "potential evaporation, and the features of memory are missing; use hourly files",
+            place,
+        )
 
 
 def find_lst(folder: Path, layout: Layout, elsewhere: Set[date], tell: Tell = stop) -> modis.Files:
@@ -268,8 +305,8 @@ def file_paths(files: Any) -> Iterator[Path]:
     elif isinstance(files, merit_hydro.Member):
         yield files.archive
     elif isinstance(files, Inputs):
-        for name in Inputs.__dataclass_fields__:
-            yield from file_paths(getattr(files, name))
+        parts = (getattr(files, name) for name in Inputs.__dataclass_fields__)
+        yield from file_paths([part for part in parts if not isinstance(part, int)])
     elif isinstance(files, Mapping):
         for key in sorted(files):
             yield from file_paths(files[key])

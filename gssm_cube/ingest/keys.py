@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gssm_cube import blocks, cube
 from gssm_cube.blocks import digest
@@ -60,6 +61,12 @@ class FileKeys:
         """Hash of what all units share: format, layout, packings."""
         packings = [f"{name} {variable.packing}" for name, variable in PREDICTORS.items()]
         return digest(cube.FORMAT, self.layout.to_dict(), packings)
+
+    @property
+    def meteo_days(self) -> Days:
+        """First and last day of meteorology that there are."""
+        first, last = self.layout.time[[0, -1]]
+        return first - self.found.lead_days, last
 
     @cached_property
     def _meteo(self) -> list[str]:
@@ -144,10 +151,10 @@ def merit_tiles(bounds: Bounds) -> list[str]:
 # ---- days that units reach --------------------------------------------------------------------
 
 
-def window_days(layout: Layout, window: Window, back: int = 0) -> Days:
-    """First and last day of a window; the first ``back`` days earlier."""
+def window_days(layout: Layout, window: Window) -> Days:
+    """First and last day of a window."""
     first = layout.time[0] + window.start
-    return first - back, first + window.days - 1
+    return first, first + window.days - 1
 
 
 def run_days(layout: Layout, unit: str) -> Days:
@@ -165,9 +172,14 @@ def composite_reach(layout: Layout, year: int) -> slice:
     return slice(int(begin), int(end))
 
 
-def meteo_runs(layout: Layout, window: Window) -> list[str]:
-    """Labels of the scratch's runs of days that a window of meteorology reads."""
-    first = LEAD_DAYS + window.start - METEO_BACK_DAYS
+def meteo_runs(layout: Layout, unit: str) -> list[str]:
+    """Labels of the scratch's runs of days that a unit of meteorology reads.
+
+    The first window spins the memory up, if need be on the first year, repeated.
+    """
+    window = layout.windows()[number_of(unit)]
+    back = METEO_BACK_DAYS if window.number else LEAD_DAYS
+    first = LEAD_DAYS + window.start - back
     return _runs(scratch.meteo_units(layout), first, LEAD_DAYS + window.start + window.days,
                  scratch.METEO_RUN_DAYS)  # fmt: skip
 
@@ -197,10 +209,29 @@ def static_keys(files: FileKeys) -> dict[str, str]:
 
 
 def meteo_keys(files: FileKeys, units: Sequence[str]) -> dict[str, str]:
-    """Key of each window of meteorology: its own days, and those that the index looks back."""
-    layout, back = files.layout, METEO_BACK_DAYS
-    keys = [files.meteo(window_days(layout, window, back)) for window in layout.windows()]
+    """Key of each window of meteorology: all days until its end, for what fell is remembered."""
+    layout, first = files.layout, files.meteo_days[0]
+    keys = [
+        digest(files.meteo((first, window_days(layout, window)[1])), files.found.lead_days)
+        for window in layout.windows()
+    ]
     return {unit: keys[number_of(unit)] for unit in units}
+
+
+def climate_keys(
+    meteo: Mapping[str, str], units: Sequence[str], layout: Layout, years: tuple[int, int]
+) -> dict[str, str]:
+    """Key of the climate of each chunk of cells: the windows that hold its years, and these."""
+    windows = [window for window in layout.windows() if in_years(layout, window, years).any()]
+    return {
+        unit: digest(years, [meteo[f"{unit}_{window}"] for window in windows]) for unit in units
+    }
+
+
+def in_years(layout: Layout, window: Window, years: tuple[int, int]) -> NDArray[np.bool_]:
+    """Tell which days of a window lie in the years of the climate, first and last included."""
+    year = layout.time[window.slice].astype("M8[Y]").astype("int64") + 1970
+    return (year >= years[0]) & (year <= years[1])
 
 
 def climatology_keys(units: Sequence[str], fitted: str, land: dict[str, str]) -> dict[str, str]:

@@ -60,7 +60,7 @@ class LstClimatology:
     key: str
 
     def __call__(self, unit: str) -> dict[str, Any]:
-        """Fit over all windows, on the tile and its rim, and write."""
+        """Fit over all windows, on the tile and its rim, and write; the mean swing as well."""
         padded = Padded(self.layout, parse_tile(unit))
         rows, cols, core = padded.within()
         root = open_group(self.cube, "r+")
@@ -68,6 +68,7 @@ class LstClimatology:
         region = (slice(0, cube.TERMS), *self.layout.tile_slices(padded.tile))
         objects: list[str] = []
         facts: dict[str, Any] = {}
+        means = []
         for name in OVERPASSES:
             coefficients = self._fit(name, rows, cols)
             coefficients, filled = fill_from_nearest(coefficients, land, HOLE_PIXELS)
@@ -76,6 +77,9 @@ class LstClimatology:
             objects += write_region(array, region, coefficients.astype("float32"))
             facts[f"{name}_holes"] = int((filled & land)[core].sum())
             facts[f"{name}_checksum"] = checksum(coefficients)
+            means.append(coefficients[0])
+        swing = pack("climate_lst_diff", means[0] - means[1])
+        objects += write_region(array_of(root, "climatology/climate_lst_diff"), region[1:], swing)
         write_marker(self.cube, "climatology", unit, self.key, objects, **facts)
         return facts
 

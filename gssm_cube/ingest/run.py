@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,17 @@ import pandas as pd
 from gssm_cube import blocks, cube
 from gssm_cube.blocks import Client, Progress, Work
 from gssm_cube.grid import Layout
+from gssm_cube.harmonise.memory import MemoryState
 from gssm_cube.ingest import inputs as files
 from gssm_cube.ingest import keys, lst, meteo, scratch, static, viirs
 from gssm_cube.ingest import vegetation as composites
 from gssm_cube.ingest.keys import FileKeys
 from gssm_cube.interpolate import Upsampling
+from gssm_cube.stores import open_group
 
 logger = logging.getLogger(__name__)
 
+HELD_SHARE = 4  # one calendar year in so many is held out by ``splits.split_years``
 Row = dict[str, str | int]
 
 
@@ -53,6 +57,7 @@ def harmonise(
     *,
     upsampling: Upsampling = "bilinear",
     refit_climatology: bool = False,
+    climate_years: tuple[int, int] | None = None,
     client: Client | None = None,
     progress: Progress = blocks.silent,
 ) -> pd.DataFrame:
@@ -72,6 +77,9 @@ def harmonise(
         How meteorology at 0.1 deg becomes 1 km whenever the cube is read.
     refit_climatology : bool
         Fit the LST climatology and the bridge anew if files have changed since.
+    climate_years : (first, last), optional
+        Calendar years over which the climate of a place is the mean; by default those of the
+        layout that are not held out as new years.
     client : distributed.Client, optional
     progress : callable
 
@@ -88,7 +96,9 @@ def harmonise(
     found = files.find_inputs(folders, layout)
     starts = files.composite_starts(layout)
     about = {"title": "GSSM features", "gssm_day": "UTC"}
+    years = climate_years or default_climate_years(layout)
     cube.create_cube(store, layout, starts, about, upsampling)
+    describe_memory(store, found.lead_days, years)
     hashes = FileKeys(layout, found, upsampling)
     rows = []
     with blocks.locked(store):
@@ -97,13 +107,37 @@ def harmonise(
         check_land(store)
         fits = keys.fitted_digests(store, hashes, refit_climatology)
         sources = _scratch_steps(store, hashes)
-        for stages, steps in _final_steps(store, hashes, fits):
+        for stages, steps in _final_steps(store, hashes, fits, years):
             reading = [sources[stage] for stage in stages]
             rows += _run_pass(reading, steps, layout, client, progress)
             keys.freeze(store, {s.stage: fits[s.stage] for s in steps if s.stage in fits})
         scratch.remove_scratch(scratch_of(store))
     logger.info("%s", describe_gaps(store))
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).groupby("step", sort=False, as_index=False).sum()
+
+
+def default_climate_years(layout: Layout) -> tuple[int, int]:
+    """Return the calendar years of a layout without the last quarter, rounded up.
+
+    That quarter is what a test on new years holds out; of one year nothing can be left out.
+    """
+    first, last = layout.first_day.year, layout.last_day.year
+    return first, max(first, last - -(-(last - first + 1) // HELD_SHARE))
+
+
+def describe_memory(store: Path, lead_days: int, years: tuple[int, int]) -> None:
+    """Note in the cube how the memory was spun up and which years are the climate's."""
+    group = open_group(store / "meteo", "r+")
+    words = f"{lead_days} days before the first"
+    if lead_days < files.LEAD_DAYS:
+        words += ", after the first year that there is"
+    said: dict[str, Any] = {
+        "spin_up": words,
+        "climate_years": list(years),
+        "state_values": list(MemoryState._fields),
+    }
+    if any(group.attrs.get(name) != value for name, value in said.items()):
+        group.attrs.update(said)
 
 
 def _run_pass(
@@ -202,7 +236,7 @@ def _scratch_steps(store: Path, hashes: FileKeys) -> dict[str, Step]:
 
 
 def _final_steps(
-    store: Path, hashes: FileKeys, fits: Mapping[str, str]
+    store: Path, hashes: FileKeys, fits: Mapping[str, str], years: tuple[int, int]
 ) -> Iterator[tuple[Sequence[str], Sequence[Step]]]:
     """Yield the steps that write the cube (tiles with land), with the scratch's stages they read.
 
@@ -211,7 +245,8 @@ def _final_steps(
     layout, tiles = hashes.layout, land_tiles(store, hashes.layout)
     land = keys.land_digests(store, tiles)
     fitted = fits["climatology"]
-    yield ["meteo"], [_meteo_step(store, hashes), _tair_step(store, layout, fitted)]
+    cells = [_climate_step(store, hashes, years), _tair_step(store, layout, fitted)]
+    yield ["meteo"], [*_meteo_steps(store, hashes), *cells]
     climatology = keys.climatology_keys(tiles, fitted, land)
     yield ["lst"], [_climatology_step(store, layout, climatology)]
     daily = _daily_step(store, hashes, tiles, climatology, fits)
@@ -224,13 +259,25 @@ def _final_steps(
     yield ["vegetation"], [_composite_step(store, hashes, tiles, land)]
 
 
-def _meteo_step(store: Path, hashes: FileKeys) -> Step:
-    """Return the step of the meteorology: chunks of cells, window by window."""
-    layout, windows = hashes.layout, hashes.layout.windows()
+def _meteo_steps(store: Path, hashes: FileKeys) -> Iterator[Step]:
+    """Yield the steps of the meteorology: chunks of cells, each window after the one before."""
+    layout, lead = hashes.layout, hashes.found.lead_days
+    every = keys.meteo_keys(hashes, meteo.cell_units(layout))
+    work = meteo.MeteoCells(store, scratch_of(store), layout, "", lead)
+    for window in layout.windows():
+        units = {unit: key for unit, key in every.items() if keys.number_of(unit) == window.number}
+        runs = partial(keys.meteo_runs, layout)
+        yield Step("meteorology", store, "meteo", units, work, runs)
+
+
+def _climate_step(store: Path, hashes: FileKeys, years: tuple[int, int]) -> Step:
+    """Return the step of the climate of places, which reads the cube alone."""
+    layout = hashes.layout
+    units = meteo.cell_units(layout, windows=False)
+    windows = keys.meteo_keys(hashes, meteo.cell_units(layout))
     return Step(
-        "meteorology", store, "meteo", keys.meteo_keys(hashes, meteo.cell_units(layout)),
-        meteo.MeteoCells(store, scratch_of(store), layout, ""),
-        lambda unit: keys.meteo_runs(layout, windows[keys.number_of(unit)]),
+        "climate", store, "climate", keys.climate_keys(windows, units, layout, years),
+        meteo.ClimateCells(store, layout, years, ""),
     )  # fmt: skip
 
 

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 METEO_RUN_DAYS = 32  # days a task reads
 LST_RUN_DAYS = 16  # also the days of a chunk: 184 MB a zone and overpass
 ZONE_DEGREES = 20
-METEO = ("precipitation", "evaporation", "tair")
+METEO = tuple(name for names in era5_days.VARIABLES.values() for name in names)
 OVERPASSES = {"lst_day": "Day", "lst_night": "Night"}
 VEGETATION = ("ndvi", "evi", "reliability", "day")
 
@@ -145,18 +145,19 @@ class MeteoDays:
     key: str
 
     def __call__(self, unit: str) -> dict[str, Any]:
-        """Write precipitation (mm d-1), evaporation (mm d-1, upward) and air temperature (degC)."""
+        """Write precipitation, evaporation (mm d-1, upward) and air temperatures (degC)."""
         days = meteo_days(self.layout)
         first = int((np.datetime64(unit) - days[0]).astype(int))
         last = min(first + METEO_RUN_DAYS, len(days)) - 1
         root, missing, below = open_group(self.scratch, "r+"), 0, 0
-        for name in METEO:
-            values, clipped = era5_days.daily_values(
-                name, self.files, days[first : last + 1], self.layout
+        for source in era5_days.VARIABLES:
+            found, clipped = era5_days.daily_values(
+                source, self.files, days[first : last + 1], self.layout
             )
-            missing += era5_days.fill_coast(values)
             below += clipped
-            array_of(root, name)[first : last + 1] = values
+            for name, values in found.items():
+                missing += era5_days.fill_coast(values)
+                array_of(root, name)[first : last + 1] = values
         write_marker(self.scratch, "meteo", unit, self.key, missing=missing, clipped=below)
         return {"days": last - first + 1, "missing": missing, "clipped": below}
 
