@@ -302,7 +302,7 @@ def _join(
         rows = {name: about[name].array.take(owner) for name in kinds}
         rows |= {
             name: days[name].astype(known[name].replace("datetime64", "M8"))
-            for name in days.dtype.names
+            for name in days.dtype.fields or ()
         }
         table = pd.DataFrame({name: rows[name] for name in known})
     table.attrs = {"day": day}
