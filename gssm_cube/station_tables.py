@@ -161,6 +161,12 @@ def read_station_counts(path: str | Path) -> pd.DataFrame:
     return counts
 
 
+def remove_station_table(path: str | Path) -> None:
+    """Delete a table that is of no use, and its frozen days."""
+    for file in (Path(path), _frozen_path(Path(path))):
+        file.unlink(missing_ok=True)
+
+
 def read_frozen_days(path: str | Path) -> pd.DataFrame:
     """Read the frozen days beside the table that `write_stations` wrote.
 

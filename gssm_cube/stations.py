@@ -114,7 +114,8 @@ def gather_stations(
         ``attrs["day"]`` is the rules' day. ``counts``: ``network``, ``reason``, ``rows``; every
         row read has one reason. Files not read are dicts of ``file``, ``network``, ``station``,
         ``reason`` in ``attrs["files"]``; ``attrs["files_read"]``; stations without a day are
-        dicts of ``station``, ``reason`` (the most frequent) in ``attrs["without_a_day"]``.
+        dicts of ``station``, ``reason`` (the most frequent) in ``attrs["without_a_day"]``; those
+        with days, and the days, are numbers in ``attrs["stations"]`` and ``attrs["days"]``.
         ``frozen``, one row per station-day with frozen hours: ``frozen_hours`` (flag D01-D03 or
         soil temperature below 0 degC), ``hours`` (with any value) and ``frozen``, true if at
         least half of them are.
@@ -224,6 +225,7 @@ class _Harvest:
     places: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     left_out: list[dict] = field(default_factory=list)
     files_read: int = 0
+    with_days: Counter[str] = field(default_factory=Counter)  # days of stations that have any
 
     def add(self, reading: Reading) -> None:
         """Add what the files of one station say."""
@@ -278,6 +280,8 @@ class _Harvest:
         days, repeated = average_sensors(station.owners, pieces)
         station.rows[REASONS[KEPT]] -= repeated
         station.rows[REASONS[DUPLICATE]] += repeated
+        if days.size:
+            self.with_days[station.about["station"]] = days.size
         return days
 
 
@@ -335,6 +339,8 @@ def _count_rows(harvest: _Harvest) -> pd.DataFrame:
         "files": harvest.left_out,
         "files_read": harvest.files_read,
         "without_a_day": list(_without_a_day(harvest)),
+        "stations": len(harvest.with_days),
+        "days": harvest.with_days.total(),
     }
     return counts
 

@@ -153,6 +153,8 @@ def _read_file(path: Path) -> pd.DataFrame:
     """Read a CSV as text, or a Parquet file as it is."""
     if path.suffix.lower() == ".parquet":
         return pd.read_parquet(path)
+    if path.suffix.lower() == ".csv" and not path.stat().st_size:
+        raise ValueError(f"{path} is empty, expected a header and rows; remove it from the tables")
     if path.suffix.lower() == ".csv":
         return pd.read_csv(path, dtype="str", skipinitialspace=True, encoding="utf-8-sig")
     raise ValueError(f"{path} is named {path.suffix!r}, expected .csv or .parquet; rename it")

@@ -72,6 +72,32 @@ def test_a_bomb_is_refused_and_the_rest_is_read(tmp_path: Path) -> None:
     assert member(station="Two") in summarise(data.counts)
 
 
+def test_a_member_that_understates_its_size_is_cut_there_and_refused(tmp_path: Path) -> None:
+    path = zip_of(tmp_path / "a.zip", {member(): WET, member(station="Two"): WET + "#" * 9999})
+    with zipfile.ZipFile(path) as archive:
+        size = archive.getinfo(member(station="Two")).file_size
+    data = path.read_bytes()
+    known = size.to_bytes(4, "little")
+    assert data.count(known) == 2  # in its own header and in the directory
+    path.write_bytes(data.replace(known, (100).to_bytes(4, "little")))
+    found = gather_stations(path)
+    [entry] = found.counts.attrs["files"]
+    assert entry["station"] == "NET/Two" and "Bad CRC-32" in entry["reason"]
+    assert found.table["station"].tolist() == ["NET/One"]
+
+
+def test_a_cut_stream_is_named(tmp_path: Path) -> None:
+    path = zip_of(tmp_path / "a.zip", {member(): WET, member(station="Two"): WET})
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo(member(station="Two"))
+    data = bytearray(path.read_bytes())
+    start = info.header_offset + 30 + len(info.filename)
+    data[start : start + 8] = b"\xff" * 8  # no deflate block begins so
+    path.write_bytes(data)
+    [entry] = gather_stations(path).counts.attrs["files"]
+    assert entry["station"] == "NET/Two" and "cannot be inflated" in entry["reason"]
+
+
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_member_that_would_fill_the_memory_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zipped: bool
