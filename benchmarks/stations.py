@@ -1,71 +1,69 @@
 """Time the reading of an ISMN archive, beside the package `ismn` and on a large archive.
 
-python benchmarks/stations.py ARCHIVE [--large GB] [--json FILE]
+python benchmarks/stations.py ARCHIVE [--large GB] [--turns N] [--ours] [--json FILE]
 
 Every case runs in a process of its own, imports and compilation from cache included.
 """
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 import zipfile
+from itertools import product
 from pathlib import Path
 
 OURS = """
 import sys
 from gssm_cube.quality import Rules
-from gssm_cube.stations import gather_stations
+from gssm_cube.stations import write_archive
 if __name__ == "__main__":
-    data = gather_stations(sys.argv[1], Rules(), processes=int(sys.argv[2]))
-    print(len(data.table), int(data.counts["rows"].sum()))
+    counts = write_archive(sys.argv[1], sys.argv[2], Rules(), processes=int(sys.argv[3]))
+    print(int(counts["rows"].sum()))
 """
 THEIRS = """
 import sys, tempfile
+import pandas as pd
 from ismn.interface import ISMN_Interface
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
-        archive = ISMN_Interface(sys.argv[1], meta_path=folder, parallel=False)
+        archive = ISMN_Interface(sys.argv[1], meta_path=folder, parallel=int(sys.argv[3]) > 1)
         ids = archive.get_dataset_ids("soil_moisture", min_depth=0, max_depth=0.0508)
-        days = rows = 0
+        days, rows = {}, 0
         for number in ids:
             series = archive.read_ts(number)
             good = series[series["soil_moisture_flag"] == "G"]["soil_moisture"]
-            rows, days = rows + len(series), days + good.resample("D").mean().count()
-    print(days, rows)
+            rows, days[str(number)] = rows + len(series), good.resample("D").mean()
+    pd.concat(days).to_frame("observed").to_parquet(sys.argv[2])
+    print(rows)
+"""
+# Between this script and a case, so that the resources of its process tree are its own.
+WATCH = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stderr=subprocess.DEVNULL)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
 """
 
 
-def run(code: str, *arguments: object) -> dict[str, float]:
-    """Run code in its own process; return seconds, and the peak memory of the largest process."""
+def run(code: str, archive: Path, processes: int) -> dict[str, float]:
+    """Run code in its own process; return seconds, rows and the peak memory of one process."""
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "case.py"
         script.write_text(code)
-        watch = (
-            "import resource, runpy, sys; sys.argv = sys.argv[1:]; "
-            "runpy.run_path(sys.argv[0], run_name='__main__'); "
-            "peaks = [resource.getrusage(w).ru_maxrss for w in "
-            "(resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]; print(max(peaks))"
-        )
-        # A pool starts from the script, so that only one process is watched from within.
-        one = arguments[1:] in ((), (1,))
-        command = ["-c", watch, script] if one else [script]
+        case = [sys.executable, script, archive, Path(folder) / "days.parquet", processes]
         start = time.perf_counter()
         done = subprocess.run(
-            [sys.executable, *map(str, command), *map(str, arguments)],
+            [sys.executable, "-c", WATCH, *map(str, case)],
             capture_output=True, text=True, check=True,
         )  # fmt: skip
         seconds = time.perf_counter() - start
-    words = done.stdout.split()
-    found = {"seconds": seconds, "rows": int(words[1 if not one else -2])}
-    if one:
-        found["peak_mb"] = int(words[-1]) / 1024
-    else:
-        found["peak_mb"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    return found
+    rows, used, peak = map(float, done.stdout.split()[-3:])
+    found = {"seconds": seconds, "rows": int(rows), "peak_mb": peak}
+    # A pool's processes are not the case's own children: their time is not seen.
+    return found | ({"cpu_seconds": used} if processes == 1 else {})
 
 
 def repeat_archive(source: Path, target: Path, gigabytes: float) -> int:
@@ -95,26 +93,32 @@ def main() -> None:
     """Print one line a case."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("archive", type=Path)
-    parser.add_argument("--large", type=float, default=0.0, help="GB of text to time as well")
+    parser.add_argument("--large", type=float, default=0.0, help="GB of text: time copies instead")
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--ours", action="store_true", help="without the package ismn")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    cases = [("ours, 1 process", OURS, 1), ("ours, 2 processes", OURS, 2), ("ismn", THEIRS, None)]
-    found = {}
+    cases = {"ours": OURS} if options.ours else {"ours": OURS, "ismn": THEIRS}
+    found: dict[str, list[dict[str, float]]] = {}
     run(OURS, options.archive, 1)  # fills the caches
     with tempfile.TemporaryDirectory() as folder:
         archives = {"as given": options.archive}
         if options.large:
-            archives["large"] = Path(folder) / "large.zip"
+            archives = {"large": Path(folder) / "large.zip"}
             repeat_archive(options.archive, archives["large"], options.large)
-        for size, archive in archives.items():
+        for (size, archive), turn, processes in product(
+            archives.items(), range(options.turns), (1, 2)
+        ):
             megabytes = text_of(archive)
-            for name, code, processes in cases:
-                result = run(code, archive, *([processes] if processes else []))
+            for name, code in cases.items():  # by turns, as the machine's pace may change
+                result = run(code, archive, processes)
                 result["mb_per_s"] = megabytes / result["seconds"]
                 result["station_years_per_minute"] = result["rows"] / 8766 / result["seconds"] * 60
-                found[f"{size}, {name}"] = result
-                words = ", ".join(f"{key} {value:,.1f}" for key, value in result.items())
-                sys.stdout.write(f"{size} ({megabytes:,.0f} MB of text), {name}: {words}\n")
+                found.setdefault(f"{size}, {name}, {processes}", []).append(result)
+                words = ", ".join(f"{key} {value:,.2f}" for key, value in result.items())
+                title = f"{size} ({megabytes:,.0f} MB of text), turn {turn}, {name}, {processes}"
+                sys.stdout.write(f"{title} processes: {words}\n")
+                sys.stdout.flush()
     if options.json:
         options.json.write_text(json.dumps(found, indent=1))
 

@@ -4,12 +4,18 @@ Nothing is unpacked to disk, and one member is in memory at a time.
 """
 
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+
+try:  # three times as fast as zlib; there is no wheel for rarer processors
+    from isal import isal_zlib as inflater
+except ImportError:
+    inflater = zlib
 
 # What a damaged, encrypted or foreign member can raise while it is inflated and parsed.
 DAMAGE = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
@@ -18,6 +24,10 @@ DAMAGE = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.
 LARGEST_MEMBER = 256 * 2**20  # bytes
 LARGEST_RATIO = 200
 SMALL_MEMBER = 2**20  # bytes; below it no ratio does harm
+
+# A member's own header ends with the lengths of its name and extra field (APPNOTE 4.3.7).
+HEADER = struct.Struct("<26xHH")
+ENCRYPTED = 1  # of a member's flag bits
 
 Members = dict[str, Callable[[], bytes]]
 
@@ -92,7 +102,7 @@ def _zip_members(path: Path, stack: ExitStack) -> Members:
 
 
 def _inflate(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    """Inflate a member of sound size; zipfile stops at the size that the archive states."""
+    """Inflate a member of sound size, and no more of it than the archive states."""
     _check_size(info.file_size)
     ratio = info.file_size / max(info.compress_size, 1)
     if info.file_size > SMALL_MEMBER and ratio > LARGEST_RATIO:
@@ -100,7 +110,31 @@ def _inflate(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
             f"the member inflates {ratio:.0f} times, expected at most {LARGEST_RATIO}; it is not "
             "read, download the archive again from ISMN"
         )
-    return file.read(info)
+    if info.compress_type != zipfile.ZIP_DEFLATED or info.flag_bits & ENCRYPTED:
+        return file.read(info)
+    # In one call: zipfile's own steps of a few kB take half as long again.
+    stored = _stored(file, info)
+    try:
+        text = inflater.decompressobj(-zlib.MAX_WBITS).decompress(stored, info.file_size)
+    except inflater.error as error:
+        raise zipfile.BadZipFile(f"{info.filename!r} cannot be inflated: {error}") from error
+    if len(text) != info.file_size or inflater.crc32(text) != info.CRC:
+        raise zipfile.BadZipFile(f"Bad CRC-32 for file {info.filename!r}")
+    return text
+
+
+def _stored(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    """Return the bytes of a member as they lie in the archive, behind its own header."""
+    with file.open(info):  # raises if that header is not the member's
+        pass
+    stream = file.fp
+    if stream is None:
+        raise ValueError("the archive is closed")
+    stream.seek(info.header_offset)
+    header = stream.read(HEADER.size)
+    name, extra = HEADER.unpack(header)
+    stream.seek(name + extra, 1)
+    return stream.read(info.compress_size)
 
 
 def _read_file(path: Path) -> bytes:

@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich import box
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from gssm_cube.blocks import Progress as Report
+    from gssm_cube.quality import Day
 
 app = typer.Typer(
     help="Global surface soil moisture at 1 km, daily: from provider files to a Zarr cube.",
@@ -122,31 +124,45 @@ def stations(
     source: Annotated[Path, typer.Argument(help="Settings of a run (TOML), or an ISMN archive.")],
     out: Annotated[Path | None, typer.Option(help="Table (Parquet) of an archive.")] = None,
     minimum_hours: Annotated[int | None, typer.Option(help="Hours that a day needs.")] = None,
+    day: Annotated[
+        str, typer.Option(help="UTC, or local: the station's standard day, for no cube yet.")
+    ] = "UTC",
 ) -> None:
     """Read the stations of a run, or of an ISMN archive by itself."""
-    from gssm_cube.quality import MINIMUM_HOURS, Rules
     from gssm_cube.settings import read_settings
-    from gssm_cube.station_tables import read_station_counts, summarise, write_stations
-    from gssm_cube.stations import gather_stations
+    from gssm_cube.station_tables import read_station_counts, summarise
 
     if source.suffix == ".toml":
+        if day != "UTC" or minimum_hours is not None or out is not None:
+            raise typer.BadParameter("these options are for an archive; a run has its settings")
         _stage("stations", source)
         counts = read_station_counts(read_settings(source).table("stations.parquet"))
         console.print(summarise(counts), highlight=False, soft_wrap=True)
         return
-    with _told(), _bars() as progress:
-        data = gather_stations(
-            source,
-            Rules(minimum_hours=MINIMUM_HOURS if minimum_hours is None else minimum_hours),
+    with _told(), TemporaryDirectory() as folder:
+        counts, line = _read_archive(source, out or Path(folder) / "s.parquet", minimum_hours, day)
+    console.print(summarise(counts), highlight=False, soft_wrap=True)
+    console.print(f"{line} in {out}" if out else line)
+
+
+def _read_archive(
+    archive: Path, path: Path, minimum_hours: int | None, day: str
+) -> "tuple[pd.DataFrame, str]":
+    """Write the table of an archive; return its counts and what it holds."""
+    from gssm_cube.quality import MINIMUM_HOURS, Rules
+    from gssm_cube.stations import write_archive
+
+    hours = MINIMUM_HOURS if minimum_hours is None else minimum_hours
+    rules = Rules(minimum_hours=hours, day=cast("Day", day))
+    with _bars() as progress:
+        counts = write_archive(
+            archive,
+            path,
+            rules,
             processes=None,
             progress=lambda done, total: progress("stations", done, total),
         )
-        if out is not None:
-            write_stations(data.table, data.counts, out, data.frozen)
-    console.print(summarise(data.counts), highlight=False, soft_wrap=True)
-    names = data.table["station"].nunique()
-    where = f" in {out}" if out else ""
-    console.print(f"{len(data.table)} station days of {names} stations{where}")
+    return counts, f"{counts.attrs['days']} station days of {counts.attrs['stations']} stations"
 
 
 @app.command()

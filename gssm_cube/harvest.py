@@ -11,7 +11,6 @@ from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from gssm_cube.archive import DAMAGE, Members, open_archive
@@ -24,6 +23,7 @@ from gssm_cube.ismn import (
     read_sensors,
     read_static,
 )
+from gssm_cube.lines import Rows
 from gssm_cube.quality import (
     KEPT,
     REASONS,
@@ -49,11 +49,14 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Piece:
-    """What one file says of one sensor: its days, its frozen days and its rows by reason."""
+    """What one file says of one sensor: its days, its frozen days and its rows by reason.
+
+    ``days`` and ``frozen`` are arrays of `quality.DAYS` and `quality.FROZEN_DAYS`.
+    """
 
     sensor: Sensor
-    days: pd.DataFrame
-    frozen: pd.DataFrame
+    days: NDArray[np.void]
+    frozen: NDArray[np.void]
     rows: tuple[int, ...]
     classes: dict[str, str | None] = field(default_factory=dict)
 
@@ -164,7 +167,7 @@ def read_place(members: Members, files: list[str], rules: Rules) -> Reading:
 
 def read_piece(
     sensor: Sensor,
-    rows: pd.DataFrame,
+    rows: Rows,
     rules: Rules,
     cold: NDArray[np.datetime64] | None = None,
     classes: dict[str, str | None] | None = None,
@@ -174,8 +177,8 @@ def read_piece(
     Parameters
     ----------
     sensor : Sensor
-    rows : DataFrame
-        ``stamp`` (UTC), ``value`` (m3 m-3), ``flag`` (categorical).
+    rows : Rows
+        Stamps in UTC, values in m3 m-3.
     rules : Rules
     cold : array of datetime64[h], optional
         Hours of frozen soil.
@@ -189,18 +192,14 @@ def read_piece(
     shift = day_shift(sensor.lon, rules.day)
     codes = judge_rows(rows, rules, shift=shift, frozen_hours=cold)
     counts = np.bincount(codes, minlength=len(REASONS))
+    kept = codes == KEPT
     return Piece(
         sensor=sensor,
-        days=daily_means(_take(rows, codes == KEPT), shift),
-        frozen=frozen_days(rows, codes, shift),
+        days=daily_means(rows.stamp[kept], rows.value[kept], shift),
+        frozen=frozen_days(rows.stamp, codes, shift),
         rows=tuple(counts.tolist()),
         classes=classes or {},
     )
-
-
-def _take(rows: pd.DataFrame, kept: NDArray[np.bool_]) -> pd.DataFrame:
-    """Return stamp and value of some rows."""
-    return pd.DataFrame({name: rows[name].to_numpy()[kept] for name in ("stamp", "value")})
 
 
 def _read_groups(

@@ -15,9 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 import numpy as np
-import pandas as pd
 
-from gssm_cube.lines import read_lines
+from gssm_cube.lines import Rows, read_lines
 from gssm_cube.variables import PREDICTORS
 
 SOIL_MOISTURE = ("sm", "soil-moisture")  # today's and the readme's name of the variable
@@ -92,7 +91,7 @@ def parse_file_name(member: str) -> FileName | None:
     return FileName(network, station, variable, depth, match["sensor"], static, match["head"])
 
 
-def read_sensors(text: bytes, name: FileName | None) -> list[tuple[Sensor, pd.DataFrame]]:
+def read_sensors(text: bytes, name: FileName | None) -> list[tuple[Sensor, Rows]]:
     """Read the sensors of one data file and their rows, unfiltered.
 
     Parameters
@@ -104,9 +103,9 @@ def read_sensors(text: bytes, name: FileName | None) -> list[tuple[Sensor, pd.Da
 
     Returns
     -------
-    list of (Sensor, DataFrame)
-        Rows in the file's order: ``stamp`` (datetime64[m], UTC), ``value`` (m3 m-3, as
-        delivered) and ``flag`` (categorical). What cannot be read in a line is NaT, NaN or "".
+    list of (Sensor, Rows)
+        In the file's order; values in m3 m-3, as delivered. What cannot be read in a line is
+        NaT, NaN or "".
 
     Raises
     ------
@@ -181,15 +180,18 @@ def _known_elevation(metres: float) -> float:
     return np.nan if abs(metres + 99.9) < 0.1 or not low <= metres <= high else metres
 
 
-def _split_depths(match: re.Match[str], rows: pd.DataFrame) -> list[tuple[Sensor, pd.DataFrame]]:
+def _split_depths(match: re.Match[str], rows: Rows) -> list[tuple[Sensor, Rows]]:
     """Return one sensor per depth of a combined file; rows without a depth are its own."""
     place = _sensor(match, None)
     # A depth that cannot be read stays with the file (depth -1) and so is never selected.
-    depths = rows["depth"].fillna(-1.0)
-    columns = rows.drop(columns="depth")
+    depths = (
+        np.full(rows.value.size, -1.0)
+        if rows.depth is None
+        else np.nan_to_num(rows.depth, nan=-1.0)
+    )
     return [
-        (replace(place, depth=(float(depth), float(depth))), group.reset_index(drop=True))
-        for depth, group in columns.groupby(depths)
+        (replace(place, depth=(float(depth), float(depth))), rows.where(depths == depth))
+        for depth in np.unique(depths)
     ]
 
 
@@ -199,9 +201,9 @@ def _moved(columns: tuple[int, ...], match: re.Match[str]) -> tuple[int, ...]:
     return tuple(place + words if place > 3 else place for place in columns)
 
 
-def _read_rows(text: bytes, columns: tuple[int, ...]) -> pd.DataFrame:
+def _read_rows(text: bytes, columns: tuple[int, ...]) -> Rows:
     """Read the rows below a header; raise if there are none."""
     rows = read_lines(text, columns)
-    if rows.empty:
+    if not rows.value.size:
         raise ValueError("there are no rows below the header")
     return rows

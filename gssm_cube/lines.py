@@ -4,8 +4,9 @@ Blanks and tabs part the words of a line, and CR, LF or both end it. A word that
 costs its own line and no other.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
-import pandas as pd
 from numba import njit
 from numpy.typing import NDArray
 
@@ -13,10 +14,38 @@ NAT = np.iinfo(np.int64).min
 DATE, HOUR, VALUE, FLAG, DEPTH = range(5)  # places in `columns` below
 _BLANK, _LF, _CR = 32, 10, 13
 _LONGEST_WORD = 200  # letters; the longest flags have 40
+_MOST_FLAGS = 4096  # different ones in a file; those beyond are unreadable
+_FNV_START, _FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
+_LETTERS = np.uint64(255)
 _DAYS_BEFORE = np.array([0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365])
 
 
-def read_lines(text: bytes, columns: tuple[int, ...]) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Rows:
+    """Rows of one sensor: arrays of equal length.
+
+    ``stamp`` (datetime64, UTC, NaT where unreadable), ``value`` (as written, NaN where
+    unreadable), ``flag`` (places in ``flags``, of which the first, "", is no flag) and, in the
+    form that has it, ``depth`` (m).
+    """
+
+    stamp: NDArray[np.datetime64]
+    value: NDArray[np.float64]
+    flag: NDArray[np.int16]
+    flags: tuple[str, ...]
+    depth: NDArray[np.float64] | None = None
+
+    def where(self, chosen: NDArray[np.bool_]) -> "Rows":
+        """Return some of the rows, without their depth."""
+        return Rows(self.stamp[chosen], self.value[chosen], self.flag[chosen], self.flags)
+
+    def has_flag(self, flag: str) -> NDArray[np.bool_]:
+        """Tell which rows have exactly this flag."""
+        named = np.array([name == flag for name in self.flags])
+        return named[self.flag]
+
+
+def read_lines(text: bytes, columns: tuple[int, ...]) -> Rows:
     """Read stamp, value, flag and depth of every line that is not blank.
 
     Parameters
@@ -29,26 +58,26 @@ def read_lines(text: bytes, columns: tuple[int, ...]) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame, one row per line
-        ``stamp`` (datetime64[s], NaT where unreadable), ``value`` (float64 as written, NaN where
-        unreadable), ``flag`` (categorical, "" where the line has none) and, if the form has it,
-        ``depth`` (float64).
+    Rows
+        One a line, in the file's order.
     """
     data = np.frombuffer(text, dtype="uint8")
     count = np.count_nonzero(data == _LF) + np.count_nonzero(data == _CR) + 1
-    stamp, value, flag = np.empty(count, "int64"), np.empty(count), np.empty(count, "int64")
+    stamp, value, flag = np.empty(count, "int64"), np.empty(count), np.empty(count, "int16")
     depth, odd = np.zeros(count), np.zeros(count, "int64")  # rarely touched, so almost free
-    used = _scan(data, np.array(columns), stamp, value, flag, depth, odd)
+    known, first = np.zeros(_MOST_FLAGS, "uint64"), np.zeros(_MOST_FLAGS, "int64")
+    arrays = (stamp, value, flag, depth, odd, known, first)
+    used, flags = _scan(data, np.array(columns), *arrays)
     for row in np.flatnonzero(odd[:used]):  # no plain decimal number: 1e-05, nan, wet
         value[row] = _number(_word(text, odd[row]))
-    columns_of_rows = {
-        "stamp": stamp[:used].view("datetime64[m]").astype("datetime64[s]"),
-        "value": value[:used],
-        "flag": _flags(text, flag[:used]),
-    }
-    if columns[DEPTH] >= 0:
-        columns_of_rows["depth"] = depth[:used]
-    return pd.DataFrame(columns_of_rows, copy=False)
+    names = (_word(text, start).decode("ascii", errors="replace") for start in first[1:flags])
+    return Rows(
+        stamp[:used].view("datetime64[m]"),
+        value[:used],
+        flag[:used],
+        ("", *(name.replace("\ufffd", "?") for name in names)),
+        depth[:used] if columns[DEPTH] >= 0 else None,
+    )
 
 
 def _word(text: bytes, start: int) -> bytes:
@@ -65,27 +94,12 @@ def _number(word: bytes) -> float:
     return number if np.isfinite(number) else np.nan
 
 
-def _flags(text: bytes, codes: NDArray[np.int64]) -> pd.Categorical:
-    """Return the flags: 0 is none, below 256 the flag's only letter, else 256 + where it is."""
-    names = [""] + [chr(letter) if letter < 128 else "?" for letter in range(1, 256)]
-    number: dict[str, int] = {}
-    for row in np.flatnonzero(codes >= 256):
-        name = _word(text, codes[row] - 256).decode("ascii", errors="replace")
-        codes[row] = number.setdefault(name, 256 + len(number))
-    names += list(number)
-    present = np.flatnonzero(np.bincount(codes, minlength=1))
-    labels = pd.Index([names[code] for code in present], dtype="str")
-    place = np.zeros(len(names), dtype="int8" if len(present) < 128 else "int64")
-    place[present] = np.arange(len(present))
-    if labels.has_duplicates:  # letters beyond ASCII
-        return pd.Categorical([names[code] for code in codes])
-    return pd.Categorical.from_codes(place[codes], labels, validate=False)
-
-
 @njit(cache=True)
-def _scan(data, columns, stamp, value, flag, depth, odd):  # type: ignore[no-untyped-def]
-    """Fill one row per line that is not blank, in one pass; return how many."""
-    row, word, at, date, size = 0, 0, 0, NAT, data.size
+def _scan(data, columns, stamp, value, flag, depth, odd, known, first):  # type: ignore[no-untyped-def]
+    """Fill one row per line that is not blank, in one pass; return how many, and the flags."""
+    row, word, at, date, size, flags = 0, 0, 0, NAT, data.size, 1
+    number, letter_before, dated = 0, 0, -1  # the flag before, where the date before is
+    plain = columns[DATE] == 0 and columns[HOUR] == 1 and columns[DEPTH] < 0
     while at < size:
         letter = data[at]
         if letter == _LF or letter == _CR:
@@ -93,26 +107,65 @@ def _scan(data, columns, stamp, value, flag, depth, odd):  # type: ignore[no-unt
             at += 1
         elif letter <= _BLANK:
             at += 1
+        elif plain and word == 0 and _same_day(data, at, dated):  # 23 of 24 lines
+            stamp[row] = _join(date, _read_hour(data, at + 11, at + 16))
+            value[row], flag[row] = np.nan, 0
+            word, at = 2, at + 16
         else:
             if word == 0:
-                stamp[row], value[row], flag[row], date = NAT, np.nan, 0, NAT
+                stamp[row], value[row], flag[row] = NAT, np.nan, 0
                 depth[row] = np.nan if columns[DEPTH] >= 0 else depth[row]
-            first = at
+            begin = at
             while at < size and data[at] > _BLANK:
                 at += 1
             if word == columns[DATE]:
-                date = _read_date(data, first, at)
+                date, dated = _read_date(data, begin, at), begin
             elif word == columns[HOUR]:
-                stamp[row] = _join(date, _read_hour(data, first, at))
+                stamp[row] = _join(date, _read_hour(data, begin, at))
+            elif word == columns[FLAG] and at - begin == 1 and data[begin] == letter_before:
+                flag[row] = number
             elif word == columns[FLAG]:
-                flag[row] = data[first] if at - first == 1 else 256 + first
+                number, flags = _flag_number(data, begin, at, known, first, flags)
+                flag[row], letter_before = number, data[begin] if at - begin == 1 else 0
             elif word == columns[VALUE]:
-                value[row] = _read_number(data, first, at)
-                odd[row] = first if np.isnan(value[row]) else odd[row]
+                value[row] = _read_number(data, begin, at)
+                odd[row] = begin if np.isnan(value[row]) else odd[row]
             elif word == columns[DEPTH]:
-                depth[row] = _read_number(data, first, at)
+                depth[row] = _read_number(data, begin, at)
             word += 1
-    return row + (word > 0)
+    return row + (word > 0), flags
+
+
+@njit(cache=True)
+def _flag_number(data, begin, end, known, first, flags):  # type: ignore[no-untyped-def]
+    """Return the number of a flag, 0 if there are too many, and how many there are now.
+
+    Longer flags are known by a hash of 64 bits, which is never that of a single letter.
+    """
+    code = np.uint64(data[begin])
+    if end - begin > 1:
+        code = _FNV_START
+        for at in range(begin, end):
+            code = (code ^ np.uint64(data[at])) * _FNV_PRIME
+        code |= _LETTERS + np.uint64(1)
+    for number in range(1, flags):
+        if known[number] == code:
+            return number, flags
+    if flags == known.size:
+        return 0, flags
+    known[flags], first[flags] = code, begin
+    return flags, flags + 1
+
+
+@njit(cache=True)
+def _same_day(data, at, dated):  # type: ignore[no-untyped-def]
+    """Tell whether a line begins with a date that was read at another place, and an hour."""
+    if dated < 0 or at + 16 >= data.size or data[at + 16] > _BLANK:
+        return False
+    for place in range(10, -1, -1):  # the day's last letter differs most often
+        if data[at + place] != data[dated + place]:
+            return False
+    return data[at + 10] <= _BLANK
 
 
 @njit(cache=True)

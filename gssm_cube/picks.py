@@ -7,7 +7,7 @@ samples of a block are then made from its own daily shard and its picks.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -27,9 +27,13 @@ from gssm_cube.variables import FILL, PREDICTORS, names_of
 STATIC = (*names_of("static"), "land", "filled")
 DAILY = (*names_of("daily"), "quality")
 COMPOSITE = names_of("composite")
+METEO = names_of("meteo")
+CLIMATE = names_of("climate")
 CLIMATOLOGY = names_of("climatology")
+FLAGS = {"quality": "lst_quality", "filled": "static_filled", "land": "land"}  # stored: sampled
 CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))  # cells round a pixel, from the north-west one
 
+Names = Sequence[str]
 Codes = NDArray[Any]  # int16 packed values, small unsigned integers of flags
 Numbers = NDArray[np.int64]
 
@@ -96,54 +100,72 @@ def _cell_needs(pixels: pd.DataFrame, layout: Layout) -> pd.DataFrame:
     return corners[["block", "row", "col"]].assign(unit=labels)
 
 
+def needed_names(stage: str, chosen: Sequence[str]) -> tuple[str, ...]:
+    """Return which stored arrays or features of a stage the chosen columns of samples need."""
+    stored = {
+        "static": STATIC,
+        "climatology": CLIMATOLOGY,
+        "daily": DAILY,
+        "composite": COMPOSITE,
+        "climate": CLIMATE,
+        "meteo": METEO,
+    }
+    return tuple(name for name in stored[stage] if FLAGS.get(name, name) in chosen)
+
+
 # ---- reading ----------------------------------------------------------------------------------
 
 
 def read_static(
-    root: zarr.Group, layout: Layout, unit: str, rows: Numbers, cols: Numbers
+    root: zarr.Group, layout: Layout, names: Names, unit: str, rows: Numbers, cols: Numbers
 ) -> NDArray[np.int16]:
     """Return codes (layer, place) of a tile's static layers, land and filled at pixels."""
-    arrays = (array_of(root, f"static/{name}") for name in STATIC)
+    arrays = (array_of(root, f"static/{name}") for name in names)
     return np.stack([np.asarray(a.vindex[rows, cols]).astype("int16") for a in arrays])
 
 
 def read_climatology(
-    root: zarr.Group, layout: Layout, unit: str, rows: Numbers, cols: Numbers
+    root: zarr.Group, layout: Layout, names: Names, unit: str, rows: Numbers, cols: Numbers
 ) -> NDArray[np.int16]:
     """Return codes (layer, place) of what follows from a tile's LST climatology at pixels."""
-    arrays = (array_of(root, f"climatology/{name}") for name in CLIMATOLOGY)
+    arrays = (array_of(root, f"climatology/{name}") for name in names)
     return np.stack([np.asarray(a.vindex[rows, cols]) for a in arrays])
 
 
 def read_composites(
-    root: zarr.Group, layout: Layout, unit: str, rows: Numbers, cols: Numbers
+    root: zarr.Group, layout: Layout, names: Names, unit: str, rows: Numbers, cols: Numbers
 ) -> NDArray[np.int16]:
     """Return codes (feature, composite, place) of a tile's year of composites at pixels."""
-    arrays = [array_of(root, f"composite/{name}") for name in COMPOSITE]
+    arrays = [array_of(root, f"composite/{name}") for name in names]
     first = int(unit.split("_y")[1]) * COMPOSITES_A_YEAR
     numbers = np.arange(first, min(first + COMPOSITES_A_YEAR, arrays[0].shape[0]))
     return np.stack([np.asarray(a.vindex[numbers[:, np.newaxis], rows, cols]) for a in arrays])
 
 
 def read_cells(
-    root: zarr.Group, layout: Layout, unit: str, rows: Numbers, cols: Numbers
+    root: zarr.Group, layout: Layout, names: Names, unit: str, rows: Numbers, cols: Numbers
 ) -> NDArray[np.int16]:
     """Return codes (feature, day, place) of a window's chunk of meteorology at cells."""
     window = layout.windows()[int(unit.split("_w")[1])]
-    top, left = rows.min(), cols.min()
-    box = (slice(top, rows.max() + 1), slice(left, cols.max() + 1))
-    cells = np.asarray(array_of(root, "meteo/cells")[:, window.slice, *box])
-    return cells[:, :, rows - top, cols - left]
+    return _read_box(array_of(root, "meteo/cells"), names, (window.slice,), rows, cols)
 
 
 def read_climate(
-    root: zarr.Group, layout: Layout, unit: str, rows: Numbers, cols: Numbers
+    root: zarr.Group, layout: Layout, names: Names, unit: str, rows: Numbers, cols: Numbers
 ) -> NDArray[np.int16]:
     """Return codes (feature, place) of the climate at cells."""
+    return _read_box(array_of(root, "meteo/climate"), names, (), rows, cols)
+
+
+def _read_box(
+    cells: zarr.Array, names: Names, days: tuple[slice, ...], rows: Numbers, cols: Numbers
+) -> NDArray[np.int16]:
+    """Read features over the box of some cells, each chunk once; return them at the cells."""
+    features = cast("list[str]", cells.attrs["features"])
     top, left = rows.min(), cols.min()
-    box = (slice(top, rows.max() + 1), slice(left, cols.max() + 1))
-    cells = np.asarray(array_of(root, "meteo/climate")[:, *box])
-    return cells[:, rows - top, cols - left]
+    box: tuple[Any, ...] = (*days, slice(top, rows.max() + 1), slice(left, cols.max() + 1))
+    found = np.stack([np.asarray(cells[features.index(name), *box]) for name in names])
+    return found[..., rows - top, cols - left]
 
 
 READERS: dict[str, Callable[..., NDArray[np.int16]]] = {
@@ -219,12 +241,14 @@ class Pick:
     scratch: Path
     layout: Layout
     stage: str
+    names: Names
 
     def __call__(self, unit: str) -> dict[str, Any]:
         """Read and keep the codes."""
         with np.load(self.scratch / "requests" / self.stage / f"{unit}.npz") as request:
             places, key = request["places"], str(request["key"])
-        codes = READERS[self.stage](open_group(self.cube), self.layout, unit, *places)
+        root = open_group(self.cube)
+        codes = READERS[self.stage](root, self.layout, self.names, unit, *places)
         name = f"{self.stage}/{unit}.npz"
         _save(self.scratch / name, codes=codes, places=places)
         blocks.write_marker(self.scratch, self.stage, unit, key, [name])
@@ -251,9 +275,14 @@ class Places:
 
 
 def sample_codes(
-    store: Path, scratch: Path, layout: Layout, starts: Numbers, places: Places
+    store: Path,
+    scratch: Path,
+    layout: Layout,
+    starts: Numbers,
+    places: Places,
+    chosen: Sequence[str],
 ) -> dict[str, Codes]:
-    """Return the codes of all features at a block's samples, and of the flags.
+    """Return the codes of features at a block's samples, and of flags.
 
     Parameters
     ----------
@@ -262,6 +291,8 @@ def sample_codes(
     layout : Layout
     starts : (composite,) int64
     places : Places
+    chosen : sequence of str
+        Columns of the samples.
 
     Returns
     -------
@@ -271,25 +302,28 @@ def sample_codes(
     """
     root = open_group(store)
     needs = find_needs(places.table(), layout, starts)
+    names = {stage: needed_names(stage, chosen) for stage in ("daily", *READERS)}
     codes: dict[str, Codes] = {}
-    for stage, names in (("static", STATIC), ("climatology", CLIMATOLOGY)):
-        picked = load_pick(scratch, stage, str(places.block.tile)).at(places.row, places.col)
-        codes |= zip(names, picked, strict=True)
-    for name in DAILY:
+    for stage in ("static", "climatology"):
+        if names[stage]:
+            pick = load_pick(scratch, stage, str(places.block.tile))
+            codes |= zip(names[stage], pick.at(places.row, places.col), strict=True)
+    for name in names["daily"]:
         array = array_of(root, f"daily/{name}")
         codes[name] = np.asarray(array.vindex[places.day, places.row, places.col])
-    composites = _composite_codes(scratch, needs["composite"], starts, places)
-    codes |= zip(COMPOSITE, composites, strict=True)
+    if composite := names["composite"]:
+        composites = _composite_codes(scratch, needs["composite"], starts, places, len(composite))
+        codes |= zip(composite, composites, strict=True)
     refine = upsample_window if upsampling_of(root) == "bilinear" else nearest_window
-    for stage, path in (("climate", "meteo/climate"), ("meteo", "meteo/cells")):
-        features = cast("list[str]", array_of(root, path).attrs["features"])
-        cells = _cell_codes(scratch, layout, (stage, needs[stage]), places, refine)
-        codes |= zip(features, cells, strict=True)
+    for stage in ("climate", "meteo"):
+        if names[stage]:
+            cells = _cell_codes(scratch, layout, (stage, needs[stage]), places, refine)
+            codes |= zip(names[stage], cells, strict=True)
     return codes
 
 
 def _composite_codes(
-    scratch: Path, needs: pd.DataFrame, starts: Numbers, places: Places
+    scratch: Path, needs: pd.DataFrame, starts: Numbers, places: Places, features: int
 ) -> NDArray[np.int16]:
     """Composites at pixels, linear in time: codes (feature, sample)."""
     pixels, which = np.unique(_number(places.row, places.col), return_inverse=True)
@@ -297,7 +331,7 @@ def _composite_codes(
     years = needs["unit"].str.split("_y").str[1].astype("int64")
     first = years.min() * COMPOSITES_A_YEAR
     stop = min((years.max() + 1) * COMPOSITES_A_YEAR, len(starts))
-    codes = np.full((len(COMPOSITE), stop - first, pixels.size), FILL, dtype="int16")
+    codes = np.full((features, stop - first, pixels.size), FILL, dtype="int16")
     for year, rows in needs.groupby(years):
         row, col = rows["row"].to_numpy(), rows["col"].to_numpy()
         picked = load_pick(scratch, "composite", rows["unit"].iloc[0]).at(row, col)

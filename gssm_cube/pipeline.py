@@ -25,13 +25,18 @@ from gssm_cube.forest import Preset, compile_forest, find_preset, load_forest, t
 from gssm_cube.ingest import inputs
 from gssm_cube.knndm import prediction_points
 from gssm_cube.model_card import write_cards
+from gssm_cube.placing import check_places, describe_unchosen
 from gssm_cube.quality import Rules
 from gssm_cube.report import write_report
 from gssm_cube.sample_store import MANIFEST, open_samples, sample_files
-from gssm_cube.samples import describe_unchosen, place_stations, write_samples
+from gssm_cube.samples import write_samples
 from gssm_cube.settings import Settings
-from gssm_cube.station_tables import read_station_counts, read_station_table, write_stations
-from gssm_cube.stations import gather_stations
+from gssm_cube.station_tables import (
+    read_station_counts,
+    read_station_table,
+    remove_station_table,
+)
+from gssm_cube.stations import write_archive
 from gssm_cube.variables import PREDICTORS
 
 logger = logging.getLogger(__name__)
@@ -97,16 +102,20 @@ def stations(settings: Settings, *, progress: Progress = silent) -> str:
     target = settings.table("stations.parquet")
 
     def work() -> str:
-        data = gather_stations(
+        counts = write_archive(
             archive,
+            target,
             Rules(rules.depth, rules.minimum_hours, day=settings.day, screening=rules.screening),
             tables=rules.tables,
             processes=rules.processes,
             progress=lambda done, total: progress("stations", done, total),
         )
-        place_stations(data.table, settings.layout)
-        write_stations(data.table, data.counts, target, data.frozen)
-        return f"{len(data.table)} station days of {data.table['station'].nunique()} stations"
+        try:
+            check_places(target, settings.layout)
+        except ValueError:
+            remove_station_table(target)
+            raise
+        return f"{counts.attrs['days']} station days of {counts.attrs['stations']} stations"
 
     return _once(settings, "stations", key, [target], work)
 
@@ -121,9 +130,7 @@ def samples(settings: Settings, *, progress: Progress = silent) -> str:
 
     def work() -> str:
         with _client(settings, "ingest") as client:
-            write_samples(
-                settings.cube, read_station_table(source), target, client=client, progress=progress
-            )
+            write_samples(settings.cube, source, target, client=client, progress=progress)
         found = open_samples(target, columns=["station", "tile"])
         lines = [f"{len(found)} samples of {found['station'].nunique()} stations"]
         return "; ".join(filter(None, [*lines, describe_unchosen(found, settings.layout)]))
@@ -347,7 +354,7 @@ def _model_card(settings: Settings, table: pd.DataFrame, preset: Preset) -> dict
         "rows": len(complete),
         "rows_dropped": len(table) - len(complete),
         "stations": int(complete["station"].nunique()),
-        "day": settings.day,
+        "day": table.attrs["day"],
         "cube_digest": _cube_digest(settings),
         "gssm_cube": __version__,
         "scores": {},
@@ -371,7 +378,8 @@ def _score_line(score: dict[str, Any]) -> str:
 
 def _station_list(settings: Settings) -> pd.DataFrame:
     """One row a station with its days."""
-    table = read_station_table(settings.table("stations.parquet"))
+    columns = ["station", "network", "lat", "lon", "time"]
+    table = read_station_table(settings.table("stations.parquet"), columns=columns)
     grouped = table.groupby("station", as_index=False)
     return grouped.agg(
         network=("network", "first"),

@@ -98,12 +98,18 @@ def predict_block(features: xr.Dataset, forest: CompiledForest) -> xr.DataArray:
 
 
 def check_features(features: xr.Dataset, forest: CompiledForest) -> None:
-    """Raise naming the features that the forest needs and the Dataset lacks."""
+    """Raise if the Dataset lacks features that the forest needs, or has other days."""
     missing = [name for name in forest.features if name not in features.variables]
     if missing:
         raise ValueError(
             f"the forest needs {missing}, which the features {sorted(map(str, features.data_vars))}"
             " do not have; build the cube with them or train another preset"
+        )
+    learnt, found = forest.card.get("day"), features.attrs.get("gssm_day")
+    if learnt and found and learnt != found:
+        raise ValueError(
+            f"the forest was trained on {learnt!r} days, those of the features are {found!r}; "
+            "train it on samples of this cube"
         )
 
 

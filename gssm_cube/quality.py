@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gssm_cube.lines import Rows
 from gssm_cube.spectrum import LOW, NOTHING, PLATEAU, SPIKE, find_artefacts
 from gssm_cube.variables import SSM
 
@@ -47,7 +48,13 @@ TWO_INCHES = 0.0508 - 0.05 + 1e-6  # m: SCAN's "5 cm" sensors are 2 inches deep
 MINIMUM_HOURS = 18
 
 Day = Literal["UTC", "local"]
-NO_SHIFT = np.timedelta64(0, "s")
+NO_SHIFT = np.timedelta64(0, "m")
+
+# A sensor's days, and its days with any frozen hour; compact, for a world of them is passed on.
+DAYS = np.dtype(
+    [("time", "M8[D]"), ("observed", "f8"), ("hours", "i4"), ("rows", "i4")],
+)
+FROZEN_DAYS = np.dtype([("time", "M8[D]"), ("frozen_hours", "i4"), ("hours", "i4")])
 
 
 @dataclass(frozen=True)
@@ -95,11 +102,11 @@ def day_shift(lon: float, day: Day) -> np.timedelta64:
     NOAA's do, so it moves back half an hour; a UTC day has the hours stamped 00 to 23.
     """
     minutes = 60 * round(lon / 15) - 30 if day == "local" else 0
-    return np.timedelta64(minutes * 60, "s")
+    return np.timedelta64(minutes, "m")
 
 
 def judge_rows(
-    rows: pd.DataFrame,
+    rows: Rows,
     rules: Rules,
     *,
     shift: np.timedelta64 = NO_SHIFT,
@@ -113,8 +120,8 @@ def judge_rows(
 
     Parameters
     ----------
-    rows : DataFrame
-        ``stamp`` (UTC), ``value`` (m3 m-3) and ``flag`` (categorical), as `read_sensors` gives.
+    rows : Rows
+        Stamps in UTC, values in m3 m-3, as `read_sensors` gives them.
     rules : Rules
         Their period and hours count in the day that ``shift`` makes.
     shift : timedelta64
@@ -127,7 +134,7 @@ def judge_rows(
     array of int8, one per row
         Positions in ``REASONS``; ``KEPT`` is the last.
     """
-    stamp = rows["stamp"].to_numpy()
+    stamp = rows.stamp
     local = _shifted(stamp, shift)
     codes = _judge_alone(rows, local, rules.period)
     if frozen_hours is not None and frozen_hours.size:
@@ -140,45 +147,50 @@ def judge_rows(
         codes[good[~first]] = DUPLICATE
         good = good[first]
     if rules.screening and good.size:
-        good = _screen(rows, stamp, codes, good)
+        good = _screen(rows, codes, good)
     _, number, hours = _days_of(local[good])
     codes[good[hours[number] < rules.minimum_hours]] = TOO_FEW_HOURS
     return codes
 
 
-def daily_means(rows: pd.DataFrame, shift: np.timedelta64 = NO_SHIFT) -> pd.DataFrame:
+def daily_means(
+    stamp: NDArray[np.datetime64], value: NDArray[np.float64], shift: np.timedelta64 = NO_SHIFT
+) -> NDArray[np.void]:
     """Average the good rows of one sensor over the day.
 
     Parameters
     ----------
-    rows : DataFrame
-        ``stamp`` (UTC) and ``value`` (m3 m-3), no stamp twice.
+    stamp : array of datetime64, UTC
+        None twice.
+    value : array of float, m3 m-3
     shift : timedelta64
         From `day_shift`; none is the UTC day, hours 00 to 23 by stamp.
 
     Returns
     -------
-    DataFrame, one row per day
+    array of ``DAYS``, one per day
         ``time``, ``observed`` (m3 m-3), ``hours`` (distinct) and ``rows``.
     """
-    stamp, value = _shifted(rows["stamp"].to_numpy(), shift), rows["value"].to_numpy()
+    stamp = _shifted(stamp, shift)
     if np.any(stamp[1:] < stamp[:-1]):
         order = np.argsort(stamp, kind="stable")
         stamp, value = stamp[order], value[order]
     day, number, hours = _days_of(stamp)
-    count = np.bincount(number, minlength=day.size)
-    total = np.bincount(number, weights=value, minlength=day.size)
-    time = day.astype("datetime64[us]")
-    return pd.DataFrame({"time": time, "observed": total / count, "hours": hours, "rows": count})
+    days = np.empty(day.size, DAYS)
+    days["time"], days["hours"] = day, hours
+    days["rows"] = np.bincount(number, minlength=day.size)
+    days["observed"] = np.bincount(number, weights=value, minlength=day.size) / days["rows"]
+    return days
 
 
-def frozen_days(rows: pd.DataFrame, codes: NDArray[np.int8], shift: np.timedelta64) -> pd.DataFrame:
+def frozen_days(
+    stamp: NDArray[np.datetime64], codes: NDArray[np.int8], shift: np.timedelta64
+) -> NDArray[np.void]:
     """Count the frozen hours of every day that has any.
 
     Parameters
     ----------
-    rows : DataFrame
-        ``stamp`` (UTC).
+    stamp : array of datetime64, UTC
     codes : array of int8
         From `judge_rows`.
     shift : timedelta64
@@ -186,74 +198,64 @@ def frozen_days(rows: pd.DataFrame, codes: NDArray[np.int8], shift: np.timedelta
 
     Returns
     -------
-    DataFrame, one row per day
+    array of ``FROZEN_DAYS``, one per day
         ``time``, ``frozen_hours`` (flag D01-D03 or soil below 0 degC) and ``hours`` (with any
         value within the period), both distinct.
     """
-    present = (codes > PERIOD) & (codes != 2)
     frozen = (codes == FROZEN_FLAG) | (codes == FROZEN_SOIL)
     if not frozen.any():
-        nothing = np.array([], dtype="int64")
-        time = np.array([], dtype="datetime64[us]")
-        return pd.DataFrame({"time": time, "frozen_hours": nothing, "hours": nothing})
-    local = _shifted(rows["stamp"].to_numpy(), shift)
+        return np.empty(0, FROZEN_DAYS)
+    present = (codes > PERIOD) & (codes != 2)
+    local = _shifted(stamp, shift)
     days, _, hours = _days_of(np.sort(local[present]))
     cold_days, _, cold = _days_of(np.sort(local[frozen]))
-    place = np.searchsorted(days, cold_days)
-    time = cold_days.astype("datetime64[us]")
-    return pd.DataFrame({"time": time, "frozen_hours": cold, "hours": hours[place]})
+    found = np.empty(cold_days.size, FROZEN_DAYS)
+    found["time"], found["frozen_hours"] = cold_days, cold
+    found["hours"] = hours[np.searchsorted(days, cold_days)]
+    return found
 
 
-def cold_hours(rows: pd.DataFrame) -> NDArray[np.datetime64]:
+def cold_hours(rows: Rows) -> NDArray[np.datetime64]:
     """Return the UTC hours in which a soil temperature sensor was below 0 degC, flag ``G``."""
-    value = rows["value"].to_numpy()
-    cold = (value >= COLDEST) & (value < 0) & (rows["flag"] == "G").to_numpy()
-    stamp = rows["stamp"].to_numpy()[cold]
+    cold = (rows.value >= COLDEST) & (rows.value < 0) & rows.has_flag("G")
+    stamp = rows.stamp[cold]
     return np.unique(stamp[~np.isnat(stamp)].astype("datetime64[h]"))
 
 
-def _screen(
-    rows: pd.DataFrame,
-    stamp: NDArray[np.datetime64],
-    codes: NDArray[np.int8],
-    good: NDArray[np.int64],
-) -> NDArray[np.int64]:
+def _screen(rows: Rows, codes: NDArray[np.int8], good: NDArray[np.int64]) -> NDArray[np.int64]:
     """Mark the good rows that are artefacts; return the others."""
     # All readable values make up the series, so that a flagged spike is not a gap.
     low, high = SSM.valid_range
-    value = rows["value"].to_numpy()
-    series = np.flatnonzero((codes > 2) & (value >= low) & (value <= high))
-    kinds = np.full(stamp.size, NOTHING, dtype="int8")
-    kinds[series] = find_artefacts(stamp[series], value[series])
+    series = np.flatnonzero((codes > 2) & (rows.value >= low) & (rows.value <= high))
+    found = find_artefacts(rows.stamp[series], rows.value[series])
+    if not found.any():
+        return good
+    kinds = np.full(rows.value.size, NOTHING, dtype="int8")
+    kinds[series] = found
     for kind, reason in ARTEFACT.items():
         codes[good[kinds[good] == kind]] = reason
     return good[kinds[good] == NOTHING]
 
 
 def _judge_alone(
-    rows: pd.DataFrame,
+    rows: Rows,
     local: NDArray[np.datetime64],
     period: tuple[np.datetime64, np.datetime64],
 ) -> NDArray[np.int8]:
     """Give the reasons that a row shows by itself, in the order of ``REASONS``."""
-    value = rows["value"].to_numpy()
-    # Flags are judged once per distinct text; -1 is a line without a flag.
-    flags, flag = rows["flag"].cat.categories, rows["flag"].cat.codes.to_numpy()
-    low, high = SSM.valid_range
-    by_flag = np.full(len(flags) + 1, 4, dtype="int8")  # the last is that of code -1
-    by_flag[-1] = 0
-    for place, text in enumerate(flags):
+    # Flags are judged once per distinct text.
+    by_flag = np.full(len(rows.flags), 4, dtype="int8")
+    for place, text in enumerate(rows.flags):
         if FROZEN & set(text.split(",")):
             by_flag[place] = FROZEN_FLAG
         elif text in ("", "G"):
             by_flag[place] = KEPT if text else 0
-    found = by_flag[flag]
-    codes = found.copy()
-    codes[(found == KEPT) & ((value < low) | (value > high))] = 5
-    codes[value <= MISSING] = 2
-    inside = (local >= period[0]) & (local < period[1] + 1)
-    codes[~inside] = PERIOD
-    codes[np.isnan(value) | (found == 0) | np.isnat(local)] = 0
+    codes = by_flag[rows.flag]
+    low, high = SSM.valid_range
+    codes[(codes == KEPT) & ((rows.value < low) | (rows.value > high))] = 5
+    codes[rows.value <= MISSING] = 2
+    codes[(local < period[0]) | (local >= period[1] + 1)] = PERIOD
+    codes[np.isnan(rows.value) | (rows.flag == 0) | np.isnat(local)] = 0
     return codes
 
 

@@ -48,17 +48,28 @@ def remove_scratch(folder: Path) -> None:
 # ---- what a block is asked for ----------------------------------------------------------------
 
 
-def write_rows(scratch: Path, unit: str, rows: pa.Table, key: str) -> None:
-    """Write down the station days of a block and the key under which its samples will stand."""
-    _write_parquet(scratch / "requests" / STAGE / f"{unit}.parquet", rows, {"key": key})
+def write_rows(scratch: Path, unit: str, part: int, rows: pa.Table, key: str) -> None:
+    """Write down station days of a block, of one part of the table, and the samples' key."""
+    _write_parquet(_rows_of(scratch) / f"{unit}.{part:06d}.parquet", rows, {"key": key})
 
 
 def read_rows(scratch: Path, unit: str) -> tuple[pa.Table, str]:
-    """Read the station days of a block and the key of its samples."""
-    path = scratch / "requests" / STAGE / f"{unit}.parquet"
+    """Read the station days of a block, by station and time, and the key of its samples."""
     # Not read_table: it would take the folder's name for a partition.
-    table = pyarrow.parquet.ParquetFile(path).read()
-    return table, table.schema.metadata[b"key"].decode()
+    paths = sorted(_rows_of(scratch).glob(f"{unit}.*.parquet"))
+    tables = [pyarrow.parquet.ParquetFile(path).read() for path in paths]
+    key = tables[0].schema.metadata[b"key"].decode()
+    return pa.concat_tables(tables).sort_by([(name, "ascending") for name in ORDER]), key
+
+
+def remove_rows(scratch: Path) -> None:
+    """Delete what an earlier run wrote down."""
+    shutil.rmtree(_rows_of(scratch), ignore_errors=True)
+
+
+def _rows_of(scratch: Path) -> Path:
+    """Return the folder of what blocks are asked for."""
+    return scratch / "requests" / STAGE
 
 
 # ---- the samples ------------------------------------------------------------------------------

@@ -5,8 +5,8 @@ stored chunk once (``picks``); a block's samples are one Parquet file (``sample_
 is done again only if its own station days or its part of the cube have changed.
 """
 
-import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,18 +15,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from gssm_cube import blocks, cube
 from gssm_cube.blocks import Client, Progress, UnitsFailed, digest, silent
-from gssm_cube.grid import WINDOW_DAYS, Layout
+from gssm_cube.grid import Layout
 from gssm_cube.picks import (
+    FLAGS,
     Pick,
     Places,
     decode_features,
     find_needs,
+    needed_names,
     sample_codes,
     write_request,
 )
+from gssm_cube.placing import check_day, placed_parts, places_of
 from gssm_cube.sample_store import (
     FORMAT,
     STAGE,
@@ -34,59 +38,65 @@ from gssm_cube.sample_store import (
     read_rows,
     remove_manifest,
     remove_others,
+    remove_rows,
     remove_scratch,
     scratch_of,
     write_manifest,
     write_part,
     write_rows,
 )
-from gssm_cube.splits import place_groups
 from gssm_cube.stores import open_group, read_layout
 from gssm_cube.variables import PREDICTORS
 
 logger = logging.getLogger(__name__)
 
-FLAGS = {"quality": "lst_quality", "filled": "static_filled", "land": "land"}
-OWN = ("pixel", "tile", "place_block", *FLAGS.values())
-RENAMED = {name: f"station_{name}" for name in ("lat", "lon", "elevation")}
-
 
 def sample_cube(
-    store: Path, table: pd.DataFrame, *, client: Client | None = None, progress: Progress = silent
+    store: Path,
+    table: pd.DataFrame,
+    *,
+    features: Sequence[str] | None = None,
+    client: Client | None = None,
+    progress: Progress = silent,
 ) -> pd.DataFrame:
-    """Return all features of the cube at every station-day; see ``write_samples``."""
+    """Return features of the cube at every station-day; see ``write_samples``."""
     with TemporaryDirectory() as place:
         folder = Path(place) / "samples"
-        write_samples(store, table, folder, client=client, progress=progress)
+        write_samples(store, table, folder, features=features, client=client, progress=progress)
         return open_samples(folder)
 
 
 def write_samples(
     store: Path,
-    table: pd.DataFrame,
+    table: pd.DataFrame | Path,
     folder: Path,
     *,
+    features: Sequence[str] | None = None,
     client: Client | None = None,
     progress: Progress = silent,
 ) -> tuple[pd.DataFrame, int]:
-    """Write all features of the cube at every station-day, or what is missing of them.
+    """Write features of the cube at every station-day, or what is missing of them.
 
     Each stored chunk that a station-day needs is read once, whatever the number of stations and
-    blocks that share it. Memory holds the table, and of the cube one block or chunk a task.
+    blocks that share it. Memory holds one part of the table, which pixels it needs in which
+    window, and of the cube one block or chunk a task.
 
     Parameters
     ----------
     store : Path
         Feature cube.
-    table : DataFrame
+    table : DataFrame or Path
         Station days: ``station``, ``network``, ``lat``, ``lon`` (deg), ``time`` (UTC day),
-        ``observed`` (m3 m-3), and whatever else should be kept.
+        ``observed`` (m3 m-3), and whatever else should be kept; or a file of
+        `stations.write_archive`, which is read part by part.
     folder : Path
         Gets a Parquet file a block. Its columns: those of the table, ``lat``, ``lon`` and
         ``elevation`` of the station renamed to ``station_lat`` and so on; ``pixel`` (global
         number), ``tile``, ``place_block`` (of 25 km, see ``place_groups``); one float32 column a
         feature in its units, NaN where the cube has none; ``lst_quality`` (bits of
         ``cube.LST_FLAGS``), ``static_filled`` and ``land`` (0 or 1).
+    features : sequence of str, optional
+        Which features and of the last three flags to write, and so to read; all by default.
     client : distributed.Client, optional
         Its workers must see both paths.
     progress : callable
@@ -101,178 +111,131 @@ def write_samples(
     Raises
     ------
     ValueError
-        If a station lies outside the cube, no row is left, the days are defined otherwise, or
-        the table has a column that samples add.
+        If a station lies outside the cube, no row is left, the days are defined otherwise, a
+        feature is unknown, or the table has a column that samples add.
     UnitsFailed
         If blocks failed, after all were tried; the folder is not whole then.
     """
     layout = read_layout(store)
-    check_day(store, table)
-    check_columns(table)
-    placed = place_stations(table, layout)
-    if elsewhere := describe_unchosen(placed, layout):
-        logger.warning("samples: %s", elsewhere)
+    chosen = choose_features(features)
     starts = cube.composite_starts_of(open_group(store), layout)
-    needs = find_needs(_places_of(placed), layout, starts)
-    units = sorted(placed["_block"].unique())
+    survey = _survey(store, table, layout, starts, chosen)
+    units = sorted(survey.hashes)
     with blocks.locked(folder):
         blocks.remove_partial_files(folder)
-        keys = _keys(store, layout, placed, needs)
+        keys = _keys(store, layout, survey, chosen)
         todo = [unit for unit in units if not blocks.is_done(folder, STAGE, unit, keys[unit])]
         remove_manifest(folder)
-        if todo:
-            _request_rows(folder, placed, {unit: keys[unit] for unit in todo})
-        status = _run(_Run(store, folder, layout, client, progress), needs, todo)
+        _request_rows(folder, table, layout, {unit: keys[unit] for unit in todo})
+        status = _run(_Run(store, folder, layout, chosen, client, progress), survey.needs, todo)
         remove_others(folder, units)
-        counts = write_manifest(folder, units, table.attrs.get("day", "UTC"))
+        counts = write_manifest(folder, units, survey.day)
         remove_scratch(folder)
     logger.info(
-        "samples: %d rows of %d stations in %d blocks, %d of them new; %d rows lack a feature",
-        counts["rows"], placed["station"].nunique(), len(units), len(todo), counts["incomplete"],
+        "samples: %d rows in %d blocks, %d of them new; %d rows lack a feature",
+        counts["rows"], len(units), len(todo), counts["incomplete"],
     )  # fmt: skip
     return status, len(units) - len(todo)
 
 
-def check_day(store: Path, table: pd.DataFrame) -> None:
-    """Raise unless cube and station table mean the same by a day."""
-    found = table.attrs.get("day", "UTC")
-    expected = cube.open_cube(store).attrs.get("gssm_day")
-    if found != expected:
-        raise ValueError(
-            f"station days are {found!r}, days of {store} are {expected!r}; read the stations "
-            "again with the cube's day"
-        )
-
-
-def check_columns(table: pd.DataFrame) -> None:
-    """Raise if a table has columns that samples add."""
-    added = {*OWN, *RENAMED.values(), *PREDICTORS} - RENAMED.keys()
-    taken = sorted(name for name in map(str, table.columns) if name in added or name[0] == "_")
-    if taken:
-        raise ValueError(
-            f"the station table has columns {taken}, which samples add or use; rename them"
-        )
-
-
-def place_stations(table: pd.DataFrame, layout: Layout) -> pd.DataFrame:
-    """Return the rows within the cube's days, with the pixel and tile of each station.
+def choose_features(features: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the names of features and flags in the order of the samples' columns; all by default.
 
     Raises
     ------
     ValueError
-        If a station lies outside the cube, naming it, or no row is left.
+        If one is unknown, or none is named.
     """
-    inside = _inside(table, layout)
-    if not inside.all():
-        west, south, east, north = layout.bounds
-        names = sorted(table.loc[~inside, "station"].unique())
+    known = (*PREDICTORS, *FLAGS.values())
+    unknown = [] if features is None else sorted(set(features) - set(known))
+    if unknown or (features is not None and not features):
         raise ValueError(
-            f"{len(names)} stations lie outside the cube ({west:.2f}..{east:.2f} E, "
-            f"{south:.2f}..{north:.2f} N): {', '.join(names[:5])}; enlarge the bounds or leave "
-            "them out of the archive"
+            f"features are {list(features or [])}, expected some of {', '.join(known)}"
         )
-    day = table["time"].to_numpy().astype("M8[D]")
-    in_time = (day >= layout.time[0]) & (day <= layout.time[-1])
-    if not in_time.any():
-        raise ValueError(
-            f"no station day lies within {layout.first_day} .. {layout.last_day}; the table spans "
-            f"{table['time'].min()} .. {table['time'].max()}"
-        )
-    placed = table[in_time].rename(columns=RENAMED)
-    logger.info("samples: %d of %d station days lie in the cube", len(placed), len(table))
-    row = layout.grid.row_of(placed["station_lat"])
-    col = layout.grid.col_of(placed["station_lon"])
-    size, number = layout.tile_size, (day[in_time] - layout.time[0]).astype("int64")
-    tiles = [f"r{r:03d}c{c:03d}" for r, c in zip(row // size, col // size, strict=True)]
-    windows = [f"w{w:02d}" for w in number // WINDOW_DAYS]
-    return placed.assign(
-        pixel=row * layout.grid.cols + col,
-        tile=tiles,
-        place_block=place_groups(placed["station_lat"], placed["station_lon"], grid=layout.grid),
-        _row=row - layout.row,
-        _col=col - layout.col,
-        _day=number,
-        _window=windows,
-        _block=[f"{tile}_{window}" for tile, window in zip(tiles, windows, strict=True)],
-    )
-
-
-def describe_unchosen(samples: pd.DataFrame, layout: Layout) -> str:
-    """Say which stations lie in tiles of the box that the run does not choose; nothing if none do.
-
-    Such tiles are never harmonised, so their samples have no features.
-
-    Parameters
-    ----------
-    samples : DataFrame
-        ``station`` and ``tile`` of each row.
-    layout : Layout
-    """
-    lost = samples[~samples["tile"].isin([str(tile) for tile in layout.tiles()])]
-    if lost.empty:
-        return ""
-    names, tiles = (sorted(lost[name].unique()) for name in ("station", "tile"))
-    more = f", ... {names[-1]}" if len(names) > 5 else ""
-    return (
-        f"{len(lost)} days of {len(names)} stations have no features, for their tiles "
-        f"({', '.join(tiles[:5])}{', ...' * (len(tiles) > 5)}) are not among those of the run: "
-        f"{', '.join(names[:5])}{more}; choose these tiles as well, or leave the stations out"
-    )
-
-
-def _inside(table: pd.DataFrame, layout: Layout) -> pd.Series:
-    """Whether a row's pixel belongs to the box; a place on its south or east edge does not."""
-    known = table["lat"].between(-90, 90) & table["lon"].between(-180, 180)
-    row = layout.grid.row_of(table["lat"].where(known, 0.0)) - layout.row
-    col = layout.grid.col_of(table["lon"].where(known, 0.0)) - layout.col
-    rows, cols = layout.shape
-    return known & (row >= 0) & (row < rows) & (col >= 0) & (col < cols)
-
-
-def _places_of(placed: pd.DataFrame) -> pd.DataFrame:
-    """Return the columns that tell what of the cube a row needs."""
-    names = ["_block", "tile", "_window", "_row", "_col", "_day"]
-    return placed[names].rename(columns=lambda name: name.removeprefix("_"))
+    return tuple(name for name in known if features is None or name in features)
 
 
 # ---- what is to do ----------------------------------------------------------------------------
 
 
-def _keys(
-    store: Path, layout: Layout, placed: pd.DataFrame, needs: dict[str, pd.DataFrame]
-) -> dict[str, str]:
+@dataclass
+class _Survey:
+    """What a table asks of the cube: pixels and cells by stage, and each block's station days."""
+
+    day: str
+    needs: dict[str, pd.DataFrame]
+    hashes: dict[str, str]
+    columns: list[str]
+
+
+def _survey(
+    store: Path,
+    table: pd.DataFrame | Path,
+    layout: Layout,
+    starts: NDArray[np.int64],
+    chosen: tuple[str, ...],
+) -> _Survey:
+    """Go once through the table: check it, and note what it asks for."""
+    needs: dict[str, list[pd.DataFrame]] = {}
+    totals: dict[str, NDArray[np.uint64]] = {}
+    day, columns = "", []
+    for placed in placed_parts(table, layout):
+        check_day(store, placed)
+        day, columns = placed.attrs.get("day", "UTC"), list(map(str, placed.columns))
+        for stage, need in find_needs(places_of(placed), layout, starts).items():
+            if needed_names(stage, chosen):
+                needs.setdefault(stage, []).append(need)
+        for unit, total in _row_totals(placed).items():
+            totals[unit] = totals.get(unit, np.zeros(3, "uint64")) + total
+    joined = {stage: pd.concat(tables).drop_duplicates() for stage, tables in needs.items()}
+    return _Survey(day, joined, {u: digest(t.tolist()) for u, t in totals.items()}, columns)
+
+
+def _row_totals(placed: pd.DataFrame) -> dict[str, NDArray[np.uint64]]:
+    """Return for each block its rows, and the sums of their hashes and of the squares of these.
+
+    Sums are the same whatever the order of rows, and in whatever parts they come.
+    """
+    hashes = pd.util.hash_pandas_object(placed, index=False).to_numpy()
+    place, units = pd.factorize(placed["_block"])
+    totals = np.zeros((len(units), 3), "uint64")
+    for column, values in enumerate((np.ones_like(hashes), hashes, hashes * hashes)):
+        np.add.at(totals[:, column], place, values)  # modulo 2**64
+    return dict(zip(map(str, units), totals, strict=True))
+
+
+def _keys(store: Path, layout: Layout, survey: _Survey, chosen: tuple[str, ...]) -> dict[str, str]:
     """Return each block's key: a hash of its station days and of its part of the cube."""
-    inputs = {stage: table.groupby("block")["unit"].unique() for stage, table in needs.items()}
-    about = (FORMAT, layout.to_dict(), list(map(str, placed.columns)))
+    needs = survey.needs.items()
+    inputs = {stage: table.groupby("block")["unit"].unique() for stage, table in needs}
+    about = (FORMAT, layout.to_dict(), survey.columns, chosen)
     keys = {}
-    for unit, rows in _row_hashes(placed).items():
-        parts = {stage: list(units[unit]) for stage, units in inputs.items()}
+    for unit, rows in survey.hashes.items():
+        parts = {stage: sorted(units[unit]) for stage, units in inputs.items()}
         parts["daily"] = [unit]
         found = {name: blocks.stage_digest(store, name, part) for name, part in parts.items()}
         keys[unit] = digest(about, rows, found)
     return keys
 
 
-def _row_hashes(placed: pd.DataFrame) -> dict[str, str]:
-    """Return a hash of each block's rows, whatever their order."""
-    hashes = pd.util.hash_pandas_object(placed, index=False)
-    groups = hashes.groupby(placed["_block"])
-    return {
-        str(unit): hashlib.sha256(np.sort(values.to_numpy()).tobytes()).hexdigest()
-        for unit, values in groups
-    }
-
-
-def _request_rows(folder: Path, placed: pd.DataFrame, keys: dict[str, str]) -> None:
+def _request_rows(
+    folder: Path, table: pd.DataFrame | Path, layout: Layout, keys: dict[str, str]
+) -> None:
     """Write down the rows of the blocks that are to do, for the tasks to read."""
-    wanted = placed[placed["_block"].isin(list(keys))]
-    wanted = wanted.sort_values(["_block", "station", "time"], ignore_index=True)
-    starts = wanted["_block"].drop_duplicates()
-    # One schema for all files, whatever is missing in some of them.
-    rows = pa.Table.from_pandas(wanted.drop(columns=["_block", "_window"]), preserve_index=False)
-    stops = [*starts.index[1:], len(wanted)]
-    for unit, start, stop in zip(starts, starts.index, stops, strict=True):
-        write_rows(scratch_of(folder), unit, rows.slice(start, stop - start), keys[unit])
+    remove_rows(scratch_of(folder))
+    if not keys:
+        return
+    for number, placed in enumerate(placed_parts(table, layout)):
+        wanted = placed[placed["_block"].isin(list(keys))]
+        wanted = wanted.sort_values(["_block", "station", "time"], ignore_index=True)
+        starts = wanted["_block"].drop_duplicates()
+        # One schema for all files, whatever is missing in some of them.
+        rows = wanted.drop(columns=["_block", "_window"])
+        rows = pa.Table.from_pandas(rows, preserve_index=False)
+        stops = [*starts.index[1:], len(wanted)]
+        for unit, start, stop in zip(starts, starts.index, stops, strict=True):
+            part = rows.slice(start, stop - start)
+            write_rows(scratch_of(folder), unit, number, part, keys[unit])
 
 
 # ---- doing it ---------------------------------------------------------------------------------
@@ -285,6 +248,7 @@ class _Run:
     store: Path
     folder: Path
     layout: Layout
+    chosen: tuple[str, ...]
     client: Client | None
     progress: Progress
 
@@ -303,10 +267,11 @@ def _run(run: _Run, needs: dict[str, pd.DataFrame], todo: list[str]) -> pd.DataF
     """Pick what the blocks share, then sample them; a pick that fails spoils only its blocks."""
     scratch, failed = scratch_of(run.folder), []
     for stage, table in needs.items():
-        work = Pick(run.store, scratch, run.layout, stage)
+        work = Pick(run.store, scratch, run.layout, stage, needed_names(stage, run.chosen))
         units = _request_picks(run, stage, table, todo)
         failed.append(run.units(work, units, f"samples, {stage}")[1])
-    status, lost = run.units(SampleBlock(run.store, run.folder, run.layout), todo, STAGE)
+    sampling = SampleBlock(run.store, run.folder, run.layout, run.chosen)
+    status, lost = run.units(sampling, todo, STAGE)
     failures = pd.concat([*failed, lost])
     if len(failures):
         raise UnitsFailed(STAGE, failures)
@@ -320,7 +285,8 @@ def _request_picks(run: _Run, stage: str, needs: pd.DataFrame, todo: list[str]) 
     units = []
     for unit, places in needs[needs["unit"].isin(wanted)].groupby("unit"):
         pixels = sorted(set(zip(places["row"].tolist(), places["col"].tolist(), strict=True)))
-        key = digest(FORMAT, pixels, blocks.stage_digest(run.store, stage, [str(unit)]))
+        names = needed_names(stage, run.chosen)
+        key = digest(FORMAT, pixels, names, blocks.stage_digest(run.store, stage, [str(unit)]))
         if not blocks.is_done(scratch, stage, str(unit), key):
             write_request(scratch, stage, str(unit), places, key)
             units.append(str(unit))
@@ -334,6 +300,7 @@ class SampleBlock:
     cube: Path
     folder: Path
     layout: Layout
+    chosen: tuple[str, ...]
 
     def __call__(self, unit: str) -> dict[str, Any]:
         """Write the block's samples."""
@@ -342,8 +309,10 @@ class SampleBlock:
         row, col, day = (rows[name].to_numpy() for name in ("_row", "_col", "_day"))
         starts = cube.composite_starts_of(open_group(self.cube), self.layout)
         places = Places(blocks.parse_block(unit, self.layout), row, col, day)
-        codes = sample_codes(self.cube, scratch, self.layout, starts, places)
-        columns: dict[str, Any] = dict(decode_features(codes, self.layout, row, col))
-        columns |= {name: codes[flag].astype("uint8") for flag, name in FLAGS.items()}
+        codes = sample_codes(self.cube, scratch, self.layout, starts, places, self.chosen)
+        values: dict[str, Any] = dict(decode_features(codes, self.layout, row, col))
+        flags = {name: codes[flag] for flag, name in FLAGS.items() if flag in codes}
+        values |= {name: found.astype("uint8") for name, found in flags.items()}
+        columns = {name: values[name] for name in self.chosen}
         rows = rows.drop_columns(["_row", "_col", "_day"])
         return write_part(self.folder, unit, rows, columns, key)

@@ -3,10 +3,15 @@
 import json
 import logging
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from io import StringIO
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
 from rich.console import Console
 from rich.table import Table
 
@@ -25,6 +30,7 @@ FROZEN_COLUMNS = {
     "time": "datetime64[us]", "frozen_hours": "int64", "hours": "int64", "frozen": "bool",
 }  # fmt: skip
 
+COUNTS = b"gssm_cube station counts"  # key of the counts in the file's metadata
 NAMES_SHOWN = 20  # stations without a day that the summary names
 
 
@@ -53,18 +59,77 @@ def write_stations(
 
     The frozen days go beside it first, to ``NAME_frozen.parquet``.
     """
-    path = Path(path)
-    if frozen is not None:
-        _write_parquet(frozen, _frozen_path(path))
-    losses = {"rows": counts.to_dict("list"), **counts.attrs}
-    labelled = table.copy(deep=False)
-    labelled.attrs = {**table.attrs, "counts": json.dumps(losses, default=int)}
-    _write_parquet(labelled, path)
-    logger.info("stations: wrote %d station-days to %s", len(table), path)
+    with StationWriter(path, table.attrs["day"]) as writer:
+        writer.add(table, frozen)
+        writer.finish(counts)
 
 
-def read_station_table(path: str | Path) -> pd.DataFrame:
-    """Read the table that `write_stations` wrote; ``attrs["day"]`` says whose day it is.
+class StationWriter:
+    """The station table and its frozen days, written a part at a time.
+
+    Both appear at `finish`; if the context is left without it nothing stays. Each part becomes a
+    row group, so parts of whole stations come back as such.
+    """
+
+    def __init__(self, path: str | Path, day: str) -> None:
+        self.path, self.rows = Path(path), 0
+        self._day = day
+        self._writers: dict[Path, pa.parquet.ParquetWriter] = {}
+
+    def __enter__(self) -> "StationWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for path, writer in self._writers.items():
+            writer.close()
+            _partial(path).unlink(missing_ok=True)
+
+    def add(self, table: pd.DataFrame, frozen: pd.DataFrame | None = None) -> None:
+        """Write some stations' days, and their frozen days."""
+        self._write(self.path, table, COLUMNS)
+        self.rows += len(table)
+        if frozen is not None:
+            self._write(_frozen_path(self.path), frozen, FROZEN_COLUMNS)
+
+    def finish(self, counts: pd.DataFrame) -> None:
+        """Add the counts and put the files in their place, the frozen days first."""
+        losses = {"rows": counts.to_dict("list"), **counts.attrs}
+        self._writers[self.path].add_key_value_metadata({COUNTS: json.dumps(losses, default=int)})
+        for path, writer in sorted(self._writers.items(), key=lambda item: item[0] == self.path):
+            writer.close()
+            _partial(path).replace(path)
+        logger.info("stations: wrote %d station-days to %s", self.rows, self.path)
+
+    def _write(self, path: Path, table: pd.DataFrame, columns: dict[str, str]) -> None:
+        """Append a part to a file, which is opened for the first."""
+        if path not in self._writers:
+            schema = pa.Schema.from_pandas(table, preserve_index=False)
+            attrs = {b"PANDAS_ATTRS": json.dumps({"day": self._day})}
+            schema = schema.with_metadata({**(schema.metadata or {}), **attrs})
+            self._writers[path] = pa.parquet.ParquetWriter(_partial(path), schema)
+        writer = self._writers[path]
+        rows = pa.Table.from_pandas(table, writer.schema, preserve_index=False)
+        writer.write_table(rows.replace_schema_metadata(writer.schema.metadata))
+
+
+def read_station_table(path: str | Path, *, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read the table that `write_stations` or `stations.write_archive` wrote.
+
+    Parameters
+    ----------
+    path : str or Path
+    columns : sequence of str, optional
+        All by default.
+
+    Returns
+    -------
+    DataFrame
+        ``attrs["day"]`` says whose day it is.
 
     Raises
     ------
@@ -73,17 +138,33 @@ def read_station_table(path: str | Path) -> pd.DataFrame:
     ValueError
         If it is not such a table.
     """
-    table = _read_parquet(Path(path))
-    del table.attrs["counts"]
-    return table
+    _check_table(Path(path))
+    return pd.read_parquet(path, columns=None if columns is None else list(columns))
+
+
+def read_station_parts(path: str | Path) -> Iterator[pd.DataFrame]:
+    """Read the table a part at a time; no station lies in two.
+
+    Raises what `read_station_table` raises.
+    """
+    _check_table(Path(path))
+    with pa.parquet.ParquetFile(path) as file:
+        for number in range(file.num_row_groups):
+            yield file.read_row_group(number).to_pandas()
 
 
 def read_station_counts(path: str | Path) -> pd.DataFrame:
     """Read the counts that `write_stations` wrote, as `read_stations` gave them."""
-    losses = json.loads(_read_parquet(Path(path)).attrs["counts"])
+    losses = json.loads(_check_table(Path(path))[COUNTS])
     counts = pd.DataFrame(losses.pop("rows"))
     counts.attrs = losses
     return counts
+
+
+def remove_station_table(path: str | Path) -> None:
+    """Delete a table that is of no use, and its frozen days."""
+    for file in (Path(path), _frozen_path(Path(path))):
+        file.unlink(missing_ok=True)
 
 
 def read_frozen_days(path: str | Path) -> pd.DataFrame:
@@ -105,25 +186,24 @@ def _frozen_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}_frozen.parquet")
 
 
-def _write_parquet(table: pd.DataFrame, path: Path) -> None:
-    """Write a file beside its place and move it there when it is whole."""
-    partial = path.with_name(f"{path.name}.partial")
-    table.to_parquet(partial, index=False)
-    partial.replace(path)
+def _partial(path: Path) -> Path:
+    """Return where a file is written until it is whole."""
+    return path.with_name(f"{path.name}.partial")
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
-    """Read a station table with its attributes and check that it is one."""
+def _check_table(path: Path) -> dict[bytes, Any]:
+    """Check that a file is a station table; return its metadata."""
     if not path.is_file():
         raise FileNotFoundError(f"no station table at {path}: run the stage stations first")
-    table = pd.read_parquet(path)
-    missing = [name for name in COLUMNS if name not in table]
-    if missing or not {"day", "counts"} <= table.attrs.keys():
+    metadata = pa.parquet.read_metadata(path)
+    found, about = metadata.schema.names, metadata.metadata or {}
+    missing = [name for name in COLUMNS if name not in found]
+    if missing or COUNTS not in about:
         raise ValueError(
-            f"{path} is no station table (missing columns: {missing}; attributes: "
-            f"{list(table.attrs)}), expected one from write_stations; run the stage stations again"
+            f"{path} is no station table (missing columns: {missing}; it has {found}), expected "
+            "one from the stage stations with its counts; run the stage again"
         )
-    return table
+    return about
 
 
 def _summarise_files(counts: pd.DataFrame) -> str:

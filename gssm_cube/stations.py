@@ -8,6 +8,7 @@ sensors' days; their standard deviation is kept beside it as the error of the ob
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import chain
@@ -15,15 +16,18 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from gssm_cube.harvest import DEPTH_OUTSIDE, Piece, Progress, Reading, read_archive
 from gssm_cube.ismn import Sensor
 from gssm_cube.quality import DUPLICATE, KEPT, MINIMUM_HOURS, REASONS, Day, Rules
-from gssm_cube.station_tables import COLUMNS, FROZEN_COLUMNS
+from gssm_cube.station_days import Span, Spool, average_sensors, join_frozen
+from gssm_cube.station_tables import COLUMNS, FROZEN_COLUMNS, StationWriter
 from gssm_cube.tables import read_places
 
 logger = logging.getLogger(__name__)
 
+PART_ROWS = 2**17  # station-days that are made, and written, at a time: 20 MB
 SAME_PLACE = 0.01  # degrees: sensors of one name that are farther apart are two stations
 
 
@@ -110,7 +114,8 @@ def gather_stations(
         ``attrs["day"]`` is the rules' day. ``counts``: ``network``, ``reason``, ``rows``; every
         row read has one reason. Files not read are dicts of ``file``, ``network``, ``station``,
         ``reason`` in ``attrs["files"]``; ``attrs["files_read"]``; stations without a day are
-        dicts of ``station``, ``reason`` (the most frequent) in ``attrs["without_a_day"]``.
+        dicts of ``station``, ``reason`` (the most frequent) in ``attrs["without_a_day"]``; those
+        with days, and the days, are numbers in ``attrs["stations"]`` and ``attrs["days"]``.
         ``frozen``, one row per station-day with frozen hours: ``frozen_hours`` (flag D01-D03 or
         soil temperature below 0 degC), ``hours`` (with any value) and ``frozen``, true if at
         least half of them are.
@@ -127,34 +132,86 @@ def gather_stations(
     Dorigo et al. (2013), doi:10.2136/vzj2012.0097 (flags, spikes, plateaus)
     """
     rules = rules or Rules()
-    logger.info("stations: reading %s", archive)
-    harvest = _Harvest()
-    more = chain.from_iterable(read_places(path, rules) for path in tables)
-    for reading in chain(
-        read_archive(archive, rules, processes=processes, progress=progress), more
+    with _harvested(archive, rules, tables, processes, progress) as harvest:
+        parts = list(harvest.parts(rules.day))
+        days, frozen = ([part[place] for part in parts] for place in (0, 1))
+        return StationData(_joined(days), _count_rows(harvest), _joined(frozen))
+
+
+def write_archive(
+    archive: str | Path,
+    path: str | Path,
+    rules: Rules | None = None,
+    *,
+    tables: Sequence[str | Path] = (),
+    processes: int | None = 1,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Write the daily soil moisture of all stations to Parquet, in bounded memory.
+
+    Parameters
+    ----------
+    archive, rules, tables, processes, progress
+        As for `gather_stations`, which says how days are made.
+    path : str or Path
+        Gets the table in parts of whole stations, and its counts; the frozen days lie beside it
+        in ``NAME_frozen.parquet``. `read_station_table` reads it, `read_station_parts` a part at
+        a time. Both files appear when all is read, or not at all.
+
+    Returns
+    -------
+    DataFrame
+        The counts, as `gather_stations` has them.
+    """
+    rules = rules or Rules()
+    with (
+        _harvested(archive, rules, tables, processes, progress) as harvest,
+        StationWriter(path, rules.day) as writer,
     ):
-        harvest.add(reading)
-    _check_anything_read(archive, harvest)
-    table, frozen = harvest.tables(rules.day)
-    counts = _count_rows(harvest)
-    logger.info(
-        "stations: %d stations, %d station-days; kept %d of %d rows; %d files left out",
-        table["station"].nunique(),
-        len(table),
-        counts.loc[counts["reason"] == REASONS[KEPT], "rows"].sum(),
-        counts["rows"].sum(),
-        len(harvest.left_out),
-    )
-    return StationData(table, counts, frozen)
+        for days, frozen in harvest.parts(rules.day):
+            writer.add(days, frozen)
+        counts = _count_rows(harvest)
+        writer.finish(counts)
+    return counts
+
+
+@contextmanager
+def _harvested(
+    archive: str | Path,
+    rules: Rules,
+    tables: Sequence[str | Path],
+    processes: int | None,
+    progress: Progress | None,
+) -> Iterator["_Harvest"]:
+    """Read the archive and the tables; what they hold lies in a spool while the context lasts."""
+    logger.info("stations: reading %s", archive)
+    with Spool() as spool:
+        harvest = _Harvest(spool)
+        more = chain.from_iterable(read_places(path, rules) for path in tables)
+        for reading in chain(
+            read_archive(archive, rules, processes=processes, progress=progress), more
+        ):
+            harvest.add(reading)
+        _check_anything_read(archive, harvest)
+        yield harvest
+        rows: Counter[str] = sum((s.rows for s in harvest.stations.values()), Counter())
+        logger.info(
+            "stations: %d places; kept %d of %d rows; %d files left out",
+            len(harvest.stations),
+            rows[REASONS[KEPT]],
+            rows.total(),
+            len(harvest.left_out),
+        )
 
 
 @dataclass
 class _Station:
-    """One place: what is known of it and its sensors' days."""
+    """One place: what is known of it, and where its sensors' days lie."""
 
     about: dict
-    days: list[pd.DataFrame] = field(default_factory=list)
-    frozen: list[pd.DataFrame] = field(default_factory=list)
+    days: list[Span] = field(default_factory=list)
+    owners: list[int] = field(default_factory=list)  # which sensor each span is of
+    frozen: list[Span] = field(default_factory=list)
     sensors: dict[tuple, int] = field(default_factory=dict)  # (depth, name): number
     rows: Counter[str] = field(default_factory=Counter)  # by reason
 
@@ -163,10 +220,12 @@ class _Station:
 class _Harvest:
     """What is gathered from the readings, station by station."""
 
+    spool: Spool
     stations: dict[str, _Station] = field(default_factory=dict)
     places: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     left_out: list[dict] = field(default_factory=list)
     files_read: int = 0
+    with_days: Counter[str] = field(default_factory=Counter)  # days of stations that have any
 
     def add(self, reading: Reading) -> None:
         """Add what the files of one station say."""
@@ -175,9 +234,9 @@ class _Harvest:
         for piece in reading.pieces:
             station = self.station_of(piece)
             key = (piece.sensor.depth, piece.sensor.name)
-            number = station.sensors.setdefault(key, len(station.sensors))
-            station.days.append(piece.days.assign(sensor=number))
-            station.frozen.append(piece.frozen)
+            station.owners.append(station.sensors.setdefault(key, len(station.sensors)))
+            station.days.append(self.spool.put(piece.days))
+            station.frozen.append(self.spool.put(piece.frozen))
             for reason, rows in zip(REASONS, piece.rows, strict=True):
                 station.rows[reason] += rows
 
@@ -198,65 +257,73 @@ class _Harvest:
         self.stations[name] = _Station(about | piece.classes)
         return self.stations[name]
 
-    def tables(self, day: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Return the tables of days and of frozen days, sorted by network, station and time."""
+    def parts(self, day: str) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+        """Yield days and frozen days of whole stations, by network, station and time; once."""
         stations = sorted(
             self.stations.values(), key=lambda s: (s.about["network"], s.about["station"])
         )
-        days = _join(stations, [_average_sensors(station) for station in stations], COLUMNS)
-        frozen = _join(stations, [_join_frozen(s) for s in stations], FROZEN_COLUMNS)
-        days.attrs, frozen.attrs = {"day": day}, {"day": day}
-        return days, frozen
+        abouts, days, frozen, size = [], [], [], 0
+        for station in stations:
+            abouts.append(station.about)
+            days.append(self._days(station))
+            frozen.append(join_frozen([self.spool.get(span) for span in station.frozen]))
+            size += days[-1].size + frozen[-1].size
+            if size >= PART_ROWS:
+                yield _join(abouts, days, COLUMNS, day), _join_frozen(abouts, frozen, day)
+                abouts, days, frozen, size = [], [], [], 0
+        if abouts or not stations:
+            yield _join(abouts, days, COLUMNS, day), _join_frozen(abouts, frozen, day)
+
+    def _days(self, station: _Station) -> NDArray[np.void]:
+        """Average a station's sensors; rows that were there twice change their reason."""
+        pieces = [self.spool.get(span) for span in station.days]
+        days, repeated = average_sensors(station.owners, pieces)
+        station.rows[REASONS[KEPT]] -= repeated
+        station.rows[REASONS[DUPLICATE]] += repeated
+        if days.size:
+            self.with_days[station.about["station"]] = days.size
+        return days
+
+
+def _join_frozen(abouts: list[dict], pieces: list[NDArray[np.void]], day: str) -> pd.DataFrame:
+    """Join the frozen days of stations; a day is frozen if at least half of its hours are."""
+    table = _join(abouts, pieces, FROZEN_COLUMNS, day)
+    return table.assign(frozen=2 * table["frozen_hours"] >= table["hours"])
 
 
 def _join(
-    stations: list[_Station], pieces: list[pd.DataFrame], columns: dict[str, str]
+    abouts: list[dict], pieces: list[NDArray[np.void]], columns: dict[str, str], day: str
 ) -> pd.DataFrame:
-    """Join the stations' tables, and add what is known of each station to its rows."""
-    if not stations:
-        return pd.DataFrame(columns=list(columns)).astype(columns)
-    table = pd.concat(pieces, ignore_index=True)
-    owner = np.repeat(np.arange(len(pieces)), [len(piece) for piece in pieces])
-    abouts = pd.DataFrame([station.about for station in stations])
-    for name in [name for name in columns if name in abouts]:
-        table[name] = abouts.astype({name: columns[name]})[name].array.take(owner)
-    return table[list(columns)].astype(columns)
+    """Join the stations' days, and add what is known of each station to its rows."""
+    known = {name: kind for name, kind in columns.items() if name != "frozen"}
+    table = pd.DataFrame(columns=list(known)).astype(known)
+    if abouts:
+        days = np.concatenate(pieces)
+        owner = np.repeat(np.arange(len(pieces)), [piece.size for piece in pieces])
+        about = pd.DataFrame(abouts)
+        kinds = {name: kind for name, kind in known.items() if name in about}
+        about = about.astype(kinds)
+        rows = {name: about[name].array.take(owner) for name in kinds}
+        rows |= {
+            name: days[name].astype(known[name].replace("datetime64", "M8"))
+            for name in days.dtype.fields or ()
+        }
+        table = pd.DataFrame({name: rows[name] for name in known})
+    table.attrs = {"day": day}
+    return table
+
+
+def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """Return the parts of a table as one."""
+    table = parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
+    table.attrs = parts[0].attrs
+    return table
 
 
 def _is_near(about: dict, sensor: Sensor) -> bool:
     """Tell whether a sensor belongs to the place that a station stands at."""
     away = max(abs(about["lat"] - sensor.lat), abs(about["lon"] - sensor.lon))
     return away <= SAME_PLACE
-
-
-def _average_sensors(station: _Station) -> pd.DataFrame:
-    """Return a station's days; a day that a sensor has in two files counts once."""
-    days = station.days[0]
-    if len(station.days) > 1:
-        days = pd.concat(station.days, ignore_index=True)
-    again = days.duplicated(["sensor", "time"])
-    repeated = int(days.loc[again, "rows"].sum())
-    station.rows[REASONS[KEPT]] -= repeated
-    station.rows[REASONS[DUPLICATE]] += repeated
-    days = days[~again]
-    if len(station.sensors) == 1:
-        table = days[["time", "observed", "hours"]].sort_values("time", ignore_index=True)
-        return table.assign(sensors=1, spread=np.nan)
-    return days.groupby("time", as_index=False).agg(
-        observed=("observed", "mean"),
-        hours=("hours", "min"),
-        sensors=("observed", "size"),
-        spread=("observed", "std"),
-    )
-
-
-def _join_frozen(station: _Station) -> pd.DataFrame:
-    """Return a station's frozen days, by the sensor with most frozen hours."""
-    filled = [days for days in station.frozen if len(days)] or station.frozen[:1]
-    table = pd.concat(filled, ignore_index=True) if len(filled) > 1 else filled[0]
-    if len(filled) > 1:
-        table = table.groupby("time", as_index=False).max()
-    return table.assign(frozen=2 * table["frozen_hours"] >= table["hours"])
 
 
 def _count_rows(harvest: _Harvest) -> pd.DataFrame:
@@ -272,6 +339,8 @@ def _count_rows(harvest: _Harvest) -> pd.DataFrame:
         "files": harvest.left_out,
         "files_read": harvest.files_read,
         "without_a_day": list(_without_a_day(harvest)),
+        "stations": len(harvest.with_days),
+        "days": harvest.with_days.total(),
     }
     return counts
 

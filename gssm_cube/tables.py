@@ -27,6 +27,7 @@ import pandas as pd
 
 from gssm_cube.harvest import DEPTH_OUTSIDE, Piece, Reading, read_piece
 from gssm_cube.ismn import Sensor
+from gssm_cube.lines import Rows
 from gssm_cube.quality import Rules
 
 NEEDED = ("network", "station", "lat", "lon", "time", "observed", "depth_from", "depth_to")
@@ -123,13 +124,24 @@ def _piece(rows: pd.DataFrame, first: pd.Series, depth: tuple[float, float], rul
         float(first["elevation"]), depth, first["sensor"],
     )  # fmt: skip
     classes = {k: first[k] if pd.notna(first[k]) else None for k in ("koeppen", "land_cover")}
-    columns = {"stamp": rows["time"].to_numpy(), "value": rows["observed"].to_numpy()}
-    judged = pd.DataFrame(columns | {"flag": pd.Categorical(rows["flag"].to_numpy())})
-    if not _is_daily(columns["stamp"]):
+    judged = _rows(rows)
+    if not _is_daily(judged.stamp):
         return read_piece(sensor, judged, rules, None, classes)
     as_given = replace(rules, minimum_hours=1, screening=False, day="UTC")
     piece = read_piece(sensor, judged, as_given, None, classes)
-    return replace(piece, days=piece.days.assign(hours=24))
+    piece.days["hours"] = 24
+    return piece
+
+
+def _rows(table: pd.DataFrame) -> Rows:
+    """Return the rows of a sensor as those of a file."""
+    codes, flags = pd.factorize(table["flag"].where(table["flag"] != "", None))
+    return Rows(
+        table["time"].to_numpy(),
+        table["observed"].to_numpy(),
+        (codes + 1).astype("int16"),
+        ("", *flags),
+    )
 
 
 def _is_daily(stamp: np.ndarray) -> bool:
@@ -141,6 +153,8 @@ def _read_file(path: Path) -> pd.DataFrame:
     """Read a CSV as text, or a Parquet file as it is."""
     if path.suffix.lower() == ".parquet":
         return pd.read_parquet(path)
+    if path.suffix.lower() == ".csv" and not path.stat().st_size:
+        raise ValueError(f"{path} is empty, expected a header and rows; remove it from the tables")
     if path.suffix.lower() == ".csv":
         return pd.read_csv(path, dtype="str", skipinitialspace=True, encoding="utf-8-sig")
     raise ValueError(f"{path} is named {path.suffix!r}, expected .csv or .parquet; rename it")

@@ -100,6 +100,19 @@ def test_an_archive_by_itself_becomes_a_table(small_world, tmp_path):
     assert 0 < len(read_station_table(stricter)) < len(table)
 
 
+def test_an_archive_may_be_read_by_local_days(small_world, tmp_path):
+    out = tmp_path / "local.parquet"
+    invoke("stations", small_world.archive, "--out", out, "--day", "local")
+    assert read_station_table(out).attrs == {"day": "local"}
+    said = invoke("stations", small_world.archive, "--day", "solar", status=1)
+    assert "day is 'solar', expected 'UTC' or 'local'" in said
+
+
+def test_options_of_an_archive_are_refused_beside_a_run(run_file):
+    said = invoke("stations", run_file, "--day", "local", status=2)
+    assert "these options are for an archive" in said
+
+
 @pytest.fixture
 def tables(tmp_path):
     """Two small tables under names of their own: y follows wet, 12 places and 40 days."""

@@ -1,5 +1,7 @@
 """Prediction: a block, a lazy region and the stored product agree, and a run can be resumed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -131,6 +133,12 @@ def test_a_block_without_any_value_is_all_missing(region, forest, masked):
 def test_features_that_are_not_there_are_named(region, forest):
     with pytest.raises(ValueError, match=r"the forest needs \['apei', 'clay'\], which the"):
         predict(region.drop_vars(["apei", "clay"]), load_forest(forest))
+
+
+def test_a_forest_of_other_days_is_refused(region, forest):
+    local = replace(load_forest(forest), card={"day": "local"})
+    with pytest.raises(ValueError, match="trained on 'local' days, those of .* are 'UTC'"):
+        predict(region.assign_attrs(gssm_day="UTC"), local)
 
 
 # ---- the whole run ----------------------------------------------------------------------------

@@ -21,9 +21,11 @@ from gssm_cube.sample_store import (
     sample_files,
     scratch_of,
     write_part,
+    write_rows,
 )
 from gssm_cube.samples import sample_cube, write_samples
 from gssm_cube.splits import place_groups
+from gssm_cube.station_tables import COLUMNS, StationWriter, read_station_parts
 from gssm_cube.stores import array_of, open_group
 from gssm_cube.variables import PREDICTORS
 
@@ -82,6 +84,16 @@ def test_each_stored_chunk_is_read_once(sparse, tmp_path):
     assert sum(count.read.values()) == sum(ideal.values())
 
 
+def test_of_the_chosen_features_alone_chunks_are_read(sparse, tmp_path):
+    module, store, layout, table = sparse
+    ideal = module.ideal_bytes(store, layout, table)
+    chosen = {"lst": "daily/lst", "clay": "static/clay", "evi": "composite/evi"}
+    for feature, array in chosen.items():
+        with module.counted(store) as count:
+            write_samples(store, table, tmp_path / feature, features=[feature])
+        assert count.read == {array: ideal[array]}
+
+
 def test_stations_of_a_real_layout_get_the_cube_s_values(sparse, tmp_path):
     _, store, _, table = sparse
     found = sample_cube(store, table[table["time"] < "2001-01-20"])
@@ -123,6 +135,62 @@ def test_a_place_that_was_not_picked_is_an_error():
     for row, col in ((3, 5), (9, 9), (0, 0)):
         with pytest.raises(ValueError, match="1 of 2 places were not picked; remove the"):
             picked.at(np.array([3, row]), np.array([4, col]))
+
+
+# ---- the table in parts -----------------------------------------------------------------------
+
+
+def station_file(path, layout, parts):
+    """A station table in as many parts as lists of places; the table of all."""
+    tables = []
+    with StationWriter(path, "UTC") as writer:
+        for number, places in enumerate(parts):
+            table = table_of(layout, places, ["2018-03-01", "2019-03-03"], f"NET/{number}-{{}}")
+            table = table.assign(hours=24, sensors=1, spread=np.nan, koeppen="Cfb")
+            table = table.astype(COLUMNS)[list(COLUMNS)]
+            table.attrs["day"] = "UTC"
+            tables.append(table)
+            writer.add(table)
+        counts = pd.DataFrame({"network": ["NET"], "reason": ["kept"], "rows": [48]})
+        writer.finish(counts)
+    every = pd.concat(tables, ignore_index=True)
+    every.attrs["day"] = "UTC"
+    return every
+
+
+def test_a_file_of_parts_gives_the_samples_of_the_whole_table(small_world, tmp_path):
+    # Both parts have a station in the western tile, whose samples are one file.
+    path = tmp_path / "stations.parquet"
+    every = station_file(path, small_world.layout, [[W, E], [W], [E, W]])
+    assert [len(part) for part in read_station_parts(path)] == [4, 2, 4]
+    write_samples(small_world.cube, path, tmp_path / "parts")
+    write_samples(small_world.cube, every, tmp_path / "whole")
+    found, expected = (open_samples(tmp_path / name) for name in ("parts", "whole"))
+    pd.testing.assert_frame_equal(found, expected)
+    assert len(found) == 10
+    # Nor does it matter for what is to be done again.
+    assert write_samples(small_world.cube, path, tmp_path / "whole")[1] == 4
+
+
+def test_rows_of_a_run_that_stopped_are_not_sampled_twice(small_world, tmp_path):
+    path, folder = tmp_path / "stations.parquet", tmp_path / "samples"
+    station_file(path, small_world.layout, [[W], [E]])
+    rows = scratch_of(folder) / "requests" / "samples"
+    stale = pa.table({"station": ["NET/9"], "time": [pd.Timestamp("2018-03-01")]})
+    write_rows(scratch_of(folder), "r116c370_w00", 7, stale, "old")
+    assert len(list(rows.iterdir())) == 1
+    write_samples(small_world.cube, path, folder)
+    assert set(open_samples(folder)["station"]) == {"NET/0-0", "NET/1-0"}
+
+
+def test_a_changed_value_in_any_part_is_sampled_again(small_world, tmp_path):
+    path, folder = tmp_path / "stations.parquet", tmp_path / "samples"
+    every = station_file(path, small_world.layout, [[W], [E]])
+    write_samples(small_world.cube, path, folder)
+    changed = every.assign(observed=every["observed"].where(every.index != 3, 0.4))
+    changed.attrs["day"] = "UTC"
+    status, skipped = write_samples(small_world.cube, changed, folder)
+    assert (len(status), skipped) == (1, 3)
 
 
 # ---- what is written --------------------------------------------------------------------------

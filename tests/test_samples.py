@@ -11,7 +11,8 @@ import pytest
 
 from gssm_cube.cube import open_cube
 from gssm_cube.grid import Grid, Layout, Tile
-from gssm_cube.samples import describe_unchosen, place_stations, sample_cube
+from gssm_cube.placing import describe_unchosen, place_stations
+from gssm_cube.samples import sample_cube
 from gssm_cube.stores import array_of, open_group
 from gssm_cube.variables import PREDICTORS
 
@@ -174,6 +175,21 @@ def test_another_definition_of_the_day_is_refused(small_world):
     table.attrs["day"] = "local"
     with pytest.raises(ValueError, match="station days are 'local', days of .* are 'UTC'"):
         sample_cube(small_world.cube, table)
+
+
+def test_a_choice_of_features_gives_their_columns_and_no_other(small_world, sampled):
+    table = stations(small_world)
+    for chosen in (["lst"], ["land", "ndvi", "clay"], ["lst_quality", "tair", "lat"]):
+        found = sample_cube(small_world.cube, table, features=chosen)
+        added = {*PREDICTORS, "lst_quality", "static_filled", "land"}
+        assert set(found.columns) & added == set(chosen)
+        pd.testing.assert_frame_equal(found, sampled[found.columns])
+
+
+@pytest.mark.parametrize("chosen", [["lst", "rain"], []])
+def test_an_unknown_choice_of_features_is_refused(small_world, chosen):
+    with pytest.raises(ValueError, match="expected some of .*lst.*static_filled, land"):
+        sample_cube(small_world.cube, stations(small_world), features=chosen)
 
 
 def test_a_missing_cube_is_named(small_world, tmp_path):

@@ -116,5 +116,11 @@ def test_percent_missing_columns_other_files_and_no_file_are_refused(tmp_path: P
         read_table(tmp_path / "none.csv")
 
 
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty.csv").touch()
+    with pytest.raises(ValueError, match=r"empty\.csv is empty, expected a header and rows"):
+        read_table(tmp_path / "empty.csv")
+
+
 def test_settings_name_the_tables() -> None:
     assert StationRules.model_validate({"tables": ["a.csv"]}).tables == (Path("a.csv"),)

@@ -72,6 +72,32 @@ def test_a_bomb_is_refused_and_the_rest_is_read(tmp_path: Path) -> None:
     assert member(station="Two") in summarise(data.counts)
 
 
+def test_a_member_that_understates_its_size_is_cut_there_and_refused(tmp_path: Path) -> None:
+    path = zip_of(tmp_path / "a.zip", {member(): WET, member(station="Two"): WET + "#" * 9999})
+    with zipfile.ZipFile(path) as archive:
+        size = archive.getinfo(member(station="Two")).file_size
+    data = path.read_bytes()
+    known = size.to_bytes(4, "little")
+    assert data.count(known) == 2  # in its own header and in the directory
+    path.write_bytes(data.replace(known, (100).to_bytes(4, "little")))
+    found = gather_stations(path)
+    [entry] = found.counts.attrs["files"]
+    assert entry["station"] == "NET/Two" and "Bad CRC-32" in entry["reason"]
+    assert found.table["station"].tolist() == ["NET/One"]
+
+
+def test_a_cut_stream_is_named(tmp_path: Path) -> None:
+    path = zip_of(tmp_path / "a.zip", {member(): WET, member(station="Two"): WET})
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo(member(station="Two"))
+    data = bytearray(path.read_bytes())
+    start = info.header_offset + 30 + len(info.filename)
+    data[start : start + 8] = b"\xff" * 8  # no deflate block begins so
+    path.write_bytes(data)
+    [entry] = gather_stations(path).counts.attrs["files"]
+    assert entry["station"] == "NET/Two" and "cannot be inflated" in entry["reason"]
+
+
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_member_that_would_fill_the_memory_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zipped: bool
@@ -203,23 +229,40 @@ def test_words_that_are_no_plain_numbers_dates_or_hours_cost_their_line_only() -
         b"2020/1/01 00:00 +0.5 D01,D03\n\n2020/01/01 24:00 nan \xe9\n1969/12/31 23:00 -9999 M"
     )
     rows = read_lines(text, (0, 1, 2, 3, -1))
-    assert rows["stamp"].tolist()[0] == pd.Timestamp("2020-02-29 23:59")
-    assert rows["stamp"].isna().tolist() == [False, True, True, True, False]
-    assert rows["stamp"].tolist()[4] == pd.Timestamp("1969-12-31 23:00")
-    np.testing.assert_array_equal(rows["value"], [0.25, 0.01, 0.5, np.nan, -9999.0])
-    assert rows["flag"].astype("str").tolist() == ["G", "G", "D01,D03", "?", "M"]
+    assert rows.stamp[0] == np.datetime64("2020-02-29T23:59")
+    assert np.isnat(rows.stamp).tolist() == [False, True, True, True, False]
+    assert rows.stamp[4] == np.datetime64("1969-12-31T23:00")
+    np.testing.assert_array_equal(rows.value, [0.25, 0.01, 0.5, np.nan, -9999.0])
+    assert [rows.flags[number] for number in rows.flag] == ["G", "G", "D01,D03", "?", "M"]
 
 
 def test_numbers_are_those_that_python_reads() -> None:
     words = [f"{number:.{digits}f}" for digits in range(7) for number in (0.1, 0.3, 12.345678, -7)]
     words += ["0.12345678901234567", "123456789012345678", ".5", "5."]
     text = "\n".join(f"2020/01/01 00:00 {word} G" for word in words).encode()
-    found = read_lines(text, (0, 1, 2, 3, -1))["value"].tolist()
+    found = read_lines(text, (0, 1, 2, 3, -1)).value.tolist()
     assert found == [float(word) for word in words]
+
+
+def test_a_flag_is_g_only_if_it_is_exactly_that() -> None:
+    words = ["G", "G,D01", "GG", "g", "H", "D01,D02,D03,D04,D05,D06,D07", "G", ""]
+    text = "\n".join(f"2020/01/01 00:00 0.2 {word}" for word in words).encode()
+    rows = read_lines(text, (0, 1, 2, 3, -1))
+    assert [rows.flags[number] for number in rows.flag] == words
+    assert rows.has_flag("G").tolist() == [True, *5 * [False], True, False]
+
+
+def test_more_flags_than_a_file_can_have_are_unreadable_and_cost_no_other() -> None:
+    words = [f"X{number}" for number in range(5000)] + ["X7"]
+    text = "\n".join(f"2020/01/01 00:00 0.2 {word}" for word in words).encode()
+    rows = read_lines(text, (0, 1, 2, 3, -1))
+    found = [rows.flags[number] for number in rows.flag]
+    assert found[:4095] == words[:4095] and found[-1] == "X7"
+    assert set(found[4095:-1]) == {""}
 
 
 @pytest.mark.parametrize("day", ["0001/01/01", "1900/03/01", "2000/02/29", "2400/12/31"])
 def test_dates_of_all_centuries_are_numpys(day: str) -> None:
     rows = read_lines(f"{day} 12:30 0.2 G".encode(), (0, 1, 2, 3, -1))
     expected = np.datetime64(day.replace("/", "-") + "T12:30", "s")
-    assert rows["stamp"].to_numpy()[0] == expected
+    assert rows.stamp[0] == expected

@@ -7,13 +7,14 @@ import zipfile
 from collections import Counter, defaultdict
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from gssm_cube.quality import Rules
-from gssm_cube.stations import StationData, gather_stations, read_stations
+from gssm_cube.stations import gather_stations, read_stations
 
 pytestmark = pytest.mark.real_data
 
@@ -199,23 +200,56 @@ def noaa_days(real_data: Path) -> pd.DataFrame:
     return noaa.rename(columns={"soil_moisture_5_daily": "noaa"})[["station", "time", "noaa"]]
 
 
-def skill(data: StationData, noaa: pd.DataFrame) -> tuple[int, float, float]:
-    """Stations, and the medians over them of Pearson's r and of the RMSE, m3 m-3."""
-    groups = [g for _, g in data.table.merge(noaa, on=["station", "time"]).groupby("station")]
-    r = [g["observed"].corr(g["noaa"]) for g in groups]
-    rmse = [float(np.sqrt(((g["observed"] - g["noaa"]) ** 2).mean())) for g in groups]
-    return len(groups), float(np.median(r)), float(np.median(rmse))
+LEAST_DAYS = 100  # that a station's own figure needs; those of 6 to 97 days are counted apart
 
 
-def test_local_daily_means_are_noaas_own_and_utc_ones_are_not_quite(real_data: Path) -> None:
-    noaa, path = noaa_days(real_data), real_data / "ismn" / US
-    year = {"first_day": "2020-01-01", "last_day": "2020-12-31"}
-    local = gather_stations(path, Rules(day="local", **year))
-    assert local.table.attrs == {"day": "local"}
-    stations, r, rmse = skill(local, noaa)
-    assert stations == 75 and r >= 0.999
-    assert rmse <= 0.0035  # 0.0033: hours that ISMN lacks and NOAA has, for of whole days ...
-    _, r, rmse = skill(gather_stations(path, Rules(day="local", minimum_hours=24, **year)), noaa)
-    assert r >= 0.999 and rmse <= 0.003  # ... it is 0.0025
-    _, r, rmse = skill(gather_stations(path, Rules(**year)), noaa)
-    assert 0.985 < r < 0.995 and 0.008 < rmse < 0.011
+def skill(table: pd.DataFrame, noaa: pd.DataFrame) -> pd.DataFrame:
+    """Days in common, Pearson's r, and RMSE and bias in m3 m-3, of each station."""
+    both = table.merge(noaa, on=["station", "time"])
+    both["error"] = both["observed"] - both["noaa"]
+    groups = both.groupby("station")
+    return pd.DataFrame(
+        {
+            "days": groups.size(),
+            "r": groups.apply(lambda g: g["observed"].corr(g["noaa"])),
+            "rmse": np.sqrt(groups["error"].apply(lambda error: (error**2).mean())),
+            "bias": groups["error"].mean(),
+        }
+    )
+
+
+def skill_of(real_data: Path, **rules: Any) -> pd.DataFrame:
+    """Skill of the days of 2020 against NOAA's own."""
+    rules |= {"first_day": "2020-01-01", "last_day": "2020-12-31"}
+    data = gather_stations(real_data / "ismn" / US, Rules(**rules))
+    assert data.table.attrs == {"day": rules.get("day", "UTC")}
+    return skill(data.table, noaa_days(real_data))
+
+
+def test_local_daily_means_are_noaas_own(real_data: Path) -> None:
+    every = skill_of(real_data, day="local")
+    long = every[every["days"] >= LEAST_DAYS]
+    assert (len(every), len(long)) == (75, 63)
+    assert long["r"].median() >= 0.999  # 0.9994
+    assert long["rmse"].median() <= 0.003  # 0.0023, and 0.0033 of all 75
+    # A third of the stations differ by more than an offset of 0.003, which wanders: NOAA averages
+    # other probes than in the hours that ISMN took. No shift of the day and no flag removes it.
+    assert (long["bias"].abs() > 0.003).sum() == 22
+    assert every["r"].median() >= 0.999
+
+
+def test_of_whole_local_days_many_are_noaas_to_its_last_digit(real_data: Path) -> None:
+    # NOAA gives three decimals: a rounded mean is off by 0.001 / sqrt(12) = 0.0003.
+    skill = skill_of(real_data, day="local", minimum_hours=24)
+    skill = skill[skill["days"] >= LEAST_DAYS]
+    assert len(skill) == 61
+    assert (skill["rmse"] <= 0.0005).sum() >= 25
+    assert skill["rmse"].median() <= 0.0013 and skill["r"].median() >= 0.9998
+
+
+def test_utc_days_are_not_quite_noaas(real_data: Path) -> None:
+    skill = skill_of(real_data)
+    skill = skill[skill["days"] >= LEAST_DAYS]
+    assert len(skill) == 64
+    assert 0.99 < skill["r"].median() < 0.994  # 0.992
+    assert 0.007 < skill["rmse"].median() < 0.009  # 0.0082

@@ -1,0 +1,150 @@
+"""Station days placed on the cube: whether they belong to it, and which pixel they lie in."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from gssm_cube import cube
+from gssm_cube.grid import WINDOW_DAYS, Layout
+from gssm_cube.picks import FLAGS
+from gssm_cube.splits import place_groups
+from gssm_cube.station_tables import read_station_parts
+from gssm_cube.variables import PREDICTORS
+
+logger = logging.getLogger(__name__)
+
+OWN = ("pixel", "tile", "place_block", *FLAGS.values())
+RENAMED = {name: f"station_{name}" for name in ("lat", "lon", "elevation")}
+
+
+def check_day(store: Path, table: pd.DataFrame) -> None:
+    """Raise unless cube and station table mean the same by a day."""
+    found = table.attrs.get("day", "UTC")
+    expected = cube.open_cube(store).attrs.get("gssm_day")
+    if found != expected:
+        raise ValueError(
+            f"station days are {found!r}, days of {store} are {expected!r}; read the stations "
+            "again with the cube's day"
+        )
+
+
+def check_columns(table: pd.DataFrame) -> None:
+    """Raise if a table has columns that samples add."""
+    added = {*OWN, *RENAMED.values(), *PREDICTORS} - RENAMED.keys()
+    taken = sorted(name for name in map(str, table.columns) if name in added or name[0] == "_")
+    if taken:
+        raise ValueError(
+            f"the station table has columns {taken}, which samples add or use; rename them"
+        )
+
+
+def check_places(path: Path, layout: Layout) -> None:
+    """Raise as ``place_stations`` does if the stations of a file do not lie in the cube."""
+    for _ in placed_parts(path, layout):
+        pass
+
+
+def place_stations(table: pd.DataFrame, layout: Layout) -> pd.DataFrame:
+    """Return the rows within the cube's days, with the pixel and tile of each station.
+
+    Raises
+    ------
+    ValueError
+        If a station lies outside the cube, naming it, no row is left, or a column is one that
+        samples add.
+    """
+    [placed] = placed_parts(table, layout)
+    return placed
+
+
+def placed_parts(table: pd.DataFrame | Path, layout: Layout) -> Iterator[pd.DataFrame]:
+    """Yield the parts of a table within the cube's days, placed; raise if all are empty."""
+    parts = iter([table]) if isinstance(table, pd.DataFrame) else read_station_parts(table)
+    rows, kept, spans = 0, 0, []
+    for part in parts:
+        check_columns(part)
+        placed = _place_part(part, layout)
+        rows, kept = rows + len(part), kept + len(placed)
+        if len(part):
+            spans += [part["time"].min(), part["time"].max()]
+        if len(placed):
+            placed.attrs = part.attrs
+            yield placed
+    if not kept:
+        span = f"{min(spans)} .. {max(spans)}" if spans else "no day"
+        raise ValueError(
+            f"no station day lies within {layout.first_day} .. {layout.last_day}; the table spans "
+            f"{span}"
+        )
+    logger.info("samples: %d of %d station days lie in the cube", kept, rows)
+
+
+def _place_part(table: pd.DataFrame, layout: Layout) -> pd.DataFrame:
+    """Return the rows within the cube's days, with where they lie; raise if any is outside."""
+    inside = _inside(table, layout)
+    if not inside.all():
+        west, south, east, north = layout.bounds
+        names = sorted(table.loc[~inside, "station"].unique())
+        raise ValueError(
+            f"{len(names)} stations lie outside the cube ({west:.2f}..{east:.2f} E, "
+            f"{south:.2f}..{north:.2f} N): {', '.join(names[:5])}; enlarge the bounds or leave "
+            "them out of the archive"
+        )
+    day = table["time"].to_numpy().astype("M8[D]")
+    in_time = (day >= layout.time[0]) & (day <= layout.time[-1])
+    placed = table[in_time].rename(columns=RENAMED)
+    row = layout.grid.row_of(placed["station_lat"])
+    col = layout.grid.col_of(placed["station_lon"])
+    size, number = layout.tile_size, (day[in_time] - layout.time[0]).astype("int64")
+    tiles = [f"r{r:03d}c{c:03d}" for r, c in zip(row // size, col // size, strict=True)]
+    windows = [f"w{w:02d}" for w in number // WINDOW_DAYS]
+    return placed.assign(
+        pixel=row * layout.grid.cols + col,
+        tile=tiles,
+        place_block=place_groups(placed["station_lat"], placed["station_lon"], grid=layout.grid),
+        _row=row - layout.row,
+        _col=col - layout.col,
+        _day=number,
+        _window=windows,
+        _block=[f"{tile}_{window}" for tile, window in zip(tiles, windows, strict=True)],
+    )
+
+
+def _inside(table: pd.DataFrame, layout: Layout) -> pd.Series:
+    """Whether a row's pixel belongs to the box; a place on its south or east edge does not."""
+    known = table["lat"].between(-90, 90) & table["lon"].between(-180, 180)
+    row = layout.grid.row_of(table["lat"].where(known, 0.0)) - layout.row
+    col = layout.grid.col_of(table["lon"].where(known, 0.0)) - layout.col
+    rows, cols = layout.shape
+    return known & (row >= 0) & (row < rows) & (col >= 0) & (col < cols)
+
+
+def places_of(placed: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns that tell what of the cube a row needs."""
+    names = ["_block", "tile", "_window", "_row", "_col", "_day"]
+    return placed[names].rename(columns=lambda name: name.removeprefix("_"))
+
+
+def describe_unchosen(samples: pd.DataFrame, layout: Layout) -> str:
+    """Say which stations lie in tiles of the box that the run does not choose; nothing if none do.
+
+    Such tiles are never harmonised, so their samples have no features.
+
+    Parameters
+    ----------
+    samples : DataFrame
+        ``station`` and ``tile`` of each row.
+    layout : Layout
+    """
+    lost = samples[~samples["tile"].isin([str(tile) for tile in layout.tiles()])]
+    if lost.empty:
+        return ""
+    names, tiles = (sorted(lost[name].unique()) for name in ("station", "tile"))
+    more = f", ... {names[-1]}" if len(names) > 5 else ""
+    return (
+        f"{len(lost)} days of {len(names)} stations have no features, for their tiles "
+        f"({', '.join(tiles[:5])}{', ...' * (len(tiles) > 5)}) are not among those of the run: "
+        f"{', '.join(names[:5])}{more}; choose these tiles as well, or leave the stations out"
+    )
