@@ -21,6 +21,7 @@ import dask
 import numpy as np
 import pandas as pd
 import xarray as xr
+from distributed import Client
 from sparse_cube import counted, ideal_bytes, station_table, write_sparse_cube
 
 from gssm_cube.cube import open_cube
@@ -56,9 +57,13 @@ def draw_places(layout: Layout, chunks: int, stations: int) -> list[tuple[int, i
 
 
 def by_blocks(store: Path, table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
-    """Sample as this package does, to Parquet and back."""
-    with tempfile.TemporaryDirectory(dir=store.parent) as place:
-        write_samples(store, table, Path(place) / "samples", features=names)
+    """Sample as this package does, to Parquet and back, two threads."""
+    threads = {"n_workers": 1, "threads_per_worker": 2, "processes": False}
+    with (
+        tempfile.TemporaryDirectory(dir=store.parent) as place,
+        Client(**threads, dashboard_address=None) as client,
+    ):
+        write_samples(store, table, Path(place) / "samples", features=names, client=client)
         return open_samples(Path(place) / "samples", columns=["station", "time", *names])
 
 
@@ -148,7 +153,7 @@ def main() -> None:
         table = station_table(layout, places)
         few = table[table["station"] < "NET/012"]
         few = few[few["time"] < pd.Timestamp(FIRST) + pd.Timedelta(366, "D")]
-        ideal = sum(ideal_bytes(store, layout, table).values()) / 1e6
+        ideal = ideal_bytes(store, layout, table)["daily/lst"] / 1e6
         rows = compare(store, table, ["lst"], f"{stations} stations, lst alone")
         rows += compare(store, few, FEATURES, "12 stations, one window, all features")
     logger.info("by_blocks read %.4f of the ideal %.1f MB", rows[0]["mb_read"] / ideal, ideal)
