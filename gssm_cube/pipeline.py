@@ -6,7 +6,7 @@ run's folder. A stage that finds its result made from the very same inputs says 
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from gssm_cube.forest import Preset, compile_forest, find_preset, load_forest, t
 from gssm_cube.ingest import inputs
 from gssm_cube.knndm import prediction_points
 from gssm_cube.model_card import write_cards
+from gssm_cube.once import check_there, done_once, file_facts, key_of, replace_file
 from gssm_cube.placing import check_places, describe_unchosen
 from gssm_cube.quality import Rules
 from gssm_cube.report import write_report
@@ -62,7 +63,7 @@ def check(settings: Settings) -> None:
     Reads names and headers only.
     """
     inputs.find_inputs(settings.sources.gridded, settings.layout)
-    _file_facts(settings.sources.ismn)
+    file_facts(settings.sources.ismn)
     find_preset(settings.training.preset)
 
 
@@ -97,7 +98,7 @@ def harmonise(settings: Settings, *, progress: Progress = silent) -> str:
 def stations(settings: Settings, *, progress: Progress = silent) -> str:
     """Read the ISMN archive into a daily table."""
     archive, rules = settings.sources.ismn, settings.stations
-    facts = [_file_facts(path) for path in (archive, *rules.tables)]
+    facts = [file_facts(path) for path in (archive, *rules.tables)]
     key = digest(facts, rules.model_dump(mode="json", exclude={"processes"}), __version__)
     target = settings.table("stations.parquet")
 
@@ -117,16 +118,16 @@ def stations(settings: Settings, *, progress: Progress = silent) -> str:
             raise
         return f"{counts.attrs['days']} station days of {counts.attrs['stations']} stations"
 
-    return _once(settings, "stations", key, [target], work)
+    return done_once(settings.folder, "stations", key, [target], work)
 
 
 def samples(settings: Settings, *, progress: Progress = silent) -> str:
     """Sample the cube at the stations: the blocks whose stations or features are new."""
     source, target = settings.table("stations.parquet"), settings.table("samples")
-    _check_there(source, "stations")
-    _check_there(settings.cube / "zarr.json", "harmonise")
+    check_there(source, "stations")
+    check_there(settings.cube / "zarr.json", "harmonise")
     predict.check_complete(settings.cube)
-    key = digest(_key_of(settings, "stations"), _cube_digest(settings))
+    key = digest(key_of(settings.folder, "stations"), _cube_digest(settings))
 
     def work() -> str:
         with _client(settings, "ingest") as client:
@@ -135,15 +136,15 @@ def samples(settings: Settings, *, progress: Progress = silent) -> str:
         lines = [f"{len(found)} samples of {found['station'].nunique()} stations"]
         return "; ".join(filter(None, [*lines, describe_unchosen(found, settings.layout)]))
 
-    return _once(settings, "samples", key, sample_files(target), work)
+    return done_once(settings.folder, "samples", key, sample_files(target), work)
 
 
 def train(settings: Settings, *, progress: Progress = silent) -> str:
     """Train the forest on all samples and save it with its model card."""
     source = settings.table("samples")
-    _check_there(source / MANIFEST, "samples")
+    check_there(source / MANIFEST, "samples")
     preset, seed = _preset(settings), settings.training.seed
-    key = digest(_key_of(settings, "samples"), preset.model_dump(), seed, __version__)
+    key = digest(key_of(settings.folder, "samples"), preset.model_dump(), seed, __version__)
 
     def work() -> str:
         table = open_samples(source)
@@ -155,7 +156,7 @@ def train(settings: Settings, *, progress: Progress = silent) -> str:
         return f"{preset.trees} trees on {card['rows']} rows of {card['stations']} stations"
 
     progress("train", 0, 1)
-    line = _once(settings, "train", key, [settings.forest / "forest.json"], work)
+    line = done_once(settings.folder, "train", key, [settings.forest / "forest.json"], work)
     progress("train", 1, 1)
     return line
 
@@ -163,10 +164,12 @@ def train(settings: Settings, *, progress: Progress = silent) -> str:
 def evaluate(settings: Settings, *, progress: Progress = silent) -> str:
     """Score the recipe on rows, years and stations that its forests have not seen."""
     source = settings.table("samples")
-    _check_there(source / MANIFEST, "samples")
-    _check_there(settings.forest / "forest.json", "train")
+    check_there(source / MANIFEST, "samples")
+    check_there(settings.forest / "forest.json", "train")
     training = settings.training
-    key = digest(_key_of(settings, "train"), training.evaluation_trees, training.full_evaluation)
+    key = digest(
+        key_of(settings.folder, "train"), training.evaluation_trees, training.full_evaluation
+    )
     scores, predictions, importance, reference = (settings.table(name) for name in EVALUATED)
 
     def work() -> str:
@@ -178,23 +181,25 @@ def evaluate(settings: Settings, *, progress: Progress = silent) -> str:
             full=training.full_evaluation,
             points=prediction_points(cube.open_cube(settings.cube)["land"]),
         )
-        _replace(predictions, found.predictions.to_parquet)
-        _replace(importance, found.importance.to_csv)
+        replace_file(predictions, found.predictions.to_parquet)
+        replace_file(importance, found.importance.to_csv)
         blocks.write_atomically(reference, json.dumps(found.reference_dict))
         blocks.write_atomically(scores, json.dumps(found.scores, indent=1))
         _add_scores_to_card(settings.forest, found)
         return "new stations: " + _score_line(found.scores["new_stations"])
 
     progress("evaluate", 0, 1)
-    line = _once(settings, "evaluate", key, [scores, predictions, importance, reference], work)
+    line = done_once(
+        settings.folder, "evaluate", key, [scores, predictions, importance, reference], work
+    )
     progress("evaluate", 1, 1)
     return line
 
 
 def predict_all(settings: Settings, *, progress: Progress = silent) -> str:
     """Predict all land blocks into the SSM Zarr."""
-    _check_there(settings.forest / "forest.json", "train")
-    _check_there(settings.cube / "zarr.json", "harmonise")
+    check_there(settings.forest / "forest.json", "train")
+    check_there(settings.cube / "zarr.json", "harmonise")
     forest = load_forest(settings.forest)
     attrs = {
         "history": f"gssm_cube {__version__}",
@@ -221,8 +226,8 @@ def report(settings: Settings, *, progress: Progress = silent) -> str:
     """Write the page and its figures."""
     needed = {"scores.json": "evaluate", "predictions.parquet": "evaluate"}
     for name, stage in needed.items():
-        _check_there(settings.table(name), stage)
-    _check_there(settings.product / "zarr.json", "predict")
+        check_there(settings.table(name), stage)
+    check_there(settings.product / "zarr.json", "predict")
     progress("report", 0, 1)
     page = settings.table("report.html")
     key = digest(
@@ -231,7 +236,7 @@ def report(settings: Settings, *, progress: Progress = silent) -> str:
         blocks.stage_digest(settings.product, predict.STAGE, _product_units(settings)),
         __version__,
     )
-    line = _once(settings, "report", key, [page], lambda: _write_page(settings, page))
+    line = done_once(settings.folder, "report", key, [page], lambda: _write_page(settings, page))
     progress("report", 1, 1)
     return line
 
@@ -291,45 +296,6 @@ def _preset(settings: Settings) -> Preset:
     preset = find_preset(settings.training.preset)
     trees = settings.training.trees
     return preset if trees is None else preset.model_copy(update={"trees": trees})
-
-
-def _once(
-    settings: Settings, stage: str, key: str, outputs: Sequence[Path], work: Callable[[], str]
-) -> str:
-    """Run a stage unless its outputs stem from the same key; then note the key."""
-    marker = blocks.read_marker(settings.folder / "run", "stages", stage)
-    if marker and marker["key"] == key and all(path.exists() for path in outputs):
-        return f"{stage}: skipped, up to date ({marker['line']})"
-    line = work()
-    blocks.write_marker(settings.folder / "run", "stages", stage, key, line=line)
-    return f"{stage}: {line}"
-
-
-def _key_of(settings: Settings, stage: str) -> str:
-    """Key under which an earlier stage was done."""
-    marker = blocks.read_marker(settings.folder / "run", "stages", stage)
-    return marker["key"] if marker else ""
-
-
-def _check_there(path: Path, stage: str) -> None:
-    """Raise unless an earlier stage's output is there."""
-    if not path.exists():
-        raise FileNotFoundError(f"no {path}: run `gssm {stage}` first")
-
-
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write a file beside its place and move it there when it is whole."""
-    partial = path.with_name(f"{path.name}.partial")
-    write(partial)
-    partial.replace(path)
-
-
-def _file_facts(path: Path) -> list[tuple[str, int, int]]:
-    """Names, sizes and times of a file or of all files in a folder."""
-    if not path.exists():
-        raise FileNotFoundError(f"no ISMN archive at {path}: give its zip or folder")
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    return [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files]
 
 
 def _cube_digest(settings: Settings) -> str:

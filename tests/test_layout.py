@@ -53,6 +53,7 @@ ALLOWED = {
     "baselines": set(),
     "rain_errors": set(),
     "model_card": {"blocks", "scores"},
+    "once": {"blocks"},
     "forest": GROUND,
     "trials": {"baselines", "forest", "splits"},
     "findings": {"applicability", "bootstrap", "intervals", "scores", "trials"},

@@ -1,0 +1,63 @@
+"""What keeps a stage from being done twice: keys, and files that are replaced whole."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from gssm_cube import blocks
+
+
+def done_once(
+    folder: Path, stage: str, key: str, outputs: Sequence[Path], work: Callable[[], str]
+) -> str:
+    """Run a stage unless its outputs stem from the same key; then note the key.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run; keys are kept in it.
+    stage : str
+    key : str
+        Hash of all that the outputs depend on.
+    outputs : sequence of Path
+    work : callable
+        Does the stage and returns what to say of it.
+
+    Returns
+    -------
+    str
+        What was done, or that nothing had to be.
+    """
+    marker = blocks.read_marker(folder / "run", "stages", stage)
+    if marker and marker["key"] == key and all(path.exists() for path in outputs):
+        return f"{stage}: skipped, up to date ({marker['line']})"
+    line = work()
+    blocks.write_marker(folder / "run", "stages", stage, key, line=line)
+    return f"{stage}: {line}"
+
+
+def key_of(folder: Path, stage: str) -> str:
+    """Return the key under which an earlier stage was done; nothing if it was not."""
+    marker = blocks.read_marker(folder / "run", "stages", stage)
+    return str(marker["key"]) if marker else ""
+
+
+def check_there(path: Path, stage: str) -> None:
+    """Raise unless an earlier stage's output is there."""
+    if not path.exists():
+        raise FileNotFoundError(f"no {path}: run `gssm {stage}` first")
+
+
+def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write a file beside its place and move it there when it is whole."""
+    partial = path.with_name(f"{path.name}.partial")
+    write(partial)
+    partial.replace(path)
+
+
+def file_facts(path: Path) -> list[tuple[str, int, int]]:
+    """Return names, sizes and times of an archive's file or of all files in its folder."""
+    if not path.exists():
+        raise FileNotFoundError(f"no ISMN archive at {path}: give its zip or folder")
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    return [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files]
