@@ -273,12 +273,15 @@ def _add_seed_like(
 ) -> None:
     """Judge the forest that the project set out from on the same folds, as one more baseline.
 
-    It gets the predictors of its own that the recipe has, or else the recipe's, and the position.
+    It gets the predictors of its own that the recipe has, or all of the recipe's where APEI is not
+    among them, and the position.
     """
     if held.empty:
         return
     preset = find_preset(SEED_LIKE)
-    own = [name for name in recipe.features if name in preset.features] or recipe.features
+    own = [name for name in recipe.features if name in preset.features]
+    if "apei" not in own:  # its memory of rain: without it the rest is no seed-like forest
+        own = recipe.features
     position = known.places[["lat", "lon"]].to_numpy("float32")
     table = known.table.assign(lat=position[:, 0], lon=position[:, 1])
     names = list(dict.fromkeys([*own, "lat", "lon"]))

@@ -159,9 +159,8 @@ def _intervals(said: Mapping[str, Any]) -> Exhibit:
     )  # fmt: skip
     caption = (
         f"Share of days inside the {said['level']:.0%} interval, calibrated on {said['stations']} "
-        f"stations that their forests had not seen.{covered} Few stations are hardly covered, most "
-        "wholly: the interval carries the unknown level of the place. It holds for places like "
-        "the stations."
+        f"stations that their forests had not seen.{covered} The interval carries the unknown "
+        "level of the place, so stations differ. It holds for places like the stations."
     )
     figure = skill_figures.station_coverage(
         said["station_coverage"], said["level"], said["coverage"]

@@ -115,8 +115,8 @@ def _sure(score: Mapping[str, Any]) -> str:
         )
     if said.get("change_factor") is not None:
         lines.append(
-            f"The change from a place's own mean is known better: {said['change_factor']:.3f} in "
-            "place of the factor. Most of the width is the level of the place."
+            f"For the change from a place's own mean, {said['change_factor']:.3f} stands in place "
+            "of the factor: what the width has beyond it is the unknown level of the place."
         )
     return "\n".join(lines)
 

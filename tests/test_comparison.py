@@ -108,8 +108,9 @@ def test_shuffled_observations_have_no_skill_in_any_split_by_place():
     found = evaluate(table.assign(observed=shuffled), PRESET, full=True, points=points()).scores
     for name in (*BY_PLACE, "new_stations_and_years"):
         row = found["splits"][name]
-        assert abs(row["r"]) < 0.15 and abs(row["station_r"]) < 0.15
+        assert abs(row["r"]) < 0.15
         assert row["rmse"] >= row["baseline"]["mean_of_training"]
+        assert row["station_r"] is None or abs(row["station_r"]) < 0.15
     assert found["splits"]["new_stations"]["rmse"] > 0.9 * shuffled.std()
 
 
