@@ -15,6 +15,7 @@ import zarr
 from numpy.typing import NDArray
 from xarray.core import indexing
 
+from gssm_cube.flags import LST_FLAGS, VEGETATION_FLAGS, flag_attrs
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Block, Layout
 from gssm_cube.interpolate import Upsampling
 from gssm_cube.lazy import CellReader, CompositeReader, PackedArray, Reader, StoredReader
@@ -35,17 +36,10 @@ from gssm_cube.stores import (
 )
 from gssm_cube.variables import FILL, PREDICTORS, Group, names_of
 
-FORMAT = "gssm_cube features 1"
+FORMAT = "gssm_cube features 2"
 COMPOSITES_A_YEAR = 23
 CELL_CHUNK = 120
 TERMS = 7  # mean and three annual harmonics
-LST_FLAGS = {
-    "lst_day_filled": 1,
-    "lst_night_filled": 2,
-    "lst_missing": 4,
-    "lst_day_viirs": 8,
-    "lst_night_viirs": 16,
-}
 METEO = names_of("meteo")
 
 
@@ -139,12 +133,8 @@ def _create_daily(group: zarr.Group, layout: Layout) -> None:
     for name in names_of("daily"):
         attrs = PREDICTORS[name].attrs | packed_attrs(PREDICTORS[name].packing)
         create_daily_array(group, name, layout, "int16", FILL, attrs)
-    flags = {
-        "long_name": "What was filled, and what came from VIIRS",
-        "flag_masks": list(LST_FLAGS.values()),
-        "flag_meanings": " ".join(LST_FLAGS),
-    }
-    create_daily_array(group, "quality", layout, "uint8", 0, flags)
+    about = flag_attrs(LST_FLAGS, "What was filled, and what came from other sensors than Terra's")
+    create_daily_array(group, "quality", layout, "uint16", 0, about)
 
 
 def _create_composite(
@@ -156,10 +146,12 @@ def _create_composite(
     size = layout.tile_size
     shape = (len(composites), *layout.shape)
     chunks = (COMPOSITES_A_YEAR, CHUNK_PIXELS, CHUNK_PIXELS)
+    shards = (COMPOSITES_A_YEAR, size, size)
     for name in names_of("composite"):
         attrs = PREDICTORS[name].attrs | packed_attrs(PREDICTORS[name].packing)
-        shards = (COMPOSITES_A_YEAR, size, size)
         create_array(group, name, DIMS, shape, chunks, shards, "int16", FILL, attrs)
+    about = flag_attrs(VEGETATION_FLAGS, "What was filled, is provisional, or from other sensors")
+    create_array(group, "quality", DIMS, shape, chunks, shards, "uint16", 0, about)
 
 
 def _create_meteo(group: zarr.Group, layout: Layout, upsampling: Upsampling) -> None:

@@ -69,6 +69,7 @@ def harmonise(settings: Settings, *, progress: Progress = silent) -> str:
             settings.layout,
             folders,
             upsampling=settings.upsampling,
+            lst_filling=settings.lst_filling,
             refit_climatology=settings.refit_climatology,
             client=client,
             progress=progress,

@@ -13,6 +13,7 @@ from gssm_cube.blocks import digest
 from gssm_cube.grid import Layout
 from gssm_cube.harmonise import vegetation
 from gssm_cube.harmonise.regrid import sinusoidal_index
+from gssm_cube.ingest.sensors import own_start
 from gssm_cube.sources import (
     bedrock,
     era5_land,
@@ -40,7 +41,9 @@ class Inputs:
     merit_hydro: merit_hydro.Files
     wtd: list[Path]
     bedrock: Path
-    lst_viirs: dict[str, viirs.Files] = field(default_factory=dict)  # by overpass, or nothing
+    # By sensor; VIIRS LST by overpass as well. Nothing where no folder is named.
+    lst_partners: dict[str, Any] = field(default_factory=dict)
+    vegetation_partners: dict[str, Any] = field(default_factory=dict)
 
 
 def meteo_days(layout: Layout) -> NDArray[np.datetime64]:
@@ -62,6 +65,24 @@ def vegetation_starts(layout: Layout) -> NDArray[np.datetime64]:
     return around[(around >= first) & (around <= last)]
 
 
+def missing_composites(seen: Iterable[date], layout: Layout) -> list[date]:
+    """Return the composites that a run cannot do without.
+
+    The newest may be absent, down to 48 days before the last that the cube holds: what then lacks
+    its later neighbours is smoothed from the earlier ones and provisional.
+    """
+    there, starts = set(seen), vegetation_starts(layout).astype(object)
+    newest = max(there & set(starts), default=date.min)
+    needed = (composite_starts(layout)[-1] - vegetation.HALF_WINDOW_DAYS).item()
+    return [day for day in starts if day not in there and (day < newest or day <= needed)]
+
+
+def newest_composite(found: Inputs) -> np.datetime64:
+    """Start of the newest composite that any sensor has."""
+    files = (found.vegetation, *found.vegetation_partners.values())
+    return np.datetime64(max(day for days in files for day in days), "D")
+
+
 def modis_tiles(layout: Layout) -> set[str]:
     """Names (``h18v04``) of the MODIS tiles that a layout touches."""
     rows, cols = sinusoidal_index(layout.lat, layout.lon[[0, -1]])
@@ -75,8 +96,8 @@ def find_inputs(folders: Mapping[str, Path], layout: Layout) -> Inputs:
     ----------
     folders : mapping
         ``era5_land``, ``mod11a1``, ``mod13a2``, ``soilgrids``, ``merit_hydro``, ``wtd``,
-        ``bedrock``; optionally ``vnp21a1d`` and ``vnp21a1n``, and then days on which one of the
-        three holds LST are enough.
+        ``bedrock``; optionally ``myd11a1``, ``vnp21a1d`` with ``vnp21a1n``, ``myd13a2``,
+        ``vnp13a2``: then days and composites that any sensor holds are enough.
     layout : Layout
 
     Raises
@@ -93,25 +114,61 @@ def find_inputs(folders: Mapping[str, Path], layout: Layout) -> Inputs:
     first, last = meteo_days(layout)[[0, -1]]
     missing = list(era5_land.missing_days(meteo, first, last))
     check_complete("ERA5-Land", folders["era5_land"], missing)
-    npp = find_viirs(folders, days)
-    seen = {*lst, *npp.get("Day", {}), *npp.get("Night", {})}
+    partners = find_lst_partners(folders, days, near)
+    npp = partners.get("viirs", {})
+    seen = {*lst, *partners.get("aqua", {}), *npp.get("Day", {}), *npp.get("Night", {})}
     missing = [day for day in days if day not in seen and not modis.in_outage(day)]
     check_complete("MOD11A1", folders["mod11a1"], missing)
-    missing = [day for day in starts if day not in greenness]
+    more = find_vegetation_partners(folders, starts, near)
+    missing = missing_composites(
+        {*greenness, *(day for one in more.values() for day in one)}, layout
+    )
     check_complete("MOD13A2", folders["mod13a2"], missing)
     # Files of other days must not count: a new download would otherwise renew the whole cube.
     inputs = Inputs(
         [file for file in meteo if file.first <= last + 1 and file.last >= first],
         {day: lst[day] for day in days if day in lst},
-        {day: greenness[day] for day in starts},
+        {day: greenness[day] for day in starts if day in greenness},
         soilgrids.find_files(folders["soilgrids"]),
         merit_hydro.find_files(folders["merit_hydro"]),
         groundwater.find_files(folders["wtd"]),
         bedrock.find_files(folders["bedrock"]),
-        npp,
+        partners,
+        more,
     )
     check_grids(inputs, layout)
     return inputs
+
+
+def find_lst_partners(
+    folders: Mapping[str, Path], days: Iterable[date], near: set[str]
+) -> dict[str, Any]:
+    """Find the LST of the sensors beside Terra that are named, by sensor, of the given days."""
+    found: dict[str, Any] = {}
+    if "myd11a1" in folders:
+        files = modis.find_files(folders["myd11a1"], "MYD11A1", modis.LST_LAYERS)
+        files, wanted = modis.only_tiles(files, near), set(days)
+        found["aqua"] = {day: tiles for day, tiles in files.items() if day in wanted}
+    if npp := find_viirs(folders, days):
+        found["viirs"] = npp
+    return found
+
+
+def find_vegetation_partners(
+    folders: Mapping[str, Path], starts: Iterable[date], near: set[str]
+) -> dict[str, Any]:
+    """Find the vegetation of the sensors beside Terra, by sensor and start of Terra's composite."""
+    found: dict[str, modis.Files | viirs.Files] = {}
+    if "myd13a2" in folders:
+        files = modis.find_files(folders["myd13a2"], "MYD13A2", modis.VEGETATION_LAYERS)
+        found["aqua"] = modis.only_tiles(files, near)
+    if "vnp13a2" in folders:
+        found["viirs"] = viirs.find_files(folders["vnp13a2"], viirs.VNP13A2)
+    own = {sensor: {start: own_start(sensor, start) for start in starts} for sensor in found}
+    return {
+        sensor: {start: files[day] for start, day in own[sensor].items() if day in files}
+        for sensor, files in found.items()
+    }
 
 
 def find_viirs(folders: Mapping[str, Path], days: Iterable[date]) -> dict[str, viirs.Files]:
@@ -148,7 +205,8 @@ def check_grids(inputs: Inputs, layout: Layout) -> None:
     Every file is checked again when it is read.
     """
     era5_land.check_cells(inputs.era5_land[0], layout)
-    for files in (inputs.lst, inputs.vegetation):
+    aqua = [held.get("aqua", {}) for held in (inputs.lst_partners, inputs.vegetation_partners)]
+    for files in (inputs.lst, inputs.vegetation, *aqua):
         modis.check_day(next(iter(files.values()), {}))
     soilgrids.check_files(inputs.soilgrids, layout.bounds)
     bedrock.check_file(inputs.bedrock, layout.bounds)
