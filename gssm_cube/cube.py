@@ -15,10 +15,17 @@ import zarr
 from numpy.typing import NDArray
 from xarray.core import indexing
 
-from gssm_cube.flags import LST_FLAGS, VEGETATION_FLAGS, flag_attrs
+from gssm_cube.flags import FLAGS, LST_FLAGS, VEGETATION_FLAGS, flag_attrs
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Block, Layout
 from gssm_cube.interpolate import Upsampling
-from gssm_cube.lazy import CellReader, CompositeReader, PackedArray, Reader, StoredReader
+from gssm_cube.lazy import (
+    CellReader,
+    CompositeReader,
+    PackedArray,
+    QualityReader,
+    Reader,
+    StoredReader,
+)
 from gssm_cube.stores import (
     DIMS,
     LAT_ATTRS,
@@ -245,6 +252,43 @@ def open_cube(
     if chunks is None:
         return dataset
     return dataset.chunk(chunks or dict(zip(DIMS, (WINDOW_DAYS, 48, 48), strict=True)))
+
+
+def open_quality(store: str | Path) -> xr.DataArray:
+    """Open what was filled, what is provisional and what is missing, by pixel and day, lazily.
+
+    Parameters
+    ----------
+    store : path
+
+    Returns
+    -------
+    DataArray (time, lat, lon), uint16
+        Bits of ``flags.FLAGS``, as ``flag_masks`` and ``flag_meanings`` say; 0 over the sea.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As ``open_cube``.
+    """
+    features, root = open_cube(store), open_group(store)
+    layout = read_layout(store)
+    reader = QualityReader(
+        array_of(root, "daily/quality"),
+        array_of(root, "composite/quality"),
+        composite_starts_of(root, layout),
+        array_of(root, "static/land"),
+        array_of(root, "static/filled"),
+        tuple(array_of(root, f"static/{name}") for name in names_of("static")),
+        array_of(root, "meteo/cells"),
+        layout.cell_pixels,
+        upsampling_of(root),
+    )
+    lazy = PackedArray(reader, (layout.days, *layout.shape), None)
+    lazy.dtype = np.dtype("uint16")
+    attrs = flag_attrs(FLAGS, "What was filled, is provisional or is missing")
+    variable = xr.Variable(DIMS, indexing.LazilyIndexedArray(lazy), attrs)
+    return xr.DataArray(variable, {dim: features[dim] for dim in DIMS}, name="quality")
 
 
 def _readers(root: zarr.Group, layout: Layout, block: Block | None) -> dict[str, Reader]:

@@ -23,7 +23,7 @@ ALLOWED = {
     "clusters": set(),
     "stores": GROUND,
     "interpolate": {"variables"},
-    "lazy": {"interpolate", "variables"},
+    "lazy": {"flags", "interpolate", "variables"},
     "flags": set(),
     "cube": GROUND | {"flags", "stores", "lazy", "interpolate"},
     "sources": GROUND,
