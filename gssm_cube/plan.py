@@ -90,8 +90,8 @@ def tile_shares(layout: Layout, found: Inputs) -> Iterator[float]:
 def cube_bytes(layout: Layout, pixels: float, land_pixel_days: float) -> float:
     """Bytes of the cube's arrays before compression, sea left out."""
     rows, cols = layout.cells_shape
-    daily = (2 * len(names_of("daily")) + 1) * land_pixel_days
-    composite = 2 * len(names_of("composite")) * land_pixel_days / 16
+    daily = 2 * (len(names_of("daily")) + 1) * land_pixel_days
+    composite = 2 * (len(names_of("composite")) + 1) * land_pixel_days / 16
     meteo = 2.0 * len(cube.METEO) * rows * cols * layout.days
     static = (2 * len(names_of("static")) + 2 * 4 * cube.TERMS) * pixels
     return daily + composite + meteo + static
@@ -100,7 +100,7 @@ def cube_bytes(layout: Layout, pixels: float, land_pixel_days: float) -> float:
 def ingest_bytes(layout: Layout) -> float:
     """Memory of the largest ingest task: a block's codes and flags, and a climatology's window."""
     pixel_days = layout.tile_size**2 * WINDOW_DAYS
-    block = (2 * len(names_of("daily")) + 1) * pixel_days
+    block = 2 * (len(names_of("daily")) + 1) * pixel_days
     climatology = (2 + 4) * pixel_days + 8 * (cube.TERMS**2 + cube.TERMS) * layout.tile_size**2
     return float(max(2 * block, climatology))
 

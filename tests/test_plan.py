@@ -30,9 +30,9 @@ def found(run):
 
 
 def test_bytes_of_a_cube_are_those_of_its_arrays():
-    # daily 2 x int16 + flags; 2 composites of 16 days; 4 x 5 x 9 cells; 9 static codes and
+    # daily 2 x int16 + 16 flags; 2 composites of 16 days and their flags; 4 x 5 x 9 cells; 9 static codes and
     # 2 x 7 harmonics of float32, a pixel.
-    by_hand = 5 * 1000 + 4 * 1000 / 16 + 2 * 4 * 5 * 9 * 10 + (2 * 9 + 2 * 4 * 7) * 100
+    by_hand = 6 * 1000 + 6 * 1000 / 16 + 2 * 4 * 5 * 9 * 10 + (2 * 9 + 2 * 4 * 7) * 100
     assert plan.cube_bytes(LAYOUT, pixels=100, land_pixel_days=1000) == by_hand
 
 
@@ -49,14 +49,14 @@ def test_bytes_of_a_whole_cube_without_sea_are_those_that_zarr_counts(tmp_path):
     )
     counted += 2 * array_of(root, "climatology/lst_day").nbytes
     pixels = 48 * 96
-    composites = 4 * 10 * pixels / 16
+    composites = 6 * 10 * pixels / 16
     assert plan.cube_bytes(LAYOUT, pixels, 10 * pixels) == counted + composites
 
 
 def test_memory_of_an_ingest_task_is_that_of_the_larger_step():
     pixel_days = 48 * 48 * 366
     climatology = (2 + 4) * pixel_days + 8 * (49 + 7) * 48 * 48
-    assert plan.ingest_bytes(LAYOUT) == max(2 * 5 * pixel_days, climatology) == 10 * pixel_days
+    assert plan.ingest_bytes(LAYOUT) == max(2 * 6 * pixel_days, climatology) == 12 * pixel_days
 
 
 def test_memory_of_a_prediction_is_a_block_and_a_chunk_of_features():
