@@ -198,6 +198,13 @@ def _create_climatology(group: zarr.Group, layout: Layout) -> None:
     create_array(group, "tair", dims, (TERMS, rows, cols), chunks, None, "float32", nan, attrs)
 
 
+def note_floored_slopes(store: str | Path, share: float) -> None:
+    """Keep, with the topographic index, the share of cells whose slope was raised to the floor."""
+    array = array_of(open_group(store, "r+"), "static/ti")
+    if array.attrs.get("floored_slopes") != round(share, 6):
+        array.attrs["floored_slopes"] = round(share, 6)
+
+
 # ---- opening ----------------------------------------------------------------------------------
 
 

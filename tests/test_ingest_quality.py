@@ -1,5 +1,6 @@
 """Flags of the cube: what was filled, what is provisional until more files come, what misses."""
 
+import json
 import shutil
 from dataclasses import replace
 from datetime import date
@@ -12,6 +13,7 @@ from gssm_cube.cube import METEO, open_quality
 from gssm_cube.flags import FLAGS, LST_FLAGS, VEGETATION_FLAGS
 from gssm_cube.harmonise.vegetation import is_provisional
 from gssm_cube.ingest.inputs import find_inputs
+from gssm_cube.ingest.run import describe_gaps
 from gssm_cube.stores import array_of, open_group
 from gssm_cube.variables import FILL
 
@@ -141,6 +143,16 @@ def test_the_flags_of_a_day_are_those_of_lst_and_of_the_composites_round_it(smal
     assert not has(quality, "predictor_missing").any()
     part = found.isel(time=slice(40, 60), lat=slice(10, 20), lon=7)
     np.testing.assert_array_equal(part.values, quality[40:60, 10:20, 7])
+
+
+def test_the_share_of_floored_slopes_is_kept_with_the_index_and_told(small_world):
+    folder = small_world.cube.with_name("features.zarr.markers") / "static"
+    markers = [json.loads(path.read_text()) for path in folder.glob("*.json")]
+    floored, slopes = (sum(m[n] for m in markers) for n in ("slopes_floored", "slopes"))
+    assert len(markers) == 2 and 0 < floored < slopes
+    attrs = array_of(open_group(small_world.cube), "static/ti").attrs
+    assert attrs["floored_slopes"] == pytest.approx(floored / slopes, abs=1e-6)
+    assert f"slope floored on {floored / slopes:.1%} of the" in describe_gaps(small_world.cube)
 
 
 def test_a_missing_predictor_of_any_group_is_said(small_world, tmp_path):

@@ -30,8 +30,8 @@ def found(run):
 
 
 def test_bytes_of_a_cube_are_those_of_its_arrays():
-    # daily 2 x int16 + 16 flags; 2 composites of 16 days and their flags; 4 x 5 x 9 cells; 9 static codes and
-    # 2 x 7 harmonics of float32, a pixel.
+    # daily 2 x int16 + 16 flags; 2 composites of 16 days and their flags; 4 x 5 x 9 cells; 9
+    # static codes and 2 x 7 harmonics of float32, a pixel.
     by_hand = 6 * 1000 + 6 * 1000 / 16 + 2 * 4 * 5 * 9 * 10 + (2 * 9 + 2 * 4 * 7) * 100
     assert plan.cube_bytes(LAYOUT, pixels=100, land_pixel_days=1000) == by_hand
 

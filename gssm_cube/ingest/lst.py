@@ -28,7 +28,7 @@ from gssm_cube.variables import PREDICTORS, names_of
 
 Filling = Literal["temporal", "temporal_spatial"]
 DEFAULT_FILLING: Filling = "temporal"
-REACH_PIXELS = 8.0  # over which a day's departure from the estimate in time fades by e
+REACH_PIXELS = 16.0  # over which a day's departure from the estimate in time fades by e
 RIM_REACHES = 3  # beyond the tile: a departure fades to e**-3, a twentieth, on the way
 
 

@@ -98,6 +98,7 @@ def harmonise(
         blocks.remove_partial_files(store)
         rows.append(_run(_static_step(store, hashes), client, progress))
         check_land(store)
+        cube.note_floored_slopes(store, floored_share(store))
         fits = keys.fitted_digests(store, hashes, refit_climatology)
         sources = _scratch_steps(store, hashes)
         for stages, steps in _final_steps(store, hashes, fits, lst_filling):
@@ -161,7 +162,8 @@ def describe_gaps(store: Path) -> str:
         return sum(m[name] for m in composite) / green
 
     return (
-        f"static: {land} land pixels, {filled} filled from nearby land, {lacking} lack a layer; "
+        f"static: {land} land pixels, {filled} filled from nearby land, {lacking} lack a layer, "
+        f"slope floored on {floored_share(store):.1%} of the terrain's cells; "
         f"LST: {day / pixel_days:.0%} of day and {night / pixel_days:.0%} of night values filled "
         f"({sum(moved) / max(day + night, 1):.0%} of them also in space), "
         f"{share('aqua'):.0%} from Aqua, {share('viirs'):.0%} from VIIRS, "
@@ -177,6 +179,12 @@ def _markers(store: Path, stage: str) -> list[dict[str, Any]]:
     folder = blocks.marker_folder(store, stage)
     found = (blocks.read_marker(store, stage, path.stem) for path in sorted(folder.glob("*.json")))
     return [marker for marker in found if marker is not None]
+
+
+def floored_share(store: Path) -> float:
+    """Share of the terrain's cells whose slope was raised to the floor of the topographic index."""
+    markers = _markers(store, "static")
+    return sum(m["slopes_floored"] for m in markers) / max(sum(m["slopes"] for m in markers), 1)
 
 
 def check_land(store: Path) -> None:
