@@ -59,7 +59,6 @@ def test_the_world_s_hidden_surface_is_met_better_than_in_time_alone(small_world
             hidden = (quality[day] & 0b11 > 0)[land]
             errors.append((found[day][land] - surface["Day"] + surface["Night"])[hidden])
         rmse[name] = np.sqrt(np.mean(np.concatenate(errors) ** 2))
-    print(rmse)
     assert rmse["space"] < 0.85 * rmse["time"]
 
 
