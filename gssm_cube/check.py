@@ -211,7 +211,9 @@ def _costs(
     land_known = not terrain.finding.faults
     findings = [look.finding for look in looks.values()]
     files, size = sum(f.files for f in findings), sum(f.size for f in findings)
-    return plan.make_plan(settings, shares, files, size, "viirs" in looks), land_known
+    lst, vegetation = ({"viirs", "myd11a1"}, {"vnp13a2", "myd13a2"})
+    sensors = (1 + len(lst & looks.keys()), 1 + len(vegetation & looks.keys()))
+    return plan.make_plan(settings, shares, files, size, sensors), land_known
 
 
 def _with_a_preset(settings: Settings) -> Settings:

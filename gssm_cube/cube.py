@@ -16,9 +16,17 @@ import zarr
 from numpy.typing import NDArray
 from xarray.core import indexing
 
+from gssm_cube.flags import FLAGS, LST_FLAGS, VEGETATION_FLAGS, flag_attrs
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Block, Layout
 from gssm_cube.interpolate import Upsampling
-from gssm_cube.lazy import CellReader, CompositeReader, PackedArray, Reader, StoredReader
+from gssm_cube.lazy import (
+    CellReader,
+    CompositeReader,
+    PackedArray,
+    QualityReader,
+    Reader,
+    StoredReader,
+)
 from gssm_cube.stores import (
     DIMS,
     LAT_ATTRS,
@@ -40,13 +48,6 @@ FORMAT = "gssm_cube features 2"
 COMPOSITES_A_YEAR = 23
 CELL_CHUNK = 120
 TERMS = 7  # mean and three annual harmonics
-LST_FLAGS = {
-    "lst_day_filled": 1,
-    "lst_night_filled": 2,
-    "lst_missing": 4,
-    "lst_day_viirs": 8,
-    "lst_night_viirs": 16,
-}
 METEO = names_of("meteo")
 CLIMATE = names_of("climate")
 STATE_VALUES = 10  # of ``harmonise.memory.MemoryState``
@@ -143,12 +144,8 @@ def _create_daily(group: zarr.Group, layout: Layout) -> None:
     for name in names_of("daily"):
         attrs = PREDICTORS[name].attrs | packed_attrs(PREDICTORS[name].packing)
         create_daily_array(group, name, layout, "int16", FILL, attrs)
-    flags = {
-        "long_name": "What was filled, and what came from VIIRS",
-        "flag_masks": list(LST_FLAGS.values()),
-        "flag_meanings": " ".join(LST_FLAGS),
-    }
-    create_daily_array(group, "quality", layout, "uint8", 0, flags)
+    about = flag_attrs(LST_FLAGS, "What was filled, and what came from other sensors than Terra's")
+    create_daily_array(group, "quality", layout, "uint16", 0, about)
 
 
 def _create_composite(
@@ -160,10 +157,12 @@ def _create_composite(
     size = layout.tile_size
     shape = (len(composites), *layout.shape)
     chunks = (COMPOSITES_A_YEAR, CHUNK_PIXELS, CHUNK_PIXELS)
+    shards = (COMPOSITES_A_YEAR, size, size)
     for name in names_of("composite"):
         attrs = PREDICTORS[name].attrs | packed_attrs(PREDICTORS[name].packing)
-        shards = (COMPOSITES_A_YEAR, size, size)
         create_array(group, name, DIMS, shape, chunks, shards, "int16", FILL, attrs)
+    about = flag_attrs(VEGETATION_FLAGS, "What was filled, is provisional, or from other sensors")
+    create_array(group, "quality", DIMS, shape, chunks, shards, "uint16", 0, about)
 
 
 def _create_meteo(group: zarr.Group, layout: Layout, upsampling: Upsampling) -> None:
@@ -223,6 +222,13 @@ def _create_climatology(group: zarr.Group, layout: Layout) -> None:
     create_array(group, "tair", dims, (TERMS, rows, cols), chunks, None, "float32", nan, attrs)
 
 
+def note_floored_slopes(store: str | Path, share: float) -> None:
+    """Keep, with the topographic index, the share of cells whose slope was raised to the floor."""
+    array = array_of(open_group(store, "r+"), "static/ti")
+    if array.attrs.get("floored_slopes") != round(share, 6):
+        array.attrs["floored_slopes"] = round(share, 6)
+
+
 # ---- opening ----------------------------------------------------------------------------------
 
 
@@ -278,6 +284,43 @@ def open_cube(
     if chunks is None:
         return dataset
     return dataset.chunk(chunks or dict(zip(DIMS, (WINDOW_DAYS, 48, 48), strict=True)))
+
+
+def open_quality(store: str | Path) -> xr.DataArray:
+    """Open what was filled, what is provisional and what is missing, by pixel and day, lazily.
+
+    Parameters
+    ----------
+    store : path
+
+    Returns
+    -------
+    DataArray (time, lat, lon), uint16
+        Bits of ``flags.FLAGS``, as ``flag_masks`` and ``flag_meanings`` say; 0 over the sea.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As ``open_cube``.
+    """
+    features, root = open_cube(store), open_group(store)
+    layout = read_layout(store)
+    reader = QualityReader(
+        array_of(root, "daily/quality"),
+        array_of(root, "composite/quality"),
+        composite_starts_of(root, layout),
+        array_of(root, "static/land"),
+        array_of(root, "static/filled"),
+        tuple(array_of(root, f"static/{name}") for name in names_of("static")),
+        array_of(root, "meteo/cells"),
+        layout.cell_pixels,
+        upsampling_of(root),
+    )
+    lazy = PackedArray(reader, (layout.days, *layout.shape), None)
+    lazy.dtype = np.dtype("uint16")
+    attrs = flag_attrs(FLAGS, "What was filled, is provisional or is missing")
+    variable = xr.Variable(DIMS, indexing.LazilyIndexedArray(lazy), attrs)
+    return xr.DataArray(variable, {dim: features[dim] for dim in DIMS}, name="quality")
 
 
 def _readers(root: zarr.Group, layout: Layout, block: Block | None) -> dict[str, Reader]:

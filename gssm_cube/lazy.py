@@ -13,21 +13,22 @@ from numpy.typing import NDArray
 from xarray.backends.common import BackendArray
 from xarray.core import indexing
 
+from gssm_cube.flags import FLAGS
 from gssm_cube.interpolate import (
     Upsampling,
     interpolate_days,
     nearest_window,
     upsample_window,
 )
-from gssm_cube.variables import Packing
+from gssm_cube.variables import FILL, Packing
 
 Region = tuple[slice, ...]
 
 
 class Reader(Protocol):
-    """Reads the int16 codes of one feature in a region of plain slices."""
+    """Reads the int16 codes of one feature, or flags, in a region of plain slices."""
 
-    def read(self, region: Region) -> NDArray[np.int16]:
+    def read(self, region: Region) -> NDArray[Any]:
         """Return codes of (time, lat, lon) or (lat, lon) slices with step one."""
         ...
 
@@ -95,6 +96,56 @@ class CellReader:
         cols = slice(lon.start - left * n, lon.stop - left * n)
         refine = upsample_window if self.upsampling == "bilinear" else nearest_window
         return refine(np.asarray(codes), rows, cols, n)
+
+
+@dataclass(frozen=True)
+class QualityReader:
+    """All that the cube's layers of flags say of a pixel and day, joined by ``or``.
+
+    A day between two composites has the flags of both. ``predictor_missing`` is found by looking
+    at the codes of static layers and meteorology.
+    """
+
+    daily: zarr.Array
+    composite: zarr.Array
+    starts: NDArray[np.int64]  # of the composites, days after the first day of the daily axis
+    land: zarr.Array
+    filled: zarr.Array
+    static: tuple[zarr.Array, ...]
+    cells: zarr.Array
+    cell_pixels: int
+    upsampling: Upsampling
+
+    def read(self, region: Region) -> NDArray[np.uint16]:
+        """Read a region; 0 over the sea."""
+        time, lat, lon = region
+        flags = np.asarray(self.daily[region]) | self._of_composites(time, lat, lon)
+        flags[:, np.asarray(self.filled[lat, lon]) == 1] |= FLAGS["static_filled"]
+        lacking = np.any([np.asarray(a[lat, lon]) == FILL for a in self.static], axis=0)
+        missing = lacking | self._meteo_missing(time, lat, lon)
+        missing |= flags & (FLAGS["lst_missing"] | FLAGS["vegetation_missing"]) > 0
+        flags[missing] |= FLAGS["predictor_missing"]
+        flags[:, np.asarray(self.land[lat, lon]) == 0] = 0
+        return flags
+
+    def _of_composites(self, time: slice, lat: slice, lon: slice) -> NDArray[np.uint16]:
+        """Join the flags of the composites before and after each day; its own where it is one."""
+        days, last = np.arange(time.start, time.stop), len(self.starts) - 1
+        before = np.clip(np.searchsorted(self.starts, days, side="right") - 1, 0, last)
+        after = np.where(self.starts[before] == days, before, np.minimum(before + 1, last))
+        first = int(before[0])
+        flags = np.asarray(self.composite[first : int(after.max()) + 1, lat, lon])
+        return flags[before - first] | flags[after - first]
+
+    def _meteo_missing(self, time: slice, lat: slice, lon: slice) -> NDArray[np.bool_]:
+        """Where a meteorological feature is missing."""
+        n = self.cell_pixels
+        rows, cols = (slice(p.start // n, (p.stop - 1) // n + 2) for p in (lat, lon))
+        codes = np.asarray(self.cells[:, time, rows, cols])
+        holes = np.where((codes == FILL).any(axis=0, keepdims=True), FILL, 0).astype("int16")
+        origin = (time.start, rows.start, cols.start)
+        reader = CellReader(holes, 0, n, origin, self.upsampling)
+        return reader.read((time, lat, lon)) == FILL
 
 
 class PackedArray(BackendArray):

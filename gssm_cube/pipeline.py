@@ -87,6 +87,7 @@ def harmonise(settings: Settings, *, progress: Progress = silent) -> str:
             settings.layout,
             folders,
             upsampling=settings.upsampling,
+            lst_filling=settings.lst_filling,
             refit_climatology=settings.refit_climatology,
             climate_years=settings.climate_years,
             client=client,

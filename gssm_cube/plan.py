@@ -76,11 +76,16 @@ def plan_run(settings: Settings) -> Plan:
     paths = list(dict.fromkeys([*file_paths(found), *tiles]))  # a package's members share it
     size = float(sum(path.stat().st_size for path in paths))
     shares = list(tile_shares(settings.layout, found.merit_hydro))
-    return make_plan(settings, shares, len(paths), size, bool(found.lst_viirs))
+    sensors = (1 + len(found.lst_partners), 1 + len(found.vegetation_partners))
+    return make_plan(settings, shares, len(paths), size, sensors)
 
 
 def make_plan(
-    settings: Settings, shares: Sequence[float], files: int, bytes_read: float, viirs: bool
+    settings: Settings,
+    shares: Sequence[float],
+    files: int,
+    bytes_read: float,
+    sensors: tuple[int, int],
 ) -> Plan:
     """Return the costs of a run.
 
@@ -91,8 +96,8 @@ def make_plan(
         Share of land of each tile.
     files, bytes_read
         What is read.
-    viirs : bool
-        Whether VIIRS lies beside MODIS in the scratch.
+    sensors : (int, int)
+        How many lie in the scratch, of LST and of vegetation.
     """
     layout = settings.layout
     land_tiles = sum(share > 0 for share in shares)
@@ -108,7 +113,7 @@ def make_plan(
         days=layout.days,
         files=files,
         bytes_read=bytes_read,
-        scratch_bytes=COMPRESSION * scratch_bytes(layout, land_pixel_days, viirs),
+        scratch_bytes=COMPRESSION * scratch_bytes(layout, land_pixel_days, sensors),
         cube_bytes=COMPRESSION * cube_bytes(layout, pixels, land_pixel_days),
         product_bytes=COMPRESSION * 2 * land_pixel_days,
         ingest_memory=PROCESS_BYTES + ingest_bytes(layout),
@@ -128,8 +133,8 @@ def tile_shares(layout: Layout, terrain: merit_hydro.Files) -> Iterator[float]:
 def cube_bytes(layout: Layout, pixels: float, land_pixel_days: float) -> float:
     """Bytes of the cube's arrays before compression, sea left out."""
     rows, cols = layout.cells_shape
-    daily = (2 * len(names_of("daily")) + 1) * land_pixel_days
-    composite = 2 * len(names_of("composite")) * land_pixel_days / 16
+    daily = 2 * (len(names_of("daily")) + 1) * land_pixel_days
+    composite = 2 * (len(names_of("composite")) + 1) * land_pixel_days / 16
     state = 8 * cube.STATE_VALUES * len(layout.windows())
     cell = 2.0 * len(cube.METEO) * layout.days + 2 * len(cube.CLIMATE) + state
     meteo = cell * rows * cols
@@ -158,19 +163,20 @@ def core_hours(settings: Settings, plan: Plan) -> dict[str, float]:
     return {name: spent / 3600 for name, spent in seconds.items()}
 
 
-def scratch_bytes(layout: Layout, land_pixel_days: float, viirs: bool) -> float:
+def scratch_bytes(layout: Layout, land_pixel_days: float, sensors: tuple[int, int]) -> float:
     """Bytes of the scratch's arrays before compression, sea left out."""
     rows, cols = layout.cells_shape
     meteo = 4.0 * len(scratch.METEO) * rows * cols * len(meteo_days(layout))
-    lst = 2 * len(scratch.OVERPASSES) * (2 if viirs else 1) * land_pixel_days
+    lst = 2 * len(scratch.OVERPASSES) * sensors[0] * land_pixel_days
     composites = len(vegetation_starts(layout)) / layout.days
-    return meteo + lst + 2 * len(scratch.VEGETATION) * composites * land_pixel_days
+    vegetation = 2 * len(scratch.VEGETATION) * sensors[1] * composites * land_pixel_days
+    return meteo + lst + vegetation
 
 
 def ingest_bytes(layout: Layout) -> float:
     """Memory of the largest ingest task: a block's codes and flags, and a climatology's window."""
     pixel_days = layout.tile_size**2 * WINDOW_DAYS
-    block = (2 * len(names_of("daily")) + 1) * pixel_days
+    block = 2 * (len(names_of("daily")) + 1) * pixel_days
     climatology = (2 + 4) * pixel_days + 8 * (cube.TERMS**2 + cube.TERMS) * layout.tile_size**2
     return float(max(2 * block, climatology))
 

@@ -94,7 +94,7 @@ def write_samples(
         ``elevation`` of the station renamed to ``station_lat`` and so on; ``pixel`` (global
         number), ``tile``, ``place_block`` (of 25 km, see ``place_groups``); one float32 column a
         feature in its units, NaN where the cube has none; ``lst_quality`` (bits of
-        ``cube.LST_FLAGS``), ``static_filled`` and ``land`` (0 or 1).
+        ``flags.LST_FLAGS``), ``static_filled`` and ``land`` (0 or 1).
     features : sequence of str, optional
         Which features and of the last three flags to write, and so to read; all by default.
     client : distributed.Client, optional

@@ -40,7 +40,9 @@ class Sources(_Part):
     """Folders of the providers' files; ``ismn`` is an archive (zip or folder).
 
     ``era5_land`` may be a Zarr as well: a path that ends in ``.zarr`` or an address with ``://``.
-    ``vnp21a1d`` and ``vnp21a1n`` (VIIRS by day and by night) are optional, both or neither.
+    Optional, to stand in where Terra saw nothing: ``vnp21a1d`` and ``vnp21a1n`` (LST of VIIRS by
+    day and by night, both or neither) and ``vnp13a2``, its vegetation; ``myd11a1`` and
+    ``myd13a2``, those of Aqua.
     """
 
     era5_land: Annotated[Path | str, BeforeValidator(_place)]  # a URL of a Zarr store is a str
@@ -53,6 +55,9 @@ class Sources(_Part):
     ismn: Path
     vnp21a1d: Path | None = None
     vnp21a1n: Path | None = None
+    vnp13a2: Path | None = None
+    myd11a1: Path | None = None
+    myd13a2: Path | None = None
 
     @model_validator(mode="after")
     def _check_viirs(self) -> "Sources":
@@ -124,8 +129,9 @@ class Settings(_Part):
     polygon but inside a tile that it touches are predicted as well. Both days are included; stores
     and tables lie in ``folder``.
 
-    ``upsampling`` says how the 0.1 deg meteorology becomes pixels, and ``refit_climatology`` lets
-    the frozen LST climatology, and the bridge from VIIRS, follow changed files. ``climate_years``,
+    ``upsampling`` says how the 0.1 deg meteorology becomes pixels, ``lst_filling`` whether gaps of
+    LST also take what was seen round them on that day, and ``refit_climatology`` lets the frozen
+    LST climatology, and the bridges from other sensors, follow changed files. ``climate_years``,
     first and last, are those over which the climate of a place is the mean; by default the run's
     without the last quarter, which the scores hold out as new years.
     """
@@ -139,6 +145,7 @@ class Settings(_Part):
     tile_size: int = 480
     day: Literal["UTC"] = "UTC"
     upsampling: Upsampling = "bilinear"
+    lst_filling: Literal["temporal", "temporal_spatial"] = "temporal"
     refit_climatology: bool = False
     climate_years: tuple[int, int] | None = None
     folder: Path

@@ -10,7 +10,7 @@ from hdfeos_writer import write_lst, write_vegetation
 
 from gssm_cube import blocks
 from gssm_cube.grid import Layout
-from gssm_cube.ingest import scratch
+from gssm_cube.ingest import scratch, sensors
 from gssm_cube.ingest.inputs import modis_tiles, vegetation_starts
 from gssm_cube.sources import modis
 from gssm_cube.stores import array_of, open_group
@@ -63,7 +63,7 @@ def test_tiles_of_each_day_come_through_the_seam_and_absent_ones_are_counted(
     files = modis.find_files(tmp_path, product, modis.LST_LAYERS)  # no third day
     scratch.create_scratch(tmp_path / "s", LAYOUT)
     with caplog.at_level(logging.WARNING):
-        facts = scratch.LstDays(tmp_path / "s", files, LAYOUT, "key")(str(FIRST))
+        facts = scratch.LstDays(tmp_path / "s", sensors.ModisLst(files), LAYOUT, "key")(str(FIRST))
     assert facts == {"days": 3, "absent_tiles": 1}
     assert blocks.read_marker(tmp_path / "s", "lst", str(FIRST))["absent_tiles"] == 1
     assert "absent on single days are left missing: 2019-01-02 h18v04" in caplog.text
@@ -98,11 +98,13 @@ def test_a_composite_of_either_size_lands_on_the_same_pixels(tmp_path, product, 
         write_vegetation(tmp_path, start, tile, layers, product=product, **place)
     files = modis.find_files(tmp_path, product, modis.VEGETATION_LAYERS)
     scratch.create_scratch(tmp_path / "s", LAYOUT)
-    facts = scratch.VegetationComposite(tmp_path / "s", files, LAYOUT, "key")(str(start))
+    facts = scratch.VegetationComposite(
+        tmp_path / "s", sensors.ModisVegetation(files), LAYOUT, "key"
+    )(str(start))
     assert facts == {"composites": 1, "absent_tiles": 0}
     root = open_group(tmp_path / "s")
     expected = numbers_of(*pixel_of(LAYOUT.lat, LAYOUT.lon)) // 8
-    found = {name: np.asarray(array_of(root, name)[0]) for name in scratch.VEGETATION}
+    found = {name: np.asarray(array_of(root, name)[0]) for name in sensors.VEGETATION}
     np.testing.assert_array_equal(found["ndvi"], expected)
     np.testing.assert_array_equal(found["evi"], expected - 900)
     np.testing.assert_array_equal(found["reliability"], 1)

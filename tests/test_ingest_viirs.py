@@ -10,6 +10,7 @@ import pytest
 import rasterio
 
 from gssm_cube import cube, ingest
+from gssm_cube.flags import LST_FLAGS
 from gssm_cube.harmonise.bridge import bridge_from_json
 from gssm_cube.ingest import inputs
 from gssm_cube.ingest.run import describe_gaps
@@ -73,7 +74,7 @@ def daily(store, name):
 
 
 def flag(quality, name):
-    return quality & cube.LST_FLAGS[name] > 0
+    return quality & LST_FLAGS[name] > 0
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +83,7 @@ def lost_days(small_world):
 
 
 def test_the_bridge_of_the_cube_is_the_one_that_was_built_in(bridged):
-    tables = bridge_from_json(open_group(bridged[0]).attrs["lst_bridge"])
+    tables = bridge_from_json(open_group(bridged[0]).attrs["bridge_lst_viirs"])
     for overpass, table in zip(("Day", "Night"), tables.values(), strict=True):
         lines = table[table["kind"] == "line"]
         intercept, slope = LINES[overpass]
@@ -127,7 +128,7 @@ def test_what_modis_saw_stays_and_what_neither_saw_is_filled(small_world, bridge
 
 def test_what_came_from_viirs_is_counted(bridged):
     marker = json.loads(
-        (bridged[0].with_name("features.zarr.markers") / "bridge" / "all.json").read_text()
+        (bridged[0].with_name("features.zarr.markers") / "bridge" / "lst_viirs.json").read_text()
     )
     assert marker["day"]["classes"]["line"] >= 1
     assert re.search(r"\d+% from VIIRS", describe_gaps(bridged[0]))

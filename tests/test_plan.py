@@ -31,9 +31,9 @@ def found(run):
 
 
 def test_bytes_of_a_cube_are_those_of_its_arrays():
-    # daily 2 x int16 + flags; 2 composites of 16 days; 5 x 9 cells of 18 features a day, 7 of
-    # climate and 10 float64 of state; 9 static codes, one of LST and 2 x 7 harmonics of float32.
-    by_hand = 5 * 1000 + 4 * 1000 / 16 + (2 * 18 * 10 + 2 * 7 + 8 * 10) * 5 * 9
+    # daily 2 x int16 + 16 flags; 2 composites of 16 days and their flags; 5 x 9 cells of 18
+    # features a day, 7 of climate, 10 float64 of state; 9 static codes, one of LST, 2 x 7 terms.
+    by_hand = 6 * 1000 + 6 * 1000 / 16 + (2 * 18 * 10 + 2 * 7 + 8 * 10) * 5 * 9
     by_hand += (2 * 9 + 2 + 2 * 4 * 7) * 100
     assert plan.cube_bytes(LAYOUT, pixels=100, land_pixel_days=1000) == by_hand
 
@@ -52,7 +52,7 @@ def test_bytes_of_a_whole_cube_without_sea_are_those_that_zarr_counts(tmp_path):
     counted += 2 * array_of(root, "climatology/lst_day").nbytes
     counted += array_of(root, "climatology/climate_lst_diff").nbytes
     pixels = 48 * 96
-    composites = 4 * 10 * pixels / 16
+    composites = 6 * 10 * pixels / 16
     assert plan.cube_bytes(LAYOUT, pixels, 10 * pixels) == counted + composites
 
 
@@ -60,11 +60,10 @@ def test_bytes_of_a_scratch_are_those_that_zarr_counts(tmp_path):
     scratch.create_scratch(tmp_path / "s", LAYOUT)
     arrays = [array for _, array in open_group(tmp_path / "s").arrays()]
     pixel_days = 10 * 48 * 96
-    assert plan.scratch_bytes(LAYOUT, pixel_days, False) == sum(a.nbytes for a in arrays)
-    more = plan.scratch_bytes(LAYOUT, pixel_days, True) - plan.scratch_bytes(
-        LAYOUT, pixel_days, False
-    )
-    assert more == 2 * 2 * pixel_days  # day and night of VIIRS
+    # There are arrays for Terra, Aqua and VIIRS; a sensor without files writes none.
+    assert plan.scratch_bytes(LAYOUT, pixel_days, (3, 3)) == sum(a.nbytes for a in arrays)
+    one, two = (plan.scratch_bytes(LAYOUT, pixel_days, sensors) for sensors in ((1, 1), (2, 1)))
+    assert two - one == 2 * 2 * pixel_days  # day and night of the second
 
 
 def test_core_hours_follow_from_amounts_and_rates(run):
@@ -86,7 +85,7 @@ def test_core_hours_follow_from_amounts_and_rates(run):
 def test_memory_of_an_ingest_task_is_that_of_the_larger_step():
     pixel_days = 48 * 48 * 366
     climatology = (2 + 4) * pixel_days + 8 * (49 + 7) * 48 * 48
-    assert plan.ingest_bytes(LAYOUT) == max(2 * 5 * pixel_days, climatology) == 10 * pixel_days
+    assert plan.ingest_bytes(LAYOUT) == max(2 * 6 * pixel_days, climatology) == 12 * pixel_days
 
 
 def test_memory_of_a_prediction_is_a_block_and_a_chunk_of_features():

@@ -121,3 +121,25 @@ def test_the_westernmost_and_easternmost_pixels_of_the_equator_are_found():
 
 def test_the_radius_closes_the_globe():
     assert 43200 * PIXEL == pytest.approx(2 * 20015109.354, abs=0.01)
+
+
+def test_no_column_at_180_degrees_falls_into_a_pixel_outside_the_globe():
+    lat = 90 - (np.arange(21600) + 0.5) / 120
+    _, cols = sinusoidal_index(lat, [-180 + 1 / 240, 180 - 1 / 240])
+    centre_x = (cols + 0.5) / 120 - 180  # deg of the equator
+    assert (np.abs(centre_x) < 180 * np.cos(np.radians(lat))[:, None]).all()
+    np.testing.assert_array_equal(cols[:, 0], 43199 - cols[:, 1])
+    # Without the clamp each column would stand where floor puts it.
+    moved = np.floor((np.cos(np.radians(lat)) * (180 - 1 / 240) + 180) * 120) - cols[:, 1]
+    assert set(np.unique(moved)) == {0, 1}
+    # A share (1 - cos(lat)) / 2 at each latitude, whose mean over latitudes is:
+    assert moved.mean() == pytest.approx((1 - 2 / np.pi) / 2, abs=0.006)
+
+
+def test_a_row_whose_last_pixel_is_outside_takes_the_one_before():
+    # Row 2348, 70.4292 N: the outline is 21600 cos(lat) = 7235.39 pixels from the middle, the
+    # grid's last centre 7235.23: in a pixel whose centre, 7235.5, lies outside.
+    lat = [90 - 2348.5 / 120]
+    rows, cols = sinusoidal_index(lat, [-180 + 1 / 240, 180 - 3 / 240, 180 - 1 / 240])
+    assert rows[0] == 2348
+    np.testing.assert_array_equal(cols[0] - 21600, [-7235, 7234, 7234])

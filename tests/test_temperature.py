@@ -8,6 +8,7 @@ import xarray as xr
 from gssm_cube.harmonise.temperature import (
     climatology,
     daily_mean,
+    estimate_lst,
     fill_lst_gaps,
     harmonic_terms,
     lst_difference,
@@ -151,7 +152,7 @@ def test_a_gap_is_the_climatology_plus_the_departure_of_the_air():
     curve = np.array([290.0, 291.0, 292.0, np.nan], dtype="float32")
     air = np.array([10.0, 12.5, np.nan, 10.0], dtype="float32")
     air_curve = np.array([8.0, 11.0, 11.0, 11.0], dtype="float32")
-    filled, is_filled = fill_lst_gaps(observed, curve, air, air_curve)
+    filled, is_filled = fill_lst_gaps(observed, estimate_lst(curve, air, air_curve))
     np.testing.assert_array_equal(filled, [300.0, 292.5, np.nan, np.nan])
     np.testing.assert_array_equal(is_filled, [False, True, False, False])
     assert filled.dtype == np.float32
@@ -172,7 +173,7 @@ def test_at_real_stations_the_air_improves_on_the_climatology(real_data):
         climatology(terms, solve_harmonics(*normal_equations(terms, values)))
         for values in (observed, air)
     )
-    filled, is_filled = fill_lst_gaps(observed, curve, air, air_curve)
+    filled, is_filled = fill_lst_gaps(observed, estimate_lst(curve, air, air_curve))
     np.testing.assert_array_equal(filled[~np.isnan(observed)], observed[~np.isnan(observed)])
     errors = [estimate[is_filled] - surface[is_filled] for estimate in (filled, curve)]
     rmse, rmse_of_climatology = (np.sqrt(np.nanmean(error**2)) for error in errors)

@@ -7,6 +7,8 @@ LST, which stands for climate and season length, and the mean day-minus-night ra
 three hours of sun are worth there (dry and bare ground much, wet ground and canopy little). Each
 class has one line ``MODIS = intercept + slope x VIIRS`` for the day and one for the night; the
 slope takes up the season. Fitted once on stated days, then frozen and saved with the cube.
+Aqua, which passes when Suomi NPP does, is bridged in the same way; so are vegetation indices, given
+in percent, whose noise and steps are then like those of kelvin.
 
 The fit is robust to clouds that one sensor missed: a median offset first, then iteratively
 reweighted least squares with Tukey's bisquare (Beaton and Tukey 1974,
@@ -15,7 +17,7 @@ by once a round, and memory does not grow with them.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -316,23 +318,23 @@ def summary(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def bridge_to_json(tables: dict[str, pd.DataFrame], days: tuple[str, str]) -> str:
-    """Return the day's and the night's table as text for the cube's attributes.
+    """Return the tables of a bridge as text for the cube's attributes.
 
     Parameters
     ----------
     tables : dict
-        ``"day"`` and ``"night"``, from ``fit_bridge``.
+        From ``fit_bridge``, such as ``"day"`` and ``"night"``.
     days : tuple of str
         First and last day of the overlap they were fitted on.
     """
-    rows = {overpass: _to_lists(tables[overpass]) for overpass in OVERPASSES}
+    rows = {name: _to_lists(table) for name, table in tables.items()}
     about = {"format": FORMAT, "fitted_on": list(days)}
     edges = {"mean_edges": list(MEAN_EDGES), "range_edges": list(RANGE_EDGES)}
     return json.dumps({**about, **edges, **rows}, sort_keys=True)
 
 
-def bridge_from_json(text: str) -> dict[str, pd.DataFrame]:
-    """Return the tables of ``bridge_to_json``, bit for bit.
+def bridge_from_json(text: str, names: Sequence[str] = OVERPASSES) -> dict[str, pd.DataFrame]:
+    """Return the tables of ``bridge_to_json``, by their names, bit for bit.
 
     Raises
     ------
@@ -347,7 +349,7 @@ def bridge_from_json(text: str) -> dict[str, pd.DataFrame]:
             f"the bridge is {found}, expected {expected} (format, edges of the classes); fit it "
             "anew with this version"
         )
-    return {overpass: _from_lists(saved[overpass]) for overpass in OVERPASSES}
+    return {name: _from_lists(saved[name]) for name in names}
 
 
 def _to_lists(table: pd.DataFrame) -> dict[str, list[Any]]:

@@ -87,6 +87,10 @@ def sinusoidal_index(
     With pixels of 2 pi R / 43200 from (-pi R, pi R / 2), the radius cancels: a row is 1/120 deg
     of latitude, a column 1/120 deg of longitude times cos(lat). So rows depend on latitude alone.
 
+    A pixel whose centre lies outside the globe's outline holds fill. The outermost centres, half a
+    grid step from 180 deg, fall into such a pixel in 18 % of the rows: they take the next one
+    inside.
+
     Parameters
     ----------
     lat : array (n), degrees north
@@ -106,10 +110,12 @@ def sinusoidal_index(
     """
     lat, lon = np.asarray(lat, dtype="float64"), np.asarray(lon, dtype="float64")
     rows = np.floor((90.0 - lat) * pixels_per_degree)
-    x = np.cos(np.radians(lat))[:, np.newaxis] * lon[np.newaxis, :]
-    cols = np.floor((x + 180.0) * pixels_per_degree)
-    last_row, last_col = 180 * pixels_per_degree - 1, 360 * pixels_per_degree - 1
-    return np.clip(rows, 0, last_row).astype("int32"), np.clip(cols, 0, last_col).astype("int32")
+    parallel = np.cos(np.radians(lat))[:, np.newaxis]
+    middle = 180 * pixels_per_degree
+    cols = np.floor((parallel * lon[np.newaxis, :] + 180.0) * pixels_per_degree)
+    reach = np.maximum(np.ceil(parallel * middle - 0.5), 1)  # centres inside, to one side
+    cols = np.clip(cols, middle - reach, middle + reach - 1)
+    return np.clip(rows, 0, middle - 1).astype("int32"), cols.astype("int32")
 
 
 def fill_from_nearest(

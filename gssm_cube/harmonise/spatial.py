@@ -6,30 +6,48 @@ so that it holds at all scales. A spring towards 0 lets it fade with distance: m
 of an estimate in time, which then rules far from observations.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-# Sweeps and over-relaxation are ours. On the scene of benchmarks/lst_gap.py the surface differs
-# from a direct solution by 0.12 K (root mean square), its error by 0.01 K of 1.5 K.
-# A coarse pixel is known where any of its fine ones is, so that borders reach too far on coarse
-# levels: the fading residual stays too high by up to 2 % of the border's value.
-_SWEEPS = 12
+# Sweeps, cycles and over-relaxation are ours: after three cycles the surface differs from a direct
+# solution by 0.3 % of its standard deviation (the fade from a straight border by less than 1 %), in
+# the time of twelve plain sweeps a level, which left 2 to 3 % (and 5 to 20 %).
+_SWEEPS = 2
+_CYCLES = 3
 _COARSEST_SWEEPS = 60
-_RELAXATION = 1.6
+_RELAXATION = 1.2
 _COARSEST = 4  # pixels a side
 
 
+@dataclass(frozen=True)
+class _Level:
+    """One size of pixels: what is known, where the gaps are, and their equation's weights."""
+
+    known: NDArray[np.float64]  # NaN in gaps; a coarse pixel is known where any of its fine ones is
+    gaps: NDArray[np.intp]  # (n, 2)
+    east: NDArray[np.float64]  # (row), weight of the neighbours to the sides
+    spring: float
+    sweeps: int
+
+    def relax(self, surface: NDArray[np.float64], load: NDArray[np.float64]) -> None:
+        """Move the gaps of a surface towards their balance."""
+        _relax(surface, load, self.gaps, self.east, self.spring, self.sweeps)
+
+
 def fill_residual(
-    residual: NDArray[Any], *, reach_pixels: float = np.inf, aspect: float = 1.0
+    residual: NDArray[Any], *, reach_pixels: float = np.inf, aspect: ArrayLike = 1.0
 ) -> NDArray[Any]:
     """Fill the gaps of one day's residual from the observed pixels round them.
 
     Solves residual / reach**2 = Laplacian of the residual in the gaps, with no slope across the
-    array's edge, coarse to fine; the time is in proportion to the pixels. A rim of about two
-    reaches round the wanted pixels makes neighbouring blocks agree.
+    array's edge, by multigrid: coarse to fine, then cycles of correction; the time is in proportion
+    to the pixels. Two blocks that each see a rim round their own pixels differ there by the fade
+    over the rim at most.
 
     Parameters
     ----------
@@ -38,7 +56,7 @@ def fill_residual(
     reach_pixels : float, pixel heights
         Distance over which the residual fades by a factor e from a straight border; infinite
         for a field that need not fade, such as LST itself.
-    aspect : float
+    aspect : float or array (lat)
         Width of a pixel by its height: the cosine of the latitude.
 
     Returns
@@ -55,7 +73,8 @@ def fill_residual(
     References
     ----------
     Rue and Held (2005), Gaussian Markov Random Fields, doi:10.1201/9780203492024, for the
-    conditional mean; Bornemann and Deuflhard (1996), doi:10.1007/s002110050234, for coarse to fine
+    conditional mean; Briggs, Henson and McCormick (2000), A Multigrid Tutorial,
+    doi:10.1137/1.9780898719505, for the cycles
     """
     _check(residual, reach_pixels, aspect)
     gaps = np.isnan(residual)
@@ -63,31 +82,71 @@ def fill_residual(
         return np.full_like(residual, 0.0 if np.isfinite(reach_pixels) else np.nan)
     if not gaps.any():
         return residual.copy()
-    pyramid = [residual.astype("float64")]
-    while max(pyramid[-1].shape) > _COARSEST:
-        pyramid.append(_coarsen(pyramid[-1]))
-    surface = np.full(pyramid[-1].shape, np.nanmean(pyramid[-1]))
-    east = 1.0 / aspect**2
-    for level in range(len(pyramid) - 1, -1, -1):
-        known = pyramid[level]
-        surface = _refine(surface, known)
-        sweeps = _COARSEST_SWEEPS if level == len(pyramid) - 1 else _SWEEPS
-        _relax(surface, np.argwhere(np.isnan(known)), east, 4.0**level / reach_pixels**2, sweeps)
+    levels = _levels(residual.astype("float64"), reach_pixels, _widths(aspect, len(residual)))
+    surface = np.full(levels[-1].known.shape, np.nanmean(levels[-1].known))
+    for level in reversed(levels):
+        surface = _refine(surface, level.known)
+        level.relax(surface, np.zeros_like(surface))
+    for _ in range(_CYCLES):
+        _correct(levels, surface, np.zeros_like(surface))
     return np.where(gaps, surface, residual).astype(residual.dtype)
 
 
-def _check(residual: NDArray[Any], reach_pixels: float, aspect: float) -> None:
+def _levels(
+    known: NDArray[np.float64], reach_pixels: float, widths: NDArray[np.float64]
+) -> list[_Level]:
+    """Return the levels from fine to coarse; each pixel is 2 x 2 of the level before."""
+    levels: list[_Level] = []
+    while True:
+        spring = 4.0 ** len(levels) / reach_pixels**2
+        last = max(known.shape) <= _COARSEST
+        sweeps = _COARSEST_SWEEPS if last else _SWEEPS
+        gaps = np.argwhere(np.isnan(known))
+        levels.append(_Level(known, gaps, 1 / widths**2, spring, sweeps))
+        if last:
+            return levels
+        known = _coarsen(known)
+        widths = np.append(widths, widths[-1:])[: 2 * len(known)].reshape(-1, 2).mean(axis=1)
+
+
+def _correct(
+    levels: Sequence[_Level], surface: NDArray[np.float64], load: NDArray[np.float64]
+) -> None:
+    """Improve a relaxed surface in place: solve for what its gaps lack on the coarser levels."""
+    if len(levels) == 1:
+        return
+    level, coarse = levels[:2]
+    lack = _lack(surface, load, level.gaps, level.east, level.spring)
+    correction = np.zeros_like(lack)
+    coarse.relax(correction, lack)
+    _correct(levels[1:], correction, lack)
+    _add_refined(surface, correction, level.gaps)
+    level.relax(surface, load)
+
+
+def _check(residual: NDArray[Any], reach_pixels: float, aspect: ArrayLike) -> None:
     """Raise unless the array is a plane of numbers and the lengths are positive."""
     if residual.ndim != 2 or residual.dtype.kind != "f" or residual.size == 0:
         raise ValueError(
             f"residual has shape {residual.shape} and type {residual.dtype}, expected floating "
             "(lat, lon); give one day at a time"
         )
-    if not (reach_pixels > 0 and 0 < aspect < np.inf):
+    widths = np.asarray(aspect, dtype="float64")
+    if not (reach_pixels > 0 and (widths > 0).all() and np.isfinite(widths).all()):
         raise ValueError(
-            f"reach_pixels is {reach_pixels} and aspect {aspect}, expected both above 0; "
+            f"reach_pixels is {reach_pixels} and aspect {widths}, expected both above 0; "
             "give the reach in pixel heights and the cosine of the latitude"
         )
+    if widths.shape not in ((), residual.shape[:1]):
+        raise ValueError(
+            f"aspect has shape {widths.shape}, expected one number or {residual.shape[:1]}; give "
+            "the cosine of each row's latitude"
+        )
+
+
+def _widths(aspect: ArrayLike, rows: int) -> NDArray[np.float64]:
+    """Width of a pixel by its height, row by row."""
+    return np.broadcast_to(np.asarray(aspect, dtype="float64"), rows).copy()
 
 
 @njit(cache=True, nogil=True)
@@ -135,19 +194,34 @@ def _pair(index: int, step: int, size: int) -> tuple[int, int]:
 
 
 @njit(cache=True, nogil=True)
+def _add_refined(
+    surface: NDArray[np.float64], coarse: NDArray[np.float64], gaps: NDArray[np.intp]
+) -> None:
+    """Add a coarse surface, refined, to the gaps."""
+    for number in range(len(gaps)):
+        row, col = gaps[number]
+        near_row, far_row = _pair(row, 2, coarse.shape[0])
+        near_col, far_col = _pair(col, 2, coarse.shape[1])
+        upper = 0.75 * coarse[near_row, near_col] + 0.25 * coarse[near_row, far_col]
+        lower = 0.75 * coarse[far_row, near_col] + 0.25 * coarse[far_row, far_col]
+        surface[row, col] += 0.75 * upper + 0.25 * lower
+
+
+@njit(cache=True, nogil=True)
 def _relax(
     surface: NDArray[np.float64],
+    load: NDArray[np.float64],
     gaps: NDArray[np.intp],
-    east: float,
+    easts: NDArray[np.float64],
     spring: float,
     sweeps: int,
 ) -> None:
-    """Move gap pixels (n, 2) towards the balance with their neighbours, to and fro, in place."""
+    """Move gap pixels (n, 2) towards the balance with neighbours and load, to and fro, in place."""
     rows, cols = surface.shape
     for sweep in range(sweeps):
         for number in range(len(gaps)):
             row, col = gaps[number if sweep % 2 == 0 else len(gaps) - 1 - number]
-            pull, weight = 0.0, spring
+            pull, weight, east = load[row, col], spring, easts[row]
             if row > 0:
                 pull, weight = pull + surface[row - 1, col], weight + 1
             if row < rows - 1:
@@ -157,3 +231,30 @@ def _relax(
             if col < cols - 1:
                 pull, weight = pull + east * surface[row, col + 1], weight + east
             surface[row, col] += _RELAXATION * (pull / weight - surface[row, col])
+
+
+@njit(cache=True, nogil=True)
+def _lack(
+    surface: NDArray[np.float64],
+    load: NDArray[np.float64],
+    gaps: NDArray[np.intp],
+    easts: NDArray[np.float64],
+    spring: float,
+) -> NDArray[np.float64]:
+    """Return what gap pixels lack of balance, summed over 2 x 2: the coarser level's load."""
+    rows, cols = surface.shape
+    total = np.zeros(((rows + 1) // 2, (cols + 1) // 2))
+    for number in range(len(gaps)):
+        row, col = gaps[number]
+        own, east = surface[row, col], easts[row]
+        lack = load[row, col] - spring * own
+        if row > 0:
+            lack += surface[row - 1, col] - own
+        if row < rows - 1:
+            lack += surface[row + 1, col] - own
+        if col > 0:
+            lack += east * (surface[row, col - 1] - own)
+        if col < cols - 1:
+            lack += east * (surface[row, col + 1] - own)
+        total[row // 2, col // 2] += lack
+    return total

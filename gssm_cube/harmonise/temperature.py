@@ -218,35 +218,51 @@ def climatology(terms: NDArray[np.float64], coefficients: NDArray[Any]) -> NDArr
     return curve.reshape(len(terms), *coefficients.shape[1:])
 
 
-def fill_lst_gaps(
-    observed: NDArray[Any],
-    climatology: NDArray[Any],
-    tair: NDArray[Any],
-    tair_climatology: NDArray[Any],
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Fill gaps with climatology plus the departure of air temperature; keep what was observed.
+def estimate_lst(
+    climatology: NDArray[Any], tair: NDArray[Any], tair_climatology: NDArray[Any]
+) -> NDArray[Any]:
+    """Return climatology plus the departure of air temperature from its own.
 
     Weak where there is little seasonality.
 
     Parameters
     ----------
-    observed, climatology : array (n, ...), K or degC
-        LST of one overpass and its climatology, in the same units.
+    climatology : array (n, ...), K or degC
+        Of LST of one overpass.
     tair, tair_climatology : array (n, ...), K or degC
         Daily air temperature and its climatology, in the same units.
 
     Returns
     -------
-    filled : array (n, ...)
-        In the units of ``observed``; NaN where a gap lacks a term.
-    is_filled : array (n, ...), bool
+    array (n, ...)
+        In the units of ``climatology``; NaN where a term is.
 
     References
     ----------
     Shiff et al. (2021), doi:10.1038/s41597-021-00861-7
     """
-    filled = climatology + tair
-    filled -= tair_climatology
+    estimate = climatology + tair
+    estimate -= tair_climatology
+    return estimate
+
+
+def fill_lst_gaps(
+    observed: NDArray[Any], estimate: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Fill gaps with an estimate; keep what was observed.
+
+    Parameters
+    ----------
+    observed, estimate : array (n, ...), K or degC
+        LST of one overpass and what ``estimate_lst`` says of it, in the same units.
+
+    Returns
+    -------
+    filled : array (n, ...)
+        In the units of ``observed``; NaN where a gap lacks the estimate.
+    is_filled : array (n, ...), bool
+    """
+    filled = estimate.copy()
     gaps = np.isnan(observed)
     np.copyto(filled, observed, where=~gaps)
     return filled, gaps & ~np.isnan(filled)

@@ -4,7 +4,7 @@ A composite holds the best observation of 16 days, so its date differs from pixe
 to 15 days; smoothing on the file's date would blur spring. Days are counted from 1970-01-01.
 """
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -71,6 +71,28 @@ def composite_dates(starts: ArrayLike, day_of_year: NDArray[Any]) -> NDArray[np.
     dates = np.where(dates < start, next_year + number, dates)
     valid = (number >= 0) & (dates < start + COMPOSITE_DAYS)
     return np.where(valid, dates, np.float32(np.nan))
+
+
+def is_provisional(at: NDArray[np.datetime64], newest: np.datetime64) -> NDArray[np.bool_]:
+    """Return at which dates a composite that is still to come may change the smoothed value.
+
+    There the filter sees less than its later half: it is an end filter, of a lower order.
+
+    Parameters
+    ----------
+    at : array (n), datetime64[D]
+        Dates at which series are smoothed.
+    newest : datetime64[D]
+        Start of the newest composite that is there.
+
+    Returns
+    -------
+    array (n), bool
+        True where the start of the next composite lies within the smoother's 48 days.
+    """
+    first: date = newest.astype(object)
+    following = composite_starts(first, first + timedelta(days=1))[-1]
+    return following <= at + HALF_WINDOW_DAYS
 
 
 def reliability_weights(reliability: NDArray[Any]) -> NDArray[np.float32]:

@@ -1,7 +1,7 @@
 """The files of a run: found, and checked for gaps before anything is read."""
 
 import logging
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -14,6 +14,7 @@ from gssm_cube.blocks import digest
 from gssm_cube.grid import Layout
 from gssm_cube.harmonise import memory, vegetation, water
 from gssm_cube.harmonise.regrid import sinusoidal_index
+from gssm_cube.ingest.sensors import own_start
 from gssm_cube.sources import (
     bedrock,
     era5_cells,
@@ -46,7 +47,9 @@ class Inputs:
     merit_hydro: merit_hydro.Files
     wtd: list[Path]
     bedrock: Path
-    lst_viirs: dict[str, viirs.Files] = field(default_factory=dict)  # by overpass, or nothing
+    # By sensor; VIIRS LST by overpass as well. Nothing where no folder is named.
+    lst_partners: dict[str, Any] = field(default_factory=dict)
+    vegetation_partners: dict[str, Any] = field(default_factory=dict)
     lead_days: int = LEAD_DAYS  # of meteorology before the first day
 
 
@@ -69,6 +72,24 @@ def vegetation_starts(layout: Layout) -> NDArray[np.datetime64]:
     return around[(around >= first) & (around <= last)]
 
 
+def missing_composites(seen: Iterable[date], layout: Layout) -> list[date]:
+    """Return the composites that a run cannot do without.
+
+    The newest may be absent, down to 48 days before the last that the cube holds: what then lacks
+    its later neighbours is smoothed from the earlier ones and provisional.
+    """
+    there, starts = set(seen), vegetation_starts(layout).astype(object)
+    newest = max(there & set(starts), default=date.min)
+    needed = (composite_starts(layout)[-1] - vegetation.HALF_WINDOW_DAYS).item()
+    return [day for day in starts if day not in there and (day < newest or day <= needed)]
+
+
+def newest_composite(found: Inputs) -> np.datetime64:
+    """Start of the newest composite that any sensor has."""
+    files = (found.vegetation, *found.vegetation_partners.values())
+    return np.datetime64(max(day for days in files for day in days), "D")
+
+
 def modis_tiles(layout: Layout) -> set[str]:
     """Names (``h18v04``) of the MODIS tiles that a layout touches."""
     rows, cols = sinusoidal_index(layout.lat, layout.lon[[0, -1]])
@@ -82,8 +103,8 @@ def find_inputs(folders: Mapping[str, Any], layout: Layout) -> Inputs:
     ----------
     folders : mapping
         ``era5_land``, ``mod11a1``, ``mod13a2``, ``soilgrids``, ``merit_hydro``, ``wtd``,
-        ``bedrock``; optionally ``vnp21a1d`` and ``vnp21a1n``, and then days on which one of the
-        three holds LST are enough.
+        ``bedrock``; optionally ``myd11a1``, ``vnp21a1d`` with ``vnp21a1n``, ``myd13a2``,
+        ``vnp13a2``: then days and composites that any sensor holds are enough.
     layout : Layout
 
     Raises
@@ -94,16 +115,18 @@ def find_inputs(folders: Mapping[str, Any], layout: Layout) -> Inputs:
         If a header tells of other units, another grid or another place.
     """
     meteo = find_meteo(folders["era5_land"], layout)
-    npp = find_viirs(folders, layout)
+    partners = find_lst_partners(folders, layout)
+    greener = find_vegetation_partners(folders, layout)
     return Inputs(
         meteo,
-        find_lst(folders["mod11a1"], layout, days_of(npp)),
-        find_vegetation(folders["mod13a2"], layout),
+        find_lst(folders["mod11a1"], layout, days_of(partners)),
+        find_vegetation(folders["mod13a2"], layout, starts_of(greener)),
         find_soil(folders["soilgrids"], layout),
         find_terrain(folders["merit_hydro"], layout),
         find_water_table(folders["wtd"], layout),
         find_bedrock(folders["bedrock"], layout),
-        npp,
+        partners,
+        greener,
         lead_days(meteo, layout),
     )
 
@@ -168,13 +191,16 @@ def find_lst(folder: Path, layout: Layout, elsewhere: Set[date], tell: Tell = st
     return _checked({day: found[day] for day in days if day in found}, tell)
 
 
-def find_vegetation(folder: Path, layout: Layout, tell: Tell = stop) -> modis.Files:
-    """Find MOD13A2 of all composites that the smoother reaches."""
+def find_vegetation(
+    folder: Path, layout: Layout, elsewhere: Set[date] = frozenset(), tell: Tell = stop
+) -> modis.Files:
+    """Find MOD13A2 of the composites that the smoother reaches; others may hold some of them."""
     every = modis.find_files(folder, "MOD13A2", modis.VEGETATION_LAYERS, tell)
     found = modis.only_tiles(every, modis_tiles(layout))
-    starts = vegetation_starts(layout).astype(object)
     if every:
-        check_complete("MOD13A2", folder, [day for day in starts if day not in found], tell)
+        missing = missing_composites(found.keys() | elsewhere, layout)
+        check_complete("MOD13A2", folder, missing, tell)
+    starts = vegetation_starts(layout).astype(object)
     return _checked({day: found[day] for day in starts if day in found}, tell)
 
 
@@ -183,6 +209,49 @@ def _checked(files: modis.Files, tell: Tell) -> modis.Files:
     with told(tell):
         modis.check_day(next(iter(files.values()), {}))
     return files
+
+
+def find_lst_partners(
+    folders: Mapping[str, Any], layout: Layout, tell: Tell = stop
+) -> dict[str, Any]:
+    """Find the LST of the sensors beside Terra that are named, by sensor, of a layout's days."""
+    found: dict[str, Any] = {}
+    if "myd11a1" in folders:
+        files = modis.find_files(folders["myd11a1"], "MYD11A1", modis.LST_LAYERS, tell)
+        near, wanted = modis.only_tiles(files, modis_tiles(layout)), layout.time.astype(object)
+        found["aqua"] = _checked({day: near[day] for day in wanted if day in near}, tell)
+    if npp := find_viirs(folders, layout, tell):
+        found["viirs"] = npp
+    return found
+
+
+def find_vegetation_partners(
+    folders: Mapping[str, Any], layout: Layout, tell: Tell = stop
+) -> dict[str, Any]:
+    """Find the vegetation of the sensors beside Terra, by sensor and start of Terra's composite."""
+    found: dict[str, modis.Files | viirs.Files] = {}
+    if "myd13a2" in folders:
+        files = modis.find_files(folders["myd13a2"], "MYD13A2", modis.VEGETATION_LAYERS, tell)
+        found["aqua"] = _checked(modis.only_tiles(files, modis_tiles(layout)), tell)
+    if "vnp13a2" in folders:
+        found["viirs"] = viirs.find_files(folders["vnp13a2"], viirs.VNP13A2, tell)
+    starts = vegetation_starts(layout).astype(object)
+    own = {sensor: {start: own_start(sensor, start) for start in starts} for sensor in found}
+    return {
+        sensor: {start: files[day] for start, day in own[sensor].items() if day in files}
+        for sensor, files in found.items()
+    }
+
+
+def days_of(partners: Mapping[str, Any]) -> set[date]:
+    """Return the days on which a sensor beside Terra has LST, by one overpass at least."""
+    npp = partners.get("viirs", {})
+    return {*partners.get("aqua", {}), *(day for files in npp.values() for day in files)}
+
+
+def starts_of(partners: Mapping[str, Any]) -> set[date]:
+    """Return the composites of which a sensor beside Terra has vegetation."""
+    return {start for files in partners.values() for start in files}
 
 
 def find_viirs(
@@ -213,11 +282,6 @@ def find_viirs(
     # Files of other days must not count, as for MODIS.
     wanted = set(layout.time.astype(object))
     return {o: {d: f for d, f in files.items() if d in wanted} for o, files in found.items()}
-
-
-def days_of(npp: Mapping[str, viirs.Files]) -> set[date]:
-    """Return the days of either overpass."""
-    return {day for files in npp.values() for day in files}
 
 
 def find_soil(folder: Path, layout: Layout, tell: Tell = stop) -> dict[str, Path]:

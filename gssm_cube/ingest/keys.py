@@ -7,8 +7,10 @@ a re-run reads again just the days that these units need.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +30,7 @@ from gssm_cube.ingest.inputs import (
     vegetation_starts,
 )
 from gssm_cube.ingest.padded import Padded
+from gssm_cube.ingest.sensors import lst_stage, vegetation_stage
 from gssm_cube.interpolate import Upsampling
 from gssm_cube.sources import groundwater, merit_hydro
 from gssm_cube.sources.raster import Bounds
@@ -36,7 +39,6 @@ from gssm_cube.variables import PREDICTORS
 
 METEO_BACK_DAYS = water.WINDOW_DAYS - 1  # that a window of meteorology reads before its first
 Days = tuple[np.datetime64, np.datetime64]  # first and last, both included
-FITTED = {"climatology": "fitted_digest", "bridge": "bridge_digest"}  # attributes, by stage
 MARGIN = 0.02  # deg: more than half a cell of any static source
 
 
@@ -79,19 +81,29 @@ class FileKeys:
         return [fingerprint(self.found.lst.get(day, {})) for day in self.layout.time.astype(object)]
 
     @cached_property
-    def _viirs(self) -> list[str]:
-        """Hash of the VIIRS files of each day, both overpasses; of none where there are none."""
-        found = self.found.lst_viirs
-        return [
-            fingerprint({overpass: found[overpass].get(day, {}) for overpass in found})
-            for day in self.layout.time.astype(object)
-        ]
+    def _lst_partners(self) -> dict[str, list[str]]:
+        """Hash of the LST files of each day of the sensors beside Terra."""
+
+        def of_day(sensor: str, day: date) -> Any:
+            held = self.found.lst_partners[sensor]
+            by_overpass = {name: held[name].get(day, {}) for name in held if sensor == "viirs"}
+            return by_overpass or held.get(day, {})
+
+        days = self.layout.time.astype(object)
+        return {
+            sensor: [fingerprint(of_day(sensor, day)) for day in days]
+            for sensor in self.found.lst_partners
+        }
 
     @cached_property
-    def _composites(self) -> list[str]:
-        """Hash of the files of each composite."""
+    def _composites(self) -> dict[str, list[str]]:
+        """Hash of the files of each composite by sensor; of none where there are none."""
+        held = {"terra": self.found.vegetation, **self.found.vegetation_partners}
         days = vegetation_starts(self.layout).astype(object)
-        return [fingerprint(self.found.vegetation[day]) for day in days]
+        return {
+            sensor: [fingerprint(files.get(day, {})) for day in days]
+            for sensor, files in held.items()
+        }
 
     def meteo(self, days: Days) -> str:
         """Hash of the files that hold hours of days, from 00 UTC to 00 UTC after the last."""
@@ -104,13 +116,13 @@ class FileKeys:
         """Hash of the LST files of a part of the daily axis."""
         return digest(self.base, self._lst[part])
 
-    def viirs(self, part: slice) -> str:
-        """Hash of the VIIRS files of a part of the daily axis."""
-        return digest(self.base, self._viirs[part])
+    def lst_partner(self, sensor: str, part: slice) -> str:
+        """Hash of the LST files of a sensor beside Terra, of a part of the daily axis."""
+        return digest(self.base, self._lst_partners[sensor][part])
 
-    def composites(self, part: slice) -> str:
-        """Hash of the files of a part of the composites that are read."""
-        return digest(self.base, self._composites[part])
+    def composites(self, sensor: str, part: slice) -> str:
+        """Hash of a sensor's files of a part of the composites that are read."""
+        return digest(self.base, self._composites[sensor][part])
 
     @cached_property
     def _global(self) -> str:
@@ -239,37 +251,63 @@ def climatology_keys(units: Sequence[str], fitted: str, land: dict[str, str]) ->
     return {unit: digest("climatology", fitted, land.get(unit)) for unit in units}
 
 
-def bridge_key(fits: Mapping[str, str]) -> str:
-    """Key of the bridge: what it was fitted on, and what its pixel classes were."""
-    return digest("bridge", fits["bridge"], fits["climatology"])
+def bridge_keys(fits: Mapping[str, str], kind: str) -> dict[str, str]:
+    """Key of each bridge of LST or vegetation: its files, and what its pixel classes came of."""
+    return {
+        name: digest("bridge", fitted, fits["climatology"])
+        for name, fitted in fits.items()
+        if name.startswith(f"{kind}_")
+    }
 
 
 def daily_keys(
-    files: FileKeys, units: Sequence[str], climatology: dict[str, str], fits: Mapping[str, str]
+    files: FileKeys,
+    units: Sequence[str],
+    climatology: dict[str, str],
+    fits: Mapping[str, str],
+    reach_pixels: float | None = None,
 ) -> dict[str, str]:
     """Key of each block of LST: the files of its days, air temperature, climatology and land.
 
-    With VIIRS also its files of these days, and the bridge.
+    With other sensors also their files of these days, and the bridges; with a reach in space the
+    climatology of neighbouring tiles as well.
     """
-    layout = files.layout
+    layout, bridges = files.layout, bridge_keys(fits, "lst")
 
-    def bridged(window: Window) -> list[str]:
-        held = files.found.lst_viirs
-        return [files.viirs(window.slice), bridge_key(fits)] if held else []
+    def partners(window: Window) -> list[str]:
+        return [files.lst_partner(sensor, window.slice) for sensor in files.found.lst_partners]
 
     keys = [
-        digest(files.lst(window.slice), files.meteo(window_days(layout, window)), bridged(window))
+        digest(files.lst(window.slice), files.meteo(window_days(layout, window)),
+               [*partners(window), *bridges.values()])
         for window in layout.windows()
-    ]
+    ]  # fmt: skip
+    if reach_pixels:
+        climatology = {
+            tile: with_neighbours(climatology, tile, reach_pixels) for tile in climatology
+        }
     return {unit: digest(keys[number_of(unit)], climatology[tile_of(unit)]) for unit in units}
 
 
-def composite_keys(files: FileKeys, units: Sequence[str], land: dict[str, str]) -> dict[str, str]:
-    """Key of each tile-year of vegetation: the composites in its reach, and land."""
-    keys = {
-        year: files.composites(composite_reach(files.layout, year))
-        for year in sorted({number_of(unit) for unit in units})
-    }
+def with_neighbours(keys: Mapping[str, str], label: str, reach_pixels: float) -> str:
+    """Hash of a tile's key and those of its eight neighbours, and of how far they are seen."""
+    tile, near = Tile.parse(label), (-1, 0, 1)
+    around = [keys.get(str(Tile(tile.row + i, tile.col + j))) for i in near for j in near]
+    return digest(around, reach_pixels)
+
+
+def composite_keys(
+    files: FileKeys, units: Sequence[str], land: dict[str, str], fits: Mapping[str, str]
+) -> dict[str, str]:
+    """Key of each tile-year of vegetation: the composites in its reach, bridges, and land."""
+    sensors = ("terra", *files.found.vegetation_partners)
+    bridges = list(bridge_keys(fits, "vegetation").values())
+
+    def year_key(year: int) -> str:
+        reach = composite_reach(files.layout, year)
+        return digest([files.composites(sensor, reach) for sensor in sensors], bridges)
+
+    keys = {year: year_key(year) for year in sorted({number_of(unit) for unit in units})}
     return {unit: digest(keys[number_of(unit)], land[tile_of(unit)]) for unit in units}
 
 
@@ -281,15 +319,20 @@ def scratch_keys(files: FileKeys) -> dict[str, dict[str, str]]:
         unit: slice(number * length, (number + 1) * length)
         for number, unit in enumerate(scratch.lst_units(layout))
     }
-    return {
+    stages = {
         "meteo": {u: files.meteo(run_days(layout, u)) for u in scratch.meteo_units(layout)},
         "lst": {unit: files.lst(run) for unit, run in runs.items()},
-        "viirs": {unit: files.viirs(run) for unit, run in runs.items()},
-        "vegetation": {
-            unit: files.composites(slice(number, number + 1))
-            for number, unit in enumerate(scratch.vegetation_units(layout))
-        },
     }
+    for sensor in files.found.lst_partners:
+        of_runs = {unit: files.lst_partner(sensor, run) for unit, run in runs.items()}
+        stages[lst_stage(sensor)] = of_runs
+    starts = scratch.vegetation_units(layout)
+    for sensor in ("terra", *files.found.vegetation_partners):
+        stages[vegetation_stage(sensor)] = {
+            unit: files.composites(sensor, slice(number, number + 1))
+            for number, unit in enumerate(starts)
+        }
+    return stages
 
 
 def tile_of(unit: str) -> str:
@@ -316,22 +359,26 @@ def land_digests(store: Path, tiles: Sequence[str]) -> dict[str, str]:
 
 
 def fitted_digests(store: Path, files: FileKeys, refit: bool) -> dict[str, str]:
-    """Hashes of the files that climatology and bridge were, or are to be, fitted on, by stage.
+    """Hashes of the files that climatology and bridges were, or are to be, fitted on, by name.
 
     Once fitted they are frozen: a changed file must not change the past. ``refit`` lets them
-    follow. Without VIIRS there is no bridge.
+    follow. Names of bridges are ``lst_viirs``, ``vegetation_aqua`` and so on.
     """
     whole = files.layout.time[[0, -1]]
-    now = {"climatology": digest(files.lst(slice(None)), files.meteo((whole[0], whole[-1])))}
-    if files.found.lst_viirs:
-        now["bridge"] = digest(files.lst(slice(None)), files.viirs(slice(None)))
+    every = slice(None)
+    now = {"climatology": digest(files.lst(every), files.meteo((whole[0], whole[-1])))}
+    for sensor in files.found.lst_partners:
+        now[f"lst_{sensor}"] = digest(files.lst(every), files.lst_partner(sensor, every))
+    for sensor in files.found.vegetation_partners:
+        pair = (files.composites("terra", every), files.composites(sensor, every))
+        now[f"vegetation_{sensor}"] = digest(*pair)
     held = {} if refit else dict(open_group(store / "climatology").attrs)
-    return {stage: str(held.get(FITTED[stage], key)) for stage, key in now.items()}
+    return {name: str(held.get(f"{name}_digest", key)) for name, key in now.items()}
 
 
 def freeze(store: Path, fits: Mapping[str, str]) -> None:
-    """Note in the cube what its climatology or bridge was fitted on."""
+    """Note in the cube what its climatology or bridges were fitted on."""
     group = open_group(store / "climatology", "r+")
-    for stage, fitted in fits.items():
-        if group.attrs.get(FITTED[stage]) != fitted:
-            group.attrs[FITTED[stage]] = fitted
+    for name, fitted in fits.items():
+        if group.attrs.get(f"{name}_digest") != fitted:
+            group.attrs[f"{name}_digest"] = fitted

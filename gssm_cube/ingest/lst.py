@@ -1,8 +1,9 @@
 """Land surface temperature: harmonics over all years, then blocks without gaps."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -11,16 +12,24 @@ from numpy.typing import NDArray
 
 from gssm_cube import cube
 from gssm_cube.blocks import checksum, parse_block, parse_tile, write_marker
-from gssm_cube.grid import Block, Layout, Window, inner_chunks
+from gssm_cube.flags import LST_FLAGS
+from gssm_cube.grid import Block, Layout, Window
 from gssm_cube.harmonise import temperature
 from gssm_cube.harmonise.regrid import fill_from_nearest
+from gssm_cube.harmonise.spatial import fill_residual
+from gssm_cube.ingest.bridges import BridgedLst
 from gssm_cube.ingest.meteo import cell_slices
 from gssm_cube.ingest.padded import HOLE_PIXELS, Padded, pack
-from gssm_cube.ingest.scratch import OVERPASSES, lst_degrees
-from gssm_cube.ingest.viirs import BridgedViirs, flag_of
+from gssm_cube.ingest.scratch import LST_RUN_DAYS, lst_degrees
+from gssm_cube.ingest.sensors import OVERPASSES
 from gssm_cube.interpolate import upsample_window
 from gssm_cube.stores import array_of, open_group, write_region
 from gssm_cube.variables import PREDICTORS, names_of
+
+Filling = Literal["temporal", "temporal_spatial"]
+DEFAULT_FILLING: Filling = "temporal"
+REACH_PIXELS = 16.0  # over which a day's departure from the estimate in time fades by e
+RIM_REACHES = 3  # beyond the tile: a departure fades to e**-3, a twentieth, on the way
 
 
 @dataclass(frozen=True)
@@ -101,17 +110,18 @@ def _terms(layout: Layout, window: Window) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class DailyBlock:
-    """Task: LST of a block, gaps filled, streamed by inner chunks.
+    """Task: LST of a block, gaps filled, some days at a time.
 
-    With ``viirs``, a pixel that MODIS did not see takes VIIRS over the cube's bridge; only what
-    neither saw is filled.
+    A pixel that Terra did not see takes a partner's LST over the cube's bridge, in the order of
+    ``partners``; only what none saw is filled, in time, and with ``reach_pixels`` in space too.
     """
 
     cube: Path
     scratch: Path
     layout: Layout
     key: str
-    viirs: bool = False
+    partners: tuple[str, ...] = ()
+    reach_pixels: float | None = None
 
     def __call__(self, unit: str) -> dict[str, Any]:
         """Write ``lst``, ``lst_diff`` and what was filled."""
@@ -120,20 +130,15 @@ class DailyBlock:
         root = open_group(self.cube, "r+")
         shape = (block.window.days, self.layout.tile_size, self.layout.tile_size)
         codes = {name: np.full(shape, cube.FILL, dtype="int16") for name in names_of("daily")}
-        quality = np.zeros(shape, dtype="uint8")
-        reader = LstReader(root, open_group(self.scratch), self.layout, block, viirs=self.viirs)
-        for lat, lon in inner_chunks(rows, cols):
-            if not np.any(array_of(root, "static/land")[lat, lon]):
-                continue
-            place = (
-                slice(None),
-                slice(lat.start - rows.start, lat.stop - rows.start),
-                slice(lon.start - cols.start, lon.stop - cols.start),
-            )
-            day, night, quality[place] = reader.filled(lat, lon)
-            codes["lst"][place] = pack("lst", temperature.lst_mean(day, night).values)
+        quality = np.zeros(shape, dtype="uint16")
+        stores = (root, open_group(self.scratch))
+        reader = LstReader(*stores, self.layout, block, self.partners, self.reach_pixels)
+        for days in slices_of(block.window.slice, LST_RUN_DAYS):
+            part = slice(days.start - block.window.start, days.stop - block.window.start)
+            day, night, quality[part] = reader.filled(days)
+            codes["lst"][part] = pack("lst", temperature.lst_mean(day, night).values)
             difference = temperature.lst_difference(day, night)
-            codes["lst_diff"][place] = pack("lst_diff", difference.values)
+            codes["lst_diff"][part] = pack("lst_diff", difference.values)
         return self._write(root, unit, (block.window.slice, rows, cols), codes, quality)
 
     def _write(
@@ -142,28 +147,37 @@ class DailyBlock:
         unit: str,
         region: tuple[slice, slice, slice],
         codes: dict[str, NDArray[np.int16]],
-        quality: NDArray[np.uint8],
+        quality: NDArray[np.uint16],
     ) -> dict[str, Any]:
         """Write the shards and the marker."""
         objects = write_region(array_of(root, "daily/quality"), region, quality)
         for name, values in codes.items():
             objects += write_region(array_of(root, f"daily/{name}"), region, values)
-        flags = cube.LST_FLAGS
-        facts = {
-            "valid": int((codes["lst"] != cube.FILL).sum()),
-            "day_filled": int((quality & flags["lst_day_filled"] > 0).sum()),
-            "night_filled": int((quality & flags["lst_night_filled"] > 0).sum()),
-            "missing": int((quality & flags["lst_missing"] > 0).sum()),
-            "day_viirs": int((quality & flags["lst_day_viirs"] > 0).sum()),
-            "night_viirs": int((quality & flags["lst_night_viirs"] > 0).sum()),
-            "checksum": checksum(np.stack(list(codes.values()))),
+        counts = {
+            name.removeprefix("lst_"): int(np.count_nonzero(quality & bit))
+            for name, bit in LST_FLAGS.items()
         }
+        valid = int((codes["lst"] != cube.FILL).sum())
+        facts = {"valid": valid, **counts, "checksum": checksum(np.stack(list(codes.values())))}
         write_marker(self.cube, "daily", unit, self.key, objects, **facts)
         return facts
 
 
+def slices_of(window: slice, length: int) -> Iterator[slice]:
+    """Cut a window of the daily axis at multiples of a length, where the scratch's chunks end."""
+    start = window.start
+    while start < window.stop:
+        stop = min((start // length + 1) * length, window.stop)
+        yield slice(start, stop)
+        start = stop
+
+
 class LstReader:
-    """Fills the gaps of a block's LST chunk by chunk; its numbers and 0.1 deg cells are held."""
+    """Fills the gaps of a block's LST, some days at a time; what does not change is held.
+
+    For the step in space it sees a rim of ``RIM_REACHES`` reaches round the tile, so that what
+    neighbouring tiles say of their border differs by the fade over the rim at most.
+    """
 
     def __init__(
         self,
@@ -171,57 +185,98 @@ class LstReader:
         scratch_root: zarr.Group,
         layout: Layout,
         block: Block,
-        *,
-        viirs: bool = False,
+        partners: Sequence[str] = (),
+        reach_pixels: float | None = None,
     ) -> None:
-        self.root, self.layout, self.window = root, layout, block.window
-        self.rows, self.cols = layout.tile_slices(block.tile)
-        region = (block.window.slice, self.rows, self.cols)
-        # A block's digital numbers at once: scratch chunks are whole tiles.
-        self.numbers = {
-            name: np.asarray(array_of(scratch_root, name)[region]) for name in OVERPASSES
+        self.layout, self.scratch_root, self.reach = layout, scratch_root, reach_pixels
+        rim = rim_pixels(reach_pixels) if reach_pixels else 0
+        self.rows, self.cols, self.core = Padded(layout, block.tile).within(rim)
+        place = (self.rows, self.cols)
+        self.land = np.asarray(array_of(root, "static/land")[place]) == 1
+        self.partners = [BridgedLst(root, scratch_root, name, *place) for name in partners]
+        self.harmonics = {
+            name: np.asarray(array_of(root, f"climatology/{name}")[(slice(None), *place)])
+            for name in OVERPASSES
         }
-        self.viirs = BridgedViirs(root, scratch_root, region) if viirs else None
-        days, self.cell_rows, self.cell_cols = cube.cell_region(layout, block)
+        self.cells = cell_box(layout, *place)
         number = cube.METEO.index("tair")
-        cells = (self.cell_rows, self.cell_cols)
-        tair = array_of(root, "meteo/cells")[(number, days, *cells)]
-        self.tair = np.asarray(tair)
-        self.terms = _terms(layout, block.window)
-        curve = temperature.climatology(
-            self.terms, np.asarray(array_of(root, "climatology/tair")[(slice(None), *cells)])
+        self.first = block.window.start
+        self.tair = np.asarray(
+            array_of(root, "meteo/cells")[(number, block.window.slice, *self.cells)]
         )
-        self.tair_curve = PREDICTORS["tair"].packing.encode(curve)
+        self.tair_harmonics = np.asarray(
+            array_of(root, "climatology/tair")[(slice(None), *self.cells)]
+        )
 
-    def filled(
-        self, lat: slice, lon: slice
-    ) -> tuple[xr.DataArray, xr.DataArray, NDArray[np.uint8]]:
-        """Return day and night LST (degC) of a chunk without gaps, and the flags."""
-        land = np.asarray(array_of(self.root, "static/land")[lat, lon]) == 1
-        tair, tair_curve = (
-            self._refine(self.tair, lat, lon),
-            self._refine(self.tair_curve, lat, lon),
-        )
-        arrays, quality = [], np.zeros((self.window.days, *land.shape), dtype="uint8")
-        rows = slice(lat.start - self.rows.start, lat.stop - self.rows.start)
-        cols = slice(lon.start - self.cols.start, lon.stop - self.cols.start)
-        for name, numbers in self.numbers.items():
-            observed = lst_degrees(numbers[:, rows, cols])
-            if self.viirs is not None:
-                taken = self.viirs.complete(name, observed, rows, cols)
-                quality[taken & land] |= flag_of(name)
-            observed[:, ~land] = np.nan
-            harmonics = array_of(self.root, f"climatology/{name}")[:, lat, lon]
-            curve = temperature.climatology(self.terms, np.asarray(harmonics))
-            values, was_gap = temperature.fill_lst_gaps(observed, curve, tair, tair_curve)
-            quality[was_gap & land] |= cube.LST_FLAGS[f"{name}_filled"]
-            quality[np.isnan(values) & land] |= cube.LST_FLAGS["lst_missing"]
+    def filled(self, days: slice) -> tuple[xr.DataArray, xr.DataArray, NDArray[np.uint16]]:
+        """Return day and night LST (degC) of the tile without gaps, and the flags."""
+        terms = temperature.harmonic_terms(self.layout.time[days])
+        curve = temperature.climatology(terms, self.tair_harmonics)
+        tair_curve = self._refine(PREDICTORS["tair"].packing.encode(curve))
+        tair = self._refine(self.tair[days.start - self.first : days.stop - self.first])
+        core = (slice(None), *self.core)
+        arrays = []
+        quality = np.zeros((len(terms), *self.land.shape), dtype="uint16")
+        for name, harmonics in self.harmonics.items():
+            observed = self._observed(name, days, quality)
+            usual = temperature.climatology(terms, harmonics)
+            estimate = temperature.estimate_lst(usual, tair, tair_curve)
+            if self.reach is not None:
+                moved = self._move(estimate, observed, self.reach)
+                quality[moved & self.land] |= LST_FLAGS[f"{name}_spatial"]
+            values, was_gap = temperature.fill_lst_gaps(observed, estimate)
+            quality[was_gap & self.land] |= LST_FLAGS[f"{name}_filled"]
+            quality[np.isnan(values) & self.land] |= LST_FLAGS["lst_missing"]
+            values = values[core]
             arrays.append(xr.DataArray(values, dims=cube.DIMS, attrs={"units": "degC"}, name=name))
-        return arrays[0], arrays[1], quality
+        return arrays[0], arrays[1], quality[core]
 
-    def _refine(self, cells: NDArray[np.int16], lat: slice, lon: slice) -> NDArray[np.float32]:
-        """Refine held cells to the pixels of a chunk."""
+    def _observed(self, name: str, days: slice, quality: NDArray[np.uint16]) -> NDArray[Any]:
+        """Return what Terra or else a partner saw over land, degC; flag the partners' part."""
+        numbers = array_of(self.scratch_root, name)[(days, self.rows, self.cols)]
+        observed = lst_degrees(numbers)
+        for partner in self.partners:
+            taken = partner.complete(name, observed, days)
+            quality[taken & self.land] |= partner.flag(name)
+        observed[:, ~self.land] = np.nan
+        return observed
+
+    def _move(
+        self, estimate: NDArray[Any], observed: NDArray[Any], reach: float
+    ) -> NDArray[np.bool_]:
+        """Move estimates in gaps, in place, by what the day's observations round them depart.
+
+        Returns where by a code or more.
+        """
+        aspect = np.cos(np.radians(self.layout.lat[self.rows]))
+        moved = np.zeros(estimate.shape, dtype=bool)
+        for number, residual in enumerate(observed - estimate):
+            gaps = np.isnan(residual)
+            if not gaps.all():
+                surface = fill_residual(residual, reach_pixels=reach, aspect=aspect)
+                moved[number] = gaps & (np.abs(surface) >= PREDICTORS["lst"].packing.scale)
+                estimate[number][gaps] += surface[gaps]
+        return moved & np.isnan(observed) & ~np.isnan(estimate)
+
+    def _refine(self, cells: NDArray[np.int16]) -> NDArray[np.float32]:
+        """Refine cells to the pixels."""
         n = self.layout.cell_pixels
-        row, col = self.cell_rows.start * n, self.cell_cols.start * n
-        rows, cols = slice(lat.start - row, lat.stop - row), slice(lon.start - col, lon.stop - col)
+        rows, cols = (
+            slice(pixels.start - n * held.start, pixels.stop - n * held.start)
+            for pixels, held in zip((self.rows, self.cols), self.cells, strict=True)
+        )
         return PREDICTORS["tair"].packing.decode(upsample_window(cells, rows, cols, n))
+
+
+def rim_pixels(reach_pixels: float) -> int:
+    """Return the rim of the step in space: whole multiples of 16, where coarse pixels align."""
+    return 16 * -(-int(RIM_REACHES * reach_pixels) // 16)
+
+
+def cell_box(layout: Layout, rows: slice, cols: slice) -> tuple[slice, slice]:
+    """Cell rows and columns round rows and columns of pixels."""
+    n = layout.cell_pixels
+    return (
+        slice(rows.start // n, (rows.stop - 1) // n + 2),
+        slice(cols.start // n, (cols.stop - 1) // n + 2),
+    )

@@ -87,12 +87,12 @@ class Padded:
         edges = raster.lat_edges, raster.lon_edges
         return area_mean(raster.values, *edges, self.lat_edges, self.lon_edges)
 
-    def within(self) -> tuple[slice, slice, tuple[slice, slice]]:
-        """Rows and columns of the store under the rim's reach, and the tile within them."""
+    def within(self, rim: int = HOLE_PIXELS) -> tuple[slice, slice, tuple[slice, slice]]:
+        """Rows and columns of the store under a rim's reach, and the tile within them."""
         rows, cols = self.layout.tile_slices(self.tile)
-        top, left = max(rows.start - HOLE_PIXELS, 0), max(cols.start - HOLE_PIXELS, 0)
-        bottom = min(rows.stop + HOLE_PIXELS, self.layout.shape[0])
-        right = min(cols.stop + HOLE_PIXELS, self.layout.shape[1])
+        top, left = max(rows.start - rim, 0), max(cols.start - rim, 0)
+        bottom = min(rows.stop + rim, self.layout.shape[0])
+        right = min(cols.stop + rim, self.layout.shape[1])
         inner = (
             slice(rows.start - top, rows.stop - top),
             slice(cols.start - left, cols.stop - left),

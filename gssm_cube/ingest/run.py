@@ -13,8 +13,8 @@ from gssm_cube import blocks, cube
 from gssm_cube.blocks import Client, Progress, Work
 from gssm_cube.grid import Layout
 from gssm_cube.harmonise.memory import MemoryState
+from gssm_cube.ingest import bridges, keys, lst, meteo, scratch, sensors, static
 from gssm_cube.ingest import inputs as files
-from gssm_cube.ingest import keys, lst, meteo, scratch, static, viirs
 from gssm_cube.ingest import vegetation as composites
 from gssm_cube.ingest.keys import FileKeys
 from gssm_cube.interpolate import Upsampling
@@ -56,6 +56,7 @@ def harmonise(
     folders: Mapping[str, Any],
     *,
     upsampling: Upsampling = "bilinear",
+    lst_filling: lst.Filling = lst.DEFAULT_FILLING,
     refit_climatology: bool = False,
     climate_years: tuple[int, int] | None = None,
     client: Client | None = None,
@@ -64,7 +65,7 @@ def harmonise(
     """Build the feature cube from provider files, or what is missing of it.
 
     After a file has changed only the units that depend on it are made again. The climatology of
-    LST, and the bridge from VIIRS to MODIS, stay as they were fitted first.
+    LST, and the bridges from other sensors to Terra's, stay as they were fitted first.
 
     Parameters
     ----------
@@ -75,8 +76,10 @@ def harmonise(
         Place of each source, see ``inputs.find_inputs``.
     upsampling : "bilinear" or "nearest"
         How meteorology at 0.1 deg becomes 1 km whenever the cube is read.
+    lst_filling : "temporal" or "temporal_spatial"
+        Whether gaps of LST also take what was seen round them on that day.
     refit_climatology : bool
-        Fit the LST climatology and the bridge anew if files have changed since.
+        Fit the LST climatology and the bridges anew if files have changed since.
     climate_years : (first, last), optional
         Calendar years over which the climate of a place is the mean; by default those of the
         layout that are not held out as new years.
@@ -105,12 +108,14 @@ def harmonise(
         blocks.remove_partial_files(store)
         rows.append(_run(_static_step(store, hashes), client, progress))
         check_land(store)
+        cube.note_floored_slopes(store, floored_share(store))
         fits = keys.fitted_digests(store, hashes, refit_climatology)
         sources = _scratch_steps(store, hashes)
-        for stages, steps in _final_steps(store, hashes, fits, years):
+        for stages, steps in _final_steps(store, hashes, fits, years, lst_filling):
             reading = [sources[stage] for stage in stages]
             rows += _run_pass(reading, steps, layout, client, progress)
-            keys.freeze(store, {s.stage: fits[s.stage] for s in steps if s.stage in fits})
+            fitted = {name for step in steps for name in (step.stage, *step.keys)}
+            keys.freeze(store, {name: fits[name] for name in fits if name in fitted})
         scratch.remove_scratch(scratch_of(store))
     logger.info("%s", describe_gaps(store))
     return pd.DataFrame(rows).groupby("step", sort=False, as_index=False).sum()
@@ -151,8 +156,6 @@ def _run_pass(
     needed = {read for step in steps for unit in step.to_do() for read in step.reads(unit)}
     for source in sources if needed else ():
         scratch.create_scratch(source.store, layout)
-        if source.stage == "viirs":
-            viirs.create_viirs(source.store, layout)
         reading = source.only(needed)
         if reading.to_do():
             yield _run(reading, client, progress)
@@ -178,18 +181,30 @@ def _run(step: Step, client: Client | None, progress: Progress) -> Row:
 
 def describe_gaps(store: Path) -> str:
     """Say what was filled and what is missing, from the markers."""
-    static, daily = (_markers(store, stage) for stage in ("static", "daily"))
+    static, daily, composite = (_markers(store, s) for s in ("static", "daily", "composite"))
     land, filled, lacking = (sum(m[name] for m in static) for name in ("land", "filled", "lacking"))
-    names = ("valid", "day_filled", "night_filled", "missing")
-    valid, day, night, missing = (sum(m[name] for m in daily) for name in names)
-    # Markers of cubes that were built before VIIRS was known do not count it.
-    from_viirs = sum(m.get(name, 0) for m in daily for name in ("day_viirs", "night_viirs"))
+    names = ("valid", "missing", "day_filled", "night_filled", "day_spatial", "night_spatial")
+    valid, missing, day, night, *moved = (sum(m[name] for m in daily) for name in names)
     pixel_days = max(valid + missing, 1)
+    green = max(sum(m["valid"] + m["missing"] for m in composite), 1)
+
+    def share(sensor: str) -> float:
+        both = sum(m[f"{time}_{sensor}"] for m in daily for time in ("day", "night"))
+        return both / (2 * pixel_days)
+
+    def of_composites(name: str) -> float:
+        return sum(m[name] for m in composite) / green
+
     return (
-        f"static: {land} land pixels, {filled} filled from nearby land, {lacking} lack a layer; "
-        f"LST: {day / pixel_days:.0%} of day and {night / pixel_days:.0%} of night values filled, "
-        f"{from_viirs / (2 * pixel_days):.0%} from VIIRS, "
-        f"{missing} of {pixel_days} pixel-days missing"
+        f"static: {land} land pixels, {filled} filled from nearby land, {lacking} lack a layer, "
+        f"slope floored on {floored_share(store):.1%} of the terrain's cells; "
+        f"LST: {day / pixel_days:.0%} of day and {night / pixel_days:.0%} of night values filled "
+        f"({sum(moved) / max(day + night, 1):.0%} of them also in space), "
+        f"{share('aqua'):.0%} from Aqua, {share('viirs'):.0%} from VIIRS, "
+        f"{missing} of {pixel_days} pixel-days missing; "
+        f"vegetation: {of_composites('filled'):.0%} filled, {of_composites('aqua'):.0%} from Aqua, "
+        f"{of_composites('viirs'):.0%} from VIIRS, {of_composites('provisional'):.0%} provisional, "
+        f"{of_composites('missing'):.0%} missing"
     )
 
 
@@ -198,6 +213,12 @@ def _markers(store: Path, stage: str) -> list[dict[str, Any]]:
     folder = blocks.marker_folder(store, stage)
     found = (blocks.read_marker(store, stage, path.stem) for path in sorted(folder.glob("*.json")))
     return [marker for marker in found if marker is not None]
+
+
+def floored_share(store: Path) -> float:
+    """Share of the terrain's cells whose slope was raised to the floor of the topographic index."""
+    markers = _markers(store, "static")
+    return sum(m["slopes_floored"] for m in markers) / max(sum(m["slopes"] for m in markers), 1)
 
 
 def check_land(store: Path) -> None:
@@ -223,12 +244,14 @@ def _scratch_steps(store: Path, hashes: FileKeys) -> dict[str, Step]:
     place, found, layout = scratch_of(store), hashes.found, hashes.layout
     works: dict[str, tuple[str, Work]] = {
         "meteo": ("ERA5-Land files", scratch.MeteoDays(place, found.era5_land, layout, "")),
-        "lst": ("MOD11A1 files", scratch.LstDays(place, found.lst, layout, "")),
-        "vegetation": (
-            "MOD13A2 files", scratch.VegetationComposite(place, found.vegetation, layout, ""),
-        ),
-        "viirs": ("VNP21A1 files", viirs.ViirsDays(place, found.lst_viirs, layout, "")),
-    }  # fmt: skip
+    }
+    for name, lst_reader in sensors.lst_readers(found.lst, found.lst_partners).items():
+        stage = sensors.lst_stage(lst_reader.sensor)
+        works[stage] = (f"{name} files", scratch.LstDays(place, lst_reader, layout, ""))
+    greener = sensors.vegetation_readers(found.vegetation, found.vegetation_partners)
+    for name, reader in greener.items():
+        stage = sensors.vegetation_stage(reader.sensor)
+        works[stage] = (f"{name} files", scratch.VegetationComposite(place, reader, layout, ""))
     return {
         stage: Step(works[stage][0], place, stage, units, works[stage][1])
         for stage, units in keys.scratch_keys(hashes).items()
@@ -236,11 +259,15 @@ def _scratch_steps(store: Path, hashes: FileKeys) -> dict[str, Step]:
 
 
 def _final_steps(
-    store: Path, hashes: FileKeys, fits: Mapping[str, str], years: tuple[int, int]
+    store: Path,
+    hashes: FileKeys,
+    fits: Mapping[str, str],
+    years: tuple[int, int],
+    filling: lst.Filling,
 ) -> Iterator[tuple[Sequence[str], Sequence[Step]]]:
     """Yield the steps that write the cube (tiles with land), with the scratch's stages they read.
 
-    Blocks of LST follow the climatology, and with VIIRS the bridge, which needs it as well.
+    Blocks of LST follow the climatology, and with other sensors the bridges, which need it as well.
     """
     layout, tiles = hashes.layout, land_tiles(store, hashes.layout)
     land = keys.land_digests(store, tiles)
@@ -249,14 +276,17 @@ def _final_steps(
     yield ["meteo"], [*_meteo_steps(store, hashes), *cells]
     climatology = keys.climatology_keys(tiles, fitted, land)
     yield ["lst"], [_climatology_step(store, layout, climatology)]
-    daily = _daily_step(store, hashes, tiles, climatology, fits)
-    if hashes.found.lst_viirs:
-        both = ["viirs", "lst"]
-        yield both, [_bridge_step(store, layout, list(daily.keys), fits)]
-        yield both, [daily]
-    else:
-        yield ["lst"], [daily]
-    yield ["vegetation"], [_composite_step(store, hashes, tiles, land)]
+    daily = _daily_step(store, hashes, tiles, climatology, fits, filling)
+    partners = tuple(hashes.found.lst_partners)
+    stages = [sensors.lst_stage(sensor) for sensor in (*partners, "terra")]
+    if partners:
+        yield stages, [_bridge_step(store, hashes, list(daily.keys), fits, "lst")]
+    yield stages, [daily]
+    partners = tuple(hashes.found.vegetation_partners)
+    stages = [sensors.vegetation_stage(sensor) for sensor in ("terra", *partners)]
+    if partners:
+        yield stages, [_bridge_step(store, hashes, tiles, fits, "vegetation")]
+    yield stages, [_composite_step(store, hashes, tiles, land, fits)]
 
 
 def _meteo_steps(store: Path, hashes: FileKeys) -> Iterator[Step]:
@@ -297,13 +327,16 @@ def _climatology_step(store: Path, layout: Layout, climatology: dict[str, str]) 
     return Step("LST climatology", store, "climatology", climatology, work, lambda unit: every)
 
 
-def _bridge_step(store: Path, layout: Layout, labels: list[str], fits: Mapping[str, str]) -> Step:
-    """Return the step that fits VIIRS to MODIS on a sample of blocks, over all days."""
-    every = scratch.lst_units(layout)
-    work = viirs.LstBridge(store, scratch_of(store), layout, labels, "")
-    return Step(
-        "LST bridge", store, "bridge", {"all": keys.bridge_key(fits)}, work, lambda unit: every
-    )
+def _bridge_step(
+    store: Path, hashes: FileKeys, labels: list[str], fits: Mapping[str, str], kind: str
+) -> Step:
+    """Return the step that fits other sensors' LST or vegetation to Terra's on a sample."""
+    layout = hashes.layout
+    place = (store, scratch_of(store), layout, labels, "")
+    every = scratch.lst_units(layout) if kind == "lst" else scratch.vegetation_units(layout)
+    work = bridges.LstBridge(*place) if kind == "lst" else bridges.VegetationBridge(*place)
+    name = "LST bridge" if kind == "lst" else "vegetation bridge"
+    return Step(name, store, "bridge", keys.bridge_keys(fits, kind), work, lambda unit: every)
 
 
 def _daily_step(
@@ -312,27 +345,35 @@ def _daily_step(
     tiles: Sequence[str],
     climatology: dict[str, str],
     fits: Mapping[str, str],
+    filling: lst.Filling,
 ) -> Step:
     """Return the step of the LST blocks, window by window."""
     layout, windows = hashes.layout, hashes.layout.windows()
     units = [f"{tile}_{window}" for window in windows for tile in tiles]
-    with_viirs = bool(hashes.found.lst_viirs)
+    reach = lst.REACH_PIXELS if filling == "temporal_spatial" else None
+    partners = tuple(s for s in sensors.PARTNERS if s in hashes.found.lst_partners)
     return Step(
-        "LST blocks", store, "daily", keys.daily_keys(hashes, units, climatology, fits),
-        lst.DailyBlock(store, scratch_of(store), layout, "", with_viirs),
+        "LST blocks", store, "daily", keys.daily_keys(hashes, units, climatology, fits, reach),
+        lst.DailyBlock(store, scratch_of(store), layout, "", partners, reach),
         lambda unit: keys.lst_runs(layout, windows[keys.number_of(unit)]),
     )  # fmt: skip
 
 
 def _composite_step(
-    store: Path, hashes: FileKeys, tiles: Sequence[str], land: dict[str, str]
+    store: Path,
+    hashes: FileKeys,
+    tiles: Sequence[str],
+    land: dict[str, str],
+    fits: Mapping[str, str],
 ) -> Step:
     """Return the step of the vegetation: tile-years of composites."""
     layout, every = hashes.layout, scratch.vegetation_units(hashes.layout)
     count = len(files.composite_starts(layout))
     units = composites.composite_units(layout, list(tiles), count)
+    partners = tuple(s for s in sensors.PARTNERS if s in hashes.found.vegetation_partners)
+    newest = files.newest_composite(hashes.found)
     return Step(
-        "vegetation", store, "composite", keys.composite_keys(hashes, units, land),
-        composites.CompositeTile(store, scratch_of(store), layout, ""),
+        "vegetation", store, "composite", keys.composite_keys(hashes, units, land, fits),
+        composites.CompositeTile(store, scratch_of(store), layout, "", newest, partners),
         lambda unit: every[keys.composite_reach(layout, keys.number_of(unit))],
     )  # fmt: skip

@@ -5,9 +5,8 @@ cube has a window of days a chunk, as it is read. Writing days straight into the
 each shard 366 times. The scratch is deleted when the cube is complete.
 """
 
-import logging
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -22,19 +21,26 @@ from gssm_cube.grid import Layout
 from gssm_cube.harmonise.regrid import sinusoidal_index
 from gssm_cube.ingest import era5_days
 from gssm_cube.ingest.inputs import meteo_days, vegetation_starts
+from gssm_cube.ingest.sensors import (
+    OVERPASSES,
+    PARTNERS,
+    VEGETATION,
+    LstReader,
+    VegetationReader,
+    lst_array,
+    lst_stage,
+    vegetation_array,
+    vegetation_stage,
+)
 from gssm_cube.sources import era5_land, modis
 from gssm_cube.sources.sinusoidal import span
 from gssm_cube.stores import array_of, codec, created_whole, open_group
 from gssm_cube.variables import FILL
 
-logger = logging.getLogger(__name__)
-
 METEO_RUN_DAYS = 32  # days a task reads
 LST_RUN_DAYS = 16  # also the days of a chunk: 184 MB a zone and overpass
 ZONE_DEGREES = 20
 METEO = tuple(name for names in era5_days.VARIABLES.values() for name in names)
-OVERPASSES = {"lst_day": "Day", "lst_night": "Night"}
-VEGETATION = ("ndvi", "evi", "reliability", "day")
 
 
 # ---- the store --------------------------------------------------------------------------------
@@ -51,21 +57,17 @@ def create_scratch(store: Path, layout: Layout) -> None:
     chunks, shards = (1, size, size), (1, zone, zone)
     with created_whole(store) as root:
         for name in METEO:
-            shape, run = (days, rows, cols), (METEO_RUN_DAYS, rows, cols)
-            _array(root, name, shape, run, None, "float32", np.nan)
-        create_lst_arrays(root, layout, OVERPASSES)
-        for name in VEGETATION:
-            _array(root, name, (len(starts), *layout.shape), chunks, shards, "int16", FILL)
+            cells = (METEO_RUN_DAYS, rows, cols)
+            _array(root, name, (days, rows, cols), cells, None, "float32", np.nan)
+        run, spread = (LST_RUN_DAYS, size, size), (LST_RUN_DAYS, zone, zone)
+        for sensor in ("terra", *PARTNERS):
+            for name in OVERPASSES:
+                shape = (layout.days, *layout.shape)
+                _array(root, lst_array(sensor, name), shape, run, spread, "uint16", 0)
+            for name in VEGETATION:
+                shape = (len(starts), *layout.shape)
+                _array(root, vegetation_array(sensor, name), shape, chunks, shards, "int16", FILL)
         root.attrs.update({"composites": [str(day) for day in starts]})
-
-
-def create_lst_arrays(root: zarr.Group, layout: Layout, names: Iterable[str]) -> None:
-    """Create arrays of daily LST as digital numbers; those that are there are kept."""
-    size, zone = layout.tile_size, zone_size(layout)
-    run, spread = (LST_RUN_DAYS, size, size), (LST_RUN_DAYS, zone, zone)
-    for name in names:
-        if name not in root:
-            _array(root, name, (layout.days, *layout.shape), run, spread, "uint16", 0)
 
 
 def lst_degrees(numbers: Any) -> NDArray[np.float32]:
@@ -164,10 +166,10 @@ class MeteoDays:
 
 @dataclass(frozen=True)
 class LstDays:
-    """Task: a run of days of MOD11A1 to the grid, quality-checked, as digital numbers."""
+    """Task: a run of days of LST of one sensor to the grid, quality-checked, as numbers."""
 
     scratch: Path
-    files: modis.Files
+    reader: LstReader
     layout: Layout
     key: str
 
@@ -175,32 +177,33 @@ class LstDays:
         """Write day and night LST (0.02 K, 0 missing) of each day."""
         first = int((np.datetime64(unit) - self.layout.time[0]).astype(int))
         days: list[date] = list(self.layout.time[first : first + LST_RUN_DAYS].astype(object))
-        root = open_group(self.scratch, "r+")
+        root, sensor = open_group(self.scratch, "r+"), self.reader.sensor
         for region in zones(self.layout):
             rows, cols = sinusoidal_index(self.layout.lat[region[0]], self.layout.lon[region[1]])
+            place = (slice(first, first + len(days)), *region)
             for name, overpass in OVERPASSES.items():
                 values = self._read(overpass, days, rows, cols)
-                array_of(root, name)[(slice(first, first + len(days)), *region)] = values
-        absent = count_absent_tiles(self.files, days)
-        write_marker(self.scratch, "lst", unit, self.key, absent_tiles=absent)
-        return {"days": len(days), "absent_tiles": absent}
+                array_of(root, lst_array(sensor, name))[place] = values
+        facts = self.reader.absent(days)
+        write_marker(self.scratch, lst_stage(sensor), unit, self.key, **facts)
+        return {"days": len(days), **facts}
 
     def _read(self, overpass: str, days: list[date], rows: Any, cols: Any) -> NDArray[np.uint16]:
-        """Return (day, lat, lon) digital numbers of an overpass; a day in an outage is missing."""
+        """Return (day, lat, lon) digital numbers of an overpass; a day without a file is 0."""
         values = np.zeros((len(days), *cols.shape), dtype="uint16")
         for number, day in enumerate(days):
-            if day in self.files:
-                cutout = modis.read_lst(self.files[day], overpass, span(rows), span(cols))
+            cutout = self.reader.read(day, overpass, span(rows), span(cols))
+            if cutout is not None:
                 values[number] = cutout.at(rows, cols, 0)
         return values
 
 
 @dataclass(frozen=True)
 class VegetationComposite:
-    """Task: one composite of MOD13A2, or of MOD13A1 by area, to the grid."""
+    """Task: one composite of one sensor to the grid; one without a file stays missing."""
 
     scratch: Path
-    files: modis.Files
+    reader: VegetationReader
     layout: Layout
     key: str
 
@@ -208,26 +211,16 @@ class VegetationComposite:
         """Write NDVI, EVI (0.0001), reliability and the composite day of the year."""
         starts = vegetation_starts(self.layout)
         number = int(np.flatnonzero(starts == np.datetime64(unit))[0])
-        start = starts[number].item()
-        root = open_group(self.scratch, "r+")
+        start: date = starts[number].item()
+        root, sensor = open_group(self.scratch, "r+"), self.reader.sensor
+        fills = [modis.CODINGS[layer].fill for layer in modis.VEGETATION_LAYERS]
         for region in zones(self.layout):
             rows, cols = sinusoidal_index(self.layout.lat[region[0]], self.layout.lon[region[1]])
-            cutouts = modis.read_vegetation(self.files[start], start, span(rows), span(cols))
-            for name, (layer, cutout) in zip(VEGETATION, cutouts.items(), strict=True):
-                values = cutout.at(rows, cols, modis.CODINGS[layer].fill).astype("int16")
-                array_of(root, name)[(slice(number, number + 1), *region)] = values[None]
-        absent = count_absent_tiles(self.files, [start])
-        write_marker(self.scratch, "vegetation", unit, self.key, absent_tiles=absent)
-        return {"composites": 1, "absent_tiles": absent}
-
-
-def count_absent_tiles(files: modis.Files, days: list[date]) -> int:
-    """Count, over days, the tiles that are absent though other days have them; warn of them."""
-    gaps = modis.missing_tiles(files)
-    absent = {day: gaps[day] for day in days if day in gaps}
-    if absent:
-        logger.warning(
-            "MODIS tiles absent on single days are left missing: %s",
-            "; ".join(f"{day} {', '.join(tiles)}" for day, tiles in absent.items()),
-        )
-    return sum(map(len, absent.values()))
+            cutouts = self.reader.read(start, span(rows), span(cols)) or ()
+            for name, cutout, fill in zip(VEGETATION, cutouts, fills, strict=False):
+                values = cutout.at(rows, cols, fill).astype("int16")
+                place = (slice(number, number + 1), *region)
+                array_of(root, vegetation_array(sensor, name))[place] = values[None]
+        facts = self.reader.absent(start)
+        write_marker(self.scratch, vegetation_stage(sensor), unit, self.key, **facts)
+        return {"composites": 1, **facts}

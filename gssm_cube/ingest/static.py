@@ -1,6 +1,5 @@
 """Static predictors of a tile, from SoilGrids, MERIT Hydro, water table and bedrock."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,8 +21,6 @@ from gssm_cube.sources.raster import Raster
 from gssm_cube.stores import array_of, open_group, write_region
 from gssm_cube.variables import names_of
 
-logger = logging.getLogger(__name__)
-
 # Half of the cells. Within a pixel rows differ in area by less than 0.1 %, a cell is 1 %: so a tie
 # stays land at any latitude.
 LAND_SHARE = 0.499
@@ -41,7 +38,7 @@ class StaticTile:
     def __call__(self, unit: str) -> dict[str, Any]:
         """Write the tile's shards; a tile without land writes none."""
         padded = Padded(self.layout, parse_tile(unit))
-        layers, land = static_layers(self.files, padded)
+        layers, land, slopes = static_layers(self.files, padded)
         filled = np.zeros(land.shape, dtype=bool)
         for group in (names_soil(), ("ti",), ("wtd",), ("dtb",)):
             stack = np.stack([layers[name] for name in group])
@@ -58,7 +55,7 @@ class StaticTile:
         for name, mask in (("land", land), ("filled", filled)):
             mask = mask[core].astype("uint8")
             objects += write_region(array_of(root, f"static/{name}"), region, mask)
-        facts = static_facts(land[core], filled[core], np.stack(codes))
+        facts = static_facts(land[core], filled[core], np.stack(codes)) | slopes
         write_marker(self.cube, "static", unit, self.key, objects, **facts)
         return facts
 
@@ -70,13 +67,13 @@ def names_soil() -> tuple[str, ...]:
 
 def static_layers(
     files: Inputs, padded: Padded
-) -> tuple[dict[str, NDArray[Any]], NDArray[np.bool_]]:
-    """Return all static predictors of a padded tile in house units, and where land is."""
-    terrain_layers, land = terrain_means(files.merit_hydro, padded)
+) -> tuple[dict[str, NDArray[Any]], NDArray[np.bool_], dict[str, int]]:
+    """Return all static predictors of a padded tile in house units, where land is, and slopes."""
+    terrain_layers, land, slopes = terrain_means(files.merit_hydro, padded)
     layers = soil_means(files.soilgrids, padded) | terrain_layers
     layers["wtd"], _ = padded.mean(groundwater.read_depth(files.wtd, padded.bounds))
     layers["dtb"], _ = padded.mean(bedrock.read_depth(files.bedrock, padded.bounds))
-    return layers, land
+    return layers, land, slopes
 
 
 def soil_means(files: dict[str, Path], padded: Padded) -> dict[str, NDArray[Any]]:
@@ -133,20 +130,19 @@ def check_same_cells(layers: Mapping[str, Sequence[soilgrids.Part]]) -> None:
 
 def terrain_means(
     files: merit_hydro.Files, padded: Padded
-) -> tuple[dict[str, NDArray[Any]], NDArray[np.bool_]]:
-    """Return elevation (m) and topographic index, and land: at least half of a pixel."""
+) -> tuple[dict[str, NDArray[Any]], NDArray[np.bool_], dict[str, int]]:
+    """Return elevation (m) and topographic index, land (half of a pixel), and counts of slopes."""
     elv, upa, direction = (
         merit_hydro.read_layer(files, name, padded.bounds) for name in merit_hydro.LAYERS
     )
     lat = (elv.lat_edges[:-1] + elv.lat_edges[1:]) / 2
     index, floored = index_by_slabs(elv.values, upa.values, direction.values, lat)
     del upa, direction
-    if floored.any():
-        share = floored.sum() / np.isfinite(index).sum()
-        logger.debug("%s: slope floored on %.1f %% of the cells", padded.tile, 100 * share)
+    # Of the tile with its rim: neighbours count the rim twice, a share hardly minds.
+    slopes = {"slopes": int(np.isfinite(index).sum()), "slopes_floored": int(floored.sum())}
     elevation, share_land = padded.mean(elv)
     ti, _ = padded.mean(Raster(index, elv.lat_edges, elv.lon_edges))
-    return {"elevation": elevation, "ti": ti}, share_land > LAND_SHARE
+    return {"elevation": elevation, "ti": ti}, share_land > LAND_SHARE, slopes
 
 
 def index_by_slabs(

@@ -25,6 +25,11 @@ from gssm_cube.sources.doors import Tell, told
 Check = Callable[..., None]  # of (payload, tell=...)
 Workers = Callable[[], AbstractContextManager[Client | None]]
 FEW = 300  # units below which workers are not worth their start
+PARTNERS = {  # sensors beside Terra but VIIRS LST: what looks for their files
+    "myd11a1": inputs.find_lst_partners,
+    "myd13a2": inputs.find_vegetation_partners,
+    "vnp13a2": inputs.find_vegetation_partners,
+}
 BATCH = 512  # units, such as days of all tiles, that are sent out at a time
 
 
@@ -105,10 +110,17 @@ def _look(folders: Mapping[str, Any], layout: Layout, progress: Progress) -> dic
     steps: dict[str, Callable[[], Look]] = {
         "era5_land": lambda: _look_at_meteo(folders["era5_land"], layout),
         "viirs": lambda: _look_at_viirs(folders, layout),
+        **{name: partial(_look_at_partner, folders, name, layout) for name in PARTNERS},
         "mod11a1": lambda: _look_at_lst(
-            folders["mod11a1"], layout, inputs.days_of(looks["viirs"].found)
+            folders["mod11a1"],
+            layout,
+            inputs.days_of({"viirs": looks["viirs"].found, "aqua": looks["myd11a1"].found}),
         ),
-        "mod13a2": lambda: _look_at_vegetation(folders["mod13a2"], layout),
+        "mod13a2": lambda: _look_at_vegetation(
+            folders["mod13a2"],
+            layout,
+            inputs.starts_of({name: looks[name].found for name in ("myd13a2", "vnp13a2")}),
+        ),
         "soilgrids": lambda: _look_at_soil(folders["soilgrids"], layout),
         "bedrock": lambda: _look_at_bedrock(folders["bedrock"], layout),
         "merit_hydro": lambda: _look_at_terrain(
@@ -222,7 +234,7 @@ def _look_at_lst(folder: Path, layout: Layout, elsewhere: Set[date]) -> Look:
     return Look(finding, files, modis.check_tiles, {str(day): files[day] for day in files})
 
 
-def _look_at_vegetation(folder: Path, layout: Layout) -> Look:
+def _look_at_vegetation(folder: Path, layout: Layout, elsewhere: Set[date]) -> Look:
     """Look at MOD13A2: all composites that the smoother reaches."""
     starts: list[date] = inputs.vegetation_starts(layout).astype(object).tolist()
     before, after = inputs.COMPOSITE_REACH
@@ -232,7 +244,7 @@ def _look_at_vegetation(folder: Path, layout: Layout) -> Look:
         wanted=f"{starts[0]} to {starts[-1]}, {len(starts)} composites ({before} days of lead-in, "
         f"{after} of lead-out)",
     )
-    files = inputs.find_vegetation(folder, layout, _tell_days(finding, starts))
+    files = inputs.find_vegetation(folder, layout, elsewhere, _tell_days(finding, starts))
     _describe_modis(finding, files, layout)
     return Look(finding, files, modis.check_tiles, {str(day): files[day] for day in files})
 
@@ -280,11 +292,27 @@ def _look_at_viirs(folders: Mapping[str, Any], layout: Layout) -> Look:
         for overpass, files in found.items()
         for day in files
     }
-    seen = inputs.days_of(found)
+    seen = inputs.days_of({"viirs": found})
     if seen:
         finding.found = f"{min(seen)} to {max(seen)}, {len(seen)} days"
         finding.missing = ranges([day for day in days if day not in seen], days)
     return Look(finding, found, _check_viirs, payloads)
+
+
+def _look_at_partner(folders: Mapping[str, Any], name: str, layout: Layout) -> Look:
+    """Look at Aqua, or the vegetation of VIIRS, if named: it stands in where Terra saw nothing."""
+    finding = Finding(name.upper(), str(folders.get(name, "")), wanted="what there is")
+    files: dict[date, Any] = {}
+    if name in folders:
+        with told(finding.tell):
+            [files] = PARTNERS[name]({name: folders[name]}, layout, finding.tell).values()
+    _measure(finding, files)
+    if files:
+        finding.found = f"{min(files)} to {max(files)}, {len(files)} days"
+    check: Check = modis.check_tiles
+    if name == "vnp13a2":
+        check = partial(viirs.check_files, product=viirs.VNP13A2)
+    return Look(finding, files, check, {str(day): files[day] for day in files})
 
 
 def _check_viirs(payload: Mapping[str, dict[str, Path]], tell: Tell) -> None:
