@@ -44,7 +44,7 @@ from gssm_cube.stores import (
 )
 from gssm_cube.variables import FILL, PREDICTORS, Group, names_of
 
-FORMAT = "gssm_cube features 2"
+FORMAT = "gssm_cube features 3"
 COMPOSITES_A_YEAR = 23
 CELL_CHUNK = 120
 TERMS = 7  # mean and three annual harmonics
