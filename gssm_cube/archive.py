@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-try:  # three times as fast as zlib; there is no wheel for rarer processors
+inflater: Any = zlib
+try:  # three times as fast; there is no wheel for rarer processors
     from isal import isal_zlib as inflater
 except ImportError:
-    inflater = zlib
+    pass
 
 # What a damaged, encrypted or foreign member can raise while it is inflated and parsed.
 DAMAGE = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)

@@ -145,27 +145,30 @@ def read_composites(
 def read_cells(
     root: zarr.Group, layout: Layout, names: Names, unit: str, rows: Numbers, cols: Numbers
 ) -> NDArray[np.int16]:
-    """Return codes (feature, day, place) of a window's chunk of meteorology at cells."""
+    """Return codes (feature, day, place) of a window's chunks of meteorology at cells."""
     window = layout.windows()[int(unit.split("_w")[1])]
-    return _read_box(array_of(root, "meteo/cells"), names, (window.slice,), rows, cols)
+    cells, features, box = _box_of(root, "meteo/cells", rows, cols)
+    # A chunk holds one feature: those that are not wanted are not read.
+    found = [np.asarray(cells[features.index(name), window.slice, *box]) for name in names]
+    return np.stack(found)[..., rows - box[0].start, cols - box[1].start]
 
 
 def read_climate(
     root: zarr.Group, layout: Layout, names: Names, unit: str, rows: Numbers, cols: Numbers
 ) -> NDArray[np.int16]:
     """Return codes (feature, place) of the climate at cells."""
-    return _read_box(array_of(root, "meteo/climate"), names, (), rows, cols)
+    cells, features, box = _box_of(root, "meteo/climate", rows, cols)
+    found = np.asarray(cells[:, *box])[[features.index(name) for name in names]]
+    return found[..., rows - box[0].start, cols - box[1].start]
 
 
-def _read_box(
-    cells: zarr.Array, names: Names, days: tuple[slice, ...], rows: Numbers, cols: Numbers
-) -> NDArray[np.int16]:
-    """Read features over the box of some cells, each chunk once; return them at the cells."""
-    features = cast("list[str]", cells.attrs["features"])
-    top, left = rows.min(), cols.min()
-    box: tuple[Any, ...] = (*days, slice(top, rows.max() + 1), slice(left, cols.max() + 1))
-    found = np.stack([np.asarray(cells[features.index(name), *box]) for name in names])
-    return found[..., rows - top, cols - left]
+def _box_of(
+    root: zarr.Group, path: str, rows: Numbers, cols: Numbers
+) -> tuple[zarr.Array, list[str], tuple[slice, slice]]:
+    """Return an array of cells, its features, and the box round some cells."""
+    cells = array_of(root, path)
+    box = (slice(rows.min(), rows.max() + 1), slice(cols.min(), cols.max() + 1))
+    return cells, cast("list[str]", cells.attrs["features"]), box
 
 
 READERS: dict[str, Callable[..., NDArray[np.int16]]] = {

@@ -30,7 +30,7 @@ from gssm_cube.picks import (
     sample_codes,
     write_request,
 )
-from gssm_cube.placing import check_day, placed_parts, places_of
+from gssm_cube.placing import check_day, describe_unchosen, placed_parts, places_of
 from gssm_cube.sample_store import (
     FORMAT,
     STAGE,
@@ -178,15 +178,19 @@ def _survey(
     """Go once through the table: check it, and note what it asks for."""
     needs: dict[str, list[pd.DataFrame]] = {}
     totals: dict[str, NDArray[np.uint64]] = {}
-    day, columns = "", []
+    day, columns, tiles = "", [], {str(tile) for tile in layout.tiles()}
+    unchosen = [pd.DataFrame({"station": [], "tile": []})]
     for placed in placed_parts(table, layout):
         check_day(store, placed)
         day, columns = placed.attrs.get("day", "UTC"), list(map(str, placed.columns))
         for stage, need in find_needs(places_of(placed), layout, starts).items():
             if needed_names(stage, chosen):
                 needs.setdefault(stage, []).append(need)
+        unchosen.append(placed.loc[~placed["tile"].isin(tiles), ["station", "tile"]])
         for unit, total in _row_totals(placed).items():
             totals[unit] = totals.get(unit, np.zeros(3, "uint64")) + total
+    if elsewhere := describe_unchosen(pd.concat(unchosen), layout):
+        logger.warning("samples: %s", elsewhere)
     joined = {stage: pd.concat(tables).drop_duplicates() for stage, tables in needs.items()}
     return _Survey(day, joined, {u: digest(t.tolist()) for u, t in totals.items()}, columns)
 

@@ -62,7 +62,7 @@ def test_the_world_s_hidden_surface_is_met_better_than_in_time_alone(small_world
     assert rmse["space"] < 0.85 * rmse["time"]
 
 
-def test_the_same_setting_again_does_nothing_and_the_other_redoes_the_blocks(small_world, moved):
+def test_the_same_setting_again_does_nothing(small_world, moved):
     again = ingest.harmonise(
         moved, small_world.layout, small_world.folders, lst_filling="temporal_spatial"
     )

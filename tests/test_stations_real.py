@@ -231,9 +231,10 @@ def test_local_daily_means_are_noaas_own(real_data: Path) -> None:
     long = every[every["days"] >= LEAST_DAYS]
     assert (len(every), len(long)) == (75, 63)
     assert long["r"].median() >= 0.999  # 0.9994
-    assert long["rmse"].median() <= 0.003  # 0.0023, and 0.0033 of all 75
-    # A third of the stations differ by more than an offset of 0.003, which wanders: NOAA averages
-    # other probes than in the hours that ISMN took. No shift of the day and no flag removes it.
+    assert every["rmse"].median() <= 0.0035  # 0.0033
+    assert long["rmse"].median() <= 0.003  # 0.0023
+    # A third of the stations differ by an offset above 0.003, which wanders; no shift of the day
+    # and no flag removes it. Perhaps NOAA averages other probes than ISMN holds.
     assert (long["bias"].abs() > 0.003).sum() == 22
     assert every["r"].median() >= 0.999
 

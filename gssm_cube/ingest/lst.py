@@ -11,7 +11,7 @@ import zarr
 from numpy.typing import NDArray
 
 from gssm_cube import cube
-from gssm_cube.blocks import checksum, parse_block, parse_tile, write_marker
+from gssm_cube.blocks import checksum, digest, parse_block, parse_tile, write_marker
 from gssm_cube.flags import LST_FLAGS
 from gssm_cube.grid import Block, Layout, Window
 from gssm_cube.harmonise import temperature
@@ -158,7 +158,8 @@ class DailyBlock:
             for name, bit in LST_FLAGS.items()
         }
         valid = int((codes["lst"] != cube.FILL).sum())
-        facts = {"valid": valid, **counts, "checksum": checksum(np.stack(list(codes.values())))}
+        whole = digest([checksum(values) for values in (*codes.values(), quality)])
+        facts = {"valid": valid, **counts, "checksum": whole}
         write_marker(self.cube, "daily", unit, self.key, objects, **facts)
         return facts
 
