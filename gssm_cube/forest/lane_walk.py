@@ -19,7 +19,6 @@ SCALAR, BY_FOUR, BY_EIGHT = 0, 4, 8  # how a list is split: one by one, AVX2, AV
 PAD = 8  # entries that a vector may write past the end of a list
 
 _ZERO, _ONE, _TWO, _SIX = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(6)
-_FEATURE = np.int64(QUAD - 1)
 _EIGHT, _LOW_BYTE, _PAD = np.uint64(8), np.uint64(255), np.uint64(PAD)
 
 
@@ -149,6 +148,13 @@ def _wait(stack, waiting, node, start, stop):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, inline="always")
+def _resume(stack, waiting):  # type: ignore[no-untyped-def]
+    """Take the newest list from the stack; return how many wait still, its node and its ends."""
+    newest = waiting - _ONE
+    return newest, stack[newest, 0], stack[newest, 1], stack[newest, 2]
+
+
+@njit(nogil=True, cache=True, inline="always")
 def _read(word):  # type: ignore[no-untyped-def]
     """Threshold, feature and right child of a node; see `packed`."""
     threshold = np.int16(word & np.uint64(0xFFFF))
@@ -163,8 +169,7 @@ def _walk(path, nodes, block, scratch, limit, waiting):  # type: ignore[no-untyp
     keys, masks, bits, group_bits, stack, plane, arrived, _ = scratch
     used = _ONE
     while waiting > _ZERO and used + _TWO < limit:  # a node takes up to four
-        waiting -= _ONE
-        node, start, stop = stack[waiting, 0], stack[waiting, 1], stack[waiting, 2]
+        waiting, node, start, stop = _resume(stack, waiting)
         while True:
             threshold, feature, right = _read(nodes[node])
             if feature < 0 or feature >= PAIR:
@@ -172,7 +177,8 @@ def _walk(path, nodes, block, scratch, limit, waiting):  # type: ignore[no-untyp
                                keys, masks, plane, arrived, start, stop, used)  # fmt: skip
                 break
             prefetch(nodes, right)
-            last, feature = feature >= QUAD, feature & _FEATURE
+            last = feature >= QUAD
+            feature = feature - QUAD if last else feature
             if high[feature] <= threshold:
                 node += _ONE
                 continue
@@ -230,10 +236,10 @@ def _arrive2(  # type: ignore[no-untyped-def]
     left_limit, left_feature, left_leaf = _read(nodes[node + _ONE])
     right_limit, right_feature, right_leaf = _read(nodes[right])
     left_limit, left_feature, ll, lr, used = _number_side(
-        left_limit, left_feature, left_leaf, feature, arrived, used
+        left_limit, left_feature, left_leaf, arrived, used
     )
     right_limit, right_feature, rl, rr, used = _number_side(
-        right_limit, right_feature, right_leaf, feature, arrived, used
+        right_limit, right_feature, right_leaf, arrived, used
     )
     first, still = start_of[feature], static[feature]
     left_first, left_still = start_of[left_feature], static[left_feature]
@@ -241,18 +247,23 @@ def _arrive2(  # type: ignore[no-untyped-def]
     for entry in range(start, stop):
         at, of_group = np.uint64(keys[entry]) << _SIX, np.uint64(group[keys[entry]]) << _SIX
         bits = greater64(codes, first + (of_group if still else at), threshold)
-        left_bits = greater64(codes, left_first + (of_group if left_still else at), left_limit)
-        right_bits = greater64(codes, right_first + (of_group if right_still else at), right_limit)
+        left_bits = right_bits = _ZERO
+        if ll != lr:  # a pair
+            left_bits = greater64(codes, left_first + (of_group if left_still else at), left_limit)
+        if rl != rr:
+            right_bits = greater64(
+                codes, right_first + (of_group if right_still else at), right_limit
+            )
         blend64_of4(plane, at, masks[entry], bits, left_bits, right_bits, ll, lr, rl, rr)
     return used
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _number_side(threshold, feature, leaf, above, arrived, used):  # type: ignore[no-untyped-def]
+def _number_side(threshold, feature, leaf, arrived, used):  # type: ignore[no-untyped-def]
     """Give the leaves of a leaf or a pair numbers; return how to choose and what is used."""
     arrived[used] = np.uint32(leaf)
-    if feature < 0:  # nothing is above the largest code, and the feature above is at hand
-        return np.int16(32767), above, np.uint16(used), np.uint16(used), used + _ONE
+    if feature < 0:
+        return threshold, np.int64(0), np.uint16(used), np.uint16(used), used + _ONE
     arrived[used + _ONE] = np.uint32(leaf + _ONE)
     return threshold, feature - PAIR, np.uint16(used), np.uint16(used + _ONE), used + _TWO
 
