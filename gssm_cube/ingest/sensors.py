@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Protocol
 
+import numpy as np
+
 from gssm_cube.sources import modis, viirs
 from gssm_cube.sources.sinusoidal import Cutout
 
@@ -174,7 +176,10 @@ def vegetation_readers(
 
 def own_start(sensor: str, start: Any) -> Any:
     """First day of a sensor's composite that stands beside Terra's; dates or datetime64."""
-    return start + AQUA_LAG if sensor == "aqua" else start
+    if sensor != "aqua":
+        return start
+    # NumPy adds no timedelta to an array of days.
+    return start + (AQUA_LAG if isinstance(start, date) else np.timedelta64(AQUA_LAG, "D"))
 
 
 def count_absent_tiles(files: modis.Files, days: list[date]) -> int:
