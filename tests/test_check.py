@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from contextlib import nullcontext
 from dataclasses import replace
@@ -237,6 +238,115 @@ def test_all_faults_are_told_at_once_with_their_counts_and_ranges(run_file, fold
     assert found["water table"]["faults"] and not found["bedrock"]["faults"]
     faults = [fault for finding in found["report"]["sources"] for fault in finding["faults"]]
     assert all(fault["advice"] and fault["text"] for fault in faults)
+
+
+# ---- sensors beside Terra ---------------------------------------------------------------------
+
+BESIDE = {  # key in the settings: Terra's folder, its layers, and what the other's files are called
+    "myd11a1": ("mod11a1", r"MOD11A1\.061_(.*)", "MYD11A1.061_"),
+    "myd13a2": ("mod13a2", r"MOD13A2\.061_(.*)", "MYD13A2.061_"),
+    "vnp13a2": ("mod13a2", r"MOD13A2\.061_(.*)", "VNP13A2.002_"),
+    "vnp21a1d": ("mod11a1", r"MOD11A1\.061_(?:LST_Day_1km|QC_Day)_(.*)", "VNP21A1D.002_"),
+    "vnp21a1n": ("mod11a1", r"MOD11A1\.061_(?:LST_Night_1km|QC_Night)_(.*)", "VNP21A1N.002_"),
+}
+
+
+@pytest.fixture
+def beside(run_file, folders):
+    """Folders of Aqua and VIIRS named in the settings, with Terra's files under their names."""
+    places = {key: run_file.with_name(key) for key in BESIDE}
+    for key, (terra, pattern, product) in BESIDE.items():
+        places[key].mkdir()
+        for path in sorted(folders[terra].glob("*_doy*.tif")):
+            day = date(int(path.name.split("_doy")[1][:4]), 1, 1)
+            day += timedelta(int(path.name.split("_doy")[1][4:7]) - 1)
+            if terra == "mod11a1" and day < FIRST or not (name := re.fullmatch(pattern, path.name)):
+                continue
+            write_beside(path, places[key], key, product, name[1], day)
+    lines = "".join(f'{key} = "{place}"\n' for key, place in places.items())
+    run_file.write_text(run_file.read_text().replace("[training]", f"{lines}[training]"))
+    return places
+
+
+def write_beside(path, place, key, product, rest, day):
+    """Link to Terra's file, or write what differs: VIIRS LST has quality words of 16 bits."""
+    if key == "myd13a2":  # Aqua's composites start eight days later
+        later = day + timedelta(8)
+        rest = rest.replace(f"_doy{day:%Y%j}_", f"_doy{later:%Y%j}_")
+    if not key.startswith("vnp21"):
+        (place / f"{product}{rest}").hardlink_to(path)
+        return
+    layer = "LST_1KM" if "_LST_" in path.name else "QC"
+    with rasterio.open(path) as raster:
+        profile = raster.profile | {"dtype": "uint16", "nodata": None}
+        with rasterio.open(place / f"{product}{layer}_{rest}", "w", **profile) as target:
+            target.write(raster.read(1).astype("uint16"), 1)
+
+
+def test_sensors_beside_terra_have_rows_and_a_day_or_composite_that_they_hold_is_not_missed(
+    run_file, folders, beside
+):
+    for source, day in (("mod11a1", 50), ("mod13a2", 49)):
+        for path in paths_of(folders, source, f"*_doy2019{day:03d}_*"):
+            path.unlink()
+    _, found = gssm_check(run_file, 0)
+    for source, files in {"MYD11A1": 80, "VIIRS": 80}.items():
+        assert found[source]["found"] == "2019-02-14 to 2019-03-05, 20 days"
+        assert found[source]["files"] == files
+    assert (found["MYD11A1"]["headers"], found["VIIRS"]["headers"]) == (20, 40)
+    for source in ("MYD13A2", "VNP13A2"):
+        # Under the starts of Terra's composites, which the smoother reaches.
+        assert found[source]["found"] == "2018-12-03 to 2019-04-23, 10 days"
+        assert (found[source]["files"], found[source]["headers"]) == (40, 10)
+    assert not found["MOD11A1"]["faults"] and not found["MOD13A2"]["faults"]
+
+
+def change_type(path):
+    """Numbers as they are after scaling, which no product stores."""
+    with rasterio.open(path) as raster:
+        values, profile = raster.read(1).astype("float32"), raster.profile
+    path.unlink()
+    with rasterio.open(path, "w", **profile | {"dtype": "float32", "nodata": None}) as raster:
+        raster.write(values, 1)
+
+
+def cut_end(path):
+    os.truncate(path, path.stat().st_size - 20)
+
+
+def test_a_wrong_file_of_a_sensor_beside_terra_is_a_fault_with_its_name(run_file, beside):
+    wrong = {
+        "MYD11A1": ("myd11a1", "*_QC_Night_doy2019055_*", cut_end, "cut short"),
+        "MYD13A2": ("myd13a2", "*_EVI_doy2019057_*", change_type, "float32"),
+        "VNP13A2": ("vnp13a2", "*_NDVI_doy2019049_*", change_type, "float32"),
+        "VIIRS": ("vnp21a1n", "*_LST_1KM_doy2019060_*", cut_end, "cut short"),
+    }
+    names = {}
+    for source, (key, pattern, spoil, _) in wrong.items():
+        (path,) = paths_of(beside, key, pattern)
+        spoil(own(path))
+        names[source] = path.name
+    _, found = gssm_check(run_file, 1)
+    for source, (*_, message) in wrong.items():
+        (text,) = texts(found[source])
+        assert names[source] in text and message in text, text
+        assert found[source]["faults"][0]["advice"]
+    others = [f for f in found["report"]["sources"] if f["source"] not in wrong]
+    assert not any(finding["faults"] for finding in others)
+
+
+def test_viirs_by_night_without_a_layer_is_a_fault_and_days_that_it_lacks_are_listed(
+    run_file, beside
+):
+    for pattern in ("*_QC_doy2019050_*", "*_doy2019051_*"):
+        for path in paths_of(beside, "vnp21a1n", pattern):
+            path.unlink()
+    for path in paths_of(beside, "vnp21a1d", "*_doy2019051_*"):
+        path.unlink()
+    _, found = gssm_check(run_file, 1)
+    (text,) = texts(found["VIIRS"])
+    assert "VNP21A1N of 2019-02-19" in text and "lacks ['QC']" in text
+    assert found["VIIRS"]["missing"] == ["2019-02-20"]
 
 
 # ---- what becomes a gap is a warning ----------------------------------------------------------
