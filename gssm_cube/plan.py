@@ -38,6 +38,7 @@ RATES = {
 # Seconds of a predicted row, and more for each tree: leaves of one sample, and larger ones.
 ROW_SECONDS, TREE_SECONDS = 66e-9, (7.2e-9, 4.3e-9)
 PROCESS_BYTES = 300e6  # Python with xarray, dask and scikit-learn
+RUN_BYTES = 84  # a pixel and day while gaps of LST are filled, some days at a time; measured
 
 
 @dataclass(frozen=True)
@@ -174,11 +175,17 @@ def scratch_bytes(layout: Layout, land_pixel_days: float, sensors: tuple[int, in
 
 
 def ingest_bytes(layout: Layout) -> float:
-    """Memory of the largest ingest task: a block's codes and flags, and a climatology's window."""
-    pixel_days = layout.tile_size**2 * WINDOW_DAYS
-    block = 2 * (len(names_of("daily")) + 1) * pixel_days
-    climatology = (2 + 4) * pixel_days + 8 * (cube.TERMS**2 + cube.TERMS) * layout.tile_size**2
-    return float(max(2 * block, climatology))
+    """Memory of the largest ingest task: a block of daily LST, or a window of its climatology.
+
+    Of a block: its codes, a layer of them encoded in two copies, and the days in work; the flags
+    are written and let go of before. Of a climatology: two reads of numbers, degrees, where they
+    are missing, and the sums of the fit.
+    """
+    pixels = layout.tile_size**2
+    codes = 2 * (len(names_of("daily")) + 2) * WINDOW_DAYS
+    block = codes + RUN_BYTES * scratch.LST_RUN_DAYS
+    climatology = (2 * 2 + 4 + 1) * WINDOW_DAYS + 8 * (cube.TERMS**2 + cube.TERMS)
+    return float(pixels * max(block, climatology))
 
 
 def predict_bytes(layout: Layout, features: int) -> float:

@@ -83,9 +83,12 @@ def test_core_hours_follow_from_amounts_and_rates(run):
 
 
 def test_memory_of_an_ingest_task_is_that_of_the_larger_step():
-    pixel_days = 48 * 48 * 366
-    climatology = (2 + 4) * pixel_days + 8 * (49 + 7) * 48 * 48
-    assert plan.ingest_bytes(LAYOUT) == max(2 * 6 * pixel_days, climatology) == 12 * pixel_days
+    # A pixel's 366 days: two layers of 2 bytes and two copies of one, 84 bytes on each of 16 days.
+    block = (2 + 2) * 2 * 366 + 84 * 16
+    # Numbers of 2 bytes twice, degrees of 4, a mask; 7 x 7 and 7 sums of 8 bytes.
+    climatology = (2 * 2 + 4 + 1) * 366 + 8 * (49 + 7)
+    assert (block, climatology) == (4272, 3742)
+    assert plan.ingest_bytes(LAYOUT) == 4272 * 48 * 48
 
 
 def test_memory_of_a_prediction_is_a_block_and_a_chunk_of_features():

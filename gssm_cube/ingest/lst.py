@@ -129,39 +129,44 @@ class DailyBlock:
         rows, cols = self.layout.tile_slices(block.tile)
         root = open_group(self.cube, "r+")
         shape = (block.window.days, self.layout.tile_size, self.layout.tile_size)
-        codes = {name: np.full(shape, cube.FILL, dtype="int16") for name in names_of("daily")}
-        quality = np.zeros(shape, dtype="uint16")
+        layers = {"quality": np.zeros(shape, dtype="uint16")}
+        layers |= {name: np.full(shape, cube.FILL, dtype="int16") for name in names_of("daily")}
         stores = (root, open_group(self.scratch))
         reader = LstReader(*stores, self.layout, block, self.partners, self.reach_pixels)
         for days in slices_of(block.window.slice, LST_RUN_DAYS):
             part = slice(days.start - block.window.start, days.stop - block.window.start)
-            day, night, quality[part] = reader.filled(days)
-            codes["lst"][part] = pack("lst", temperature.lst_mean(day, night).values)
+            day, night, layers["quality"][part] = reader.filled(days)
+            layers["lst"][part] = pack("lst", temperature.lst_mean(day, night).values)
             difference = temperature.lst_difference(day, night)
-            codes["lst_diff"][part] = pack("lst_diff", difference.values)
-        return self._write(root, unit, (block.window.slice, rows, cols), codes, quality)
+            layers["lst_diff"][part] = pack("lst_diff", difference.values)
+        return self._write(root, unit, (block.window.slice, rows, cols), layers)
 
     def _write(
         self,
         root: zarr.Group,
         unit: str,
         region: tuple[slice, slice, slice],
-        codes: dict[str, NDArray[np.int16]],
-        quality: NDArray[np.uint16],
+        layers: dict[str, NDArray[Any]],
     ) -> dict[str, Any]:
-        """Write the shards and the marker."""
-        objects = write_region(array_of(root, "daily/quality"), region, quality)
-        for name, values in codes.items():
+        """Write the shards and the marker; each layer leaves ``layers``, as encoding needs room."""
+        facts: dict[str, Any] = count_pixels(layers["lst"], layers["quality"])
+        objects, sums = [], {}
+        for name in list(layers):
+            values = layers.pop(name)
+            sums[name] = checksum(values)
             objects += write_region(array_of(root, f"daily/{name}"), region, values)
-        counts = {
-            name.removeprefix("lst_"): int(np.count_nonzero(quality & bit))
-            for name, bit in LST_FLAGS.items()
-        }
-        valid = int((codes["lst"] != cube.FILL).sum())
-        whole = digest([checksum(values) for values in (*codes.values(), quality)])
-        facts = {"valid": valid, **counts, "checksum": whole}
+        facts["checksum"] = digest([sums[name] for name in (*names_of("daily"), "quality")])
         write_marker(self.cube, "daily", unit, self.key, objects, **facts)
         return facts
+
+
+def count_pixels(lst: NDArray[np.int16], quality: NDArray[np.uint16]) -> dict[str, int]:
+    """Count pixel-days with a value, and with each flag; a day at a time, without copies."""
+    counts = {"valid": sum(int(np.count_nonzero(day != cube.FILL)) for day in lst)}
+    for name, bit in LST_FLAGS.items():
+        days = (int(np.count_nonzero(day & bit)) for day in quality)
+        counts[name.removeprefix("lst_")] = sum(days)
+    return counts
 
 
 def slices_of(window: slice, length: int) -> Iterator[slice]:

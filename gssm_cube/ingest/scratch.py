@@ -72,8 +72,12 @@ def create_scratch(store: Path, layout: Layout) -> None:
 
 def lst_degrees(numbers: Any) -> NDArray[np.float32]:
     """Return LST in degC of digital numbers (0.02 K, 0 missing)."""
-    kelvin = np.asarray(numbers).astype("float32") * np.float32(0.02)
-    return np.where(kelvin > 0, kelvin - np.float32(273.15), np.float32(np.nan))
+    degrees = np.asarray(numbers).astype("float32")
+    missing = degrees <= 0
+    degrees *= np.float32(0.02)  # in place: a window of a tile is large
+    degrees -= np.float32(273.15)
+    degrees[missing] = np.nan
+    return degrees
 
 
 def remove_scratch(store: Path) -> None:
