@@ -187,7 +187,7 @@ def evaluate(
     if samples is None:
         if run_file is None:
             raise typer.BadParameter("give a run's TOML file, or a table by --samples")
-        _stage("evaluate", run_file, full=full)
+        _evaluate_run(run_file, json_file, full=full)
         return
     from gssm_cube.evaluate import evaluate as evaluate_samples
     from gssm_cube.evaluate import read_samples
@@ -206,6 +206,17 @@ def evaluate(
     if json_file is not None:
         json_file.write_text(json.dumps(found.scores, indent=1))
     _print_scores(found.scores)
+
+
+def _evaluate_run(run_file: Path, json_file: Path | None, *, full: bool) -> None:
+    """Score the forest of a run; show the scores also if they were up to date."""
+    from gssm_cube.settings import read_settings
+
+    _stage("evaluate", run_file, full=full)
+    text = read_settings(run_file).table("scores.json").read_text()
+    if json_file is not None:
+        json_file.write_text(text)
+    _print_scores(json.loads(text))
 
 
 def _print_scores(scores: dict[str, Any]) -> None:
@@ -259,17 +270,23 @@ def _score_table(scores: dict[str, Any]) -> Table:
     table.add_column("judged on")
     for name in ("n", "RMSE", "ubRMSE", "bias", "r", "station r"):
         table.add_column(name, justify="right", no_wrap=True)
-    for name in ("new_stations", "new_years", "test", "truth", "random_rows"):
+    titles = {
+        "new_stations": "new stations",
+        "new_years": "new years",
+        "test": "second table (test)",
+        "truth": "synthetic truth",
+        "random_rows": "random rows (comparison)",
+    }
+    for name, title in titles.items():
         score = scores.get(name)
         if score is None:
             continue
-        title = name.replace("_", " ") + (" (comparison)" if name == "random_rows" else "")
         if "skipped" in score:
             table.add_row(f"{title}: {score['skipped']}")
             continue
         values = [score.get(k) for k in ("rmse", "ubrmse", "bias", "r")]
         values.append(score.get("stations", {}).get("r"))
-        texts = ("" if value is None else f"{value:.3f}" for value in values)
+        texts = ("–" if value is None else f"{value:.3f}" for value in values)
         table.add_row(title, f"{score['n']:,}", *texts)
     return table
 

@@ -63,19 +63,19 @@ def station_exhibits(table: pd.DataFrame, counts: pd.DataFrame) -> list[Exhibit]
     made = {
         "stations_map": (
             station_figures.places_map(table), "The stations",
-            f"{stations} stations with a value; {silent} more gave none.",
+            f"{stations} stations with a value{f'; {silent} more gave none' if silent else ''}.",
         ),
         "stations_time": (
             station_figures.coverage(table), "When the stations measured",
             f"{days:,} station-days of {stations} stations. White: no day was kept.",
         ),
         "stations_losses": (
-            station_figures.losses(counts), "What became of the rows",
+            station_figures.losses(counts), "What became of the rows read, by network",
             f"{read:,} rows were read; each has one reason.",
         ),
         "stations_ssm": (
             station_figures.histogram(table), "Soil moisture at the stations",
-            f"Median {table['observed'].median():.3f} m³ m⁻³.",
+            f"{days:,} station-days; median {table['observed'].median():.3f} m³ m⁻³.",
         ),
         "stations_agreement": (
             station_figures.agreement(table), "How far sensors agree",
@@ -122,12 +122,13 @@ def skill_exhibits(scores: Mapping[str, Any], layer: xr.DataArray | None) -> lis
 def _splits(rows: Mapping[str, Mapping[str, Any]]) -> Exhibit:
     """Every way to hold out, side by side."""
     caption = (
-        "RMSE by what was held out. Ways that hold out places should agree within their scatter; "
-        "random rows know other days of the same stations and flatter. Orange: climatology of the "
-        "training stations; green cross: the forest that the project set out from."
+        "Ways that hold out places should agree within their scatter; random rows (grey) know "
+        "other days of the same stations and flatter. n counts station-days."
     )
     figure = skill_figures.split_bars(rows, SPLITS)
-    return Exhibit.of("splits", figure, title="How good elsewhere", caption=caption)
+    return Exhibit.of(
+        "splits", figure, title="How good elsewhere: RMSE by what was held out", caption=caption
+    )
 
 
 def _distances(matched: Mapping[str, Any]) -> Exhibit:
@@ -165,17 +166,28 @@ def _intervals(said: Mapping[str, Any]) -> Exhibit:
     figure = skill_figures.station_coverage(
         said["station_coverage"], said["level"], said["coverage"]
     )
-    return Exhibit.of("coverage", figure, title="How sure", caption=caption)
+    return Exhibit.of(
+        "coverage", figure, title="How sure: days inside the interval, by station", caption=caption
+    )
 
 
 def _applicability(layer: xr.DataArray, note: Mapping[str, Any]) -> Exhibit:
     """Where no station is alike."""
     rank = note.get("rank_correlation_with_rmse")
-    ranks = f" Over held-out stations its rank correlation with RMSE is {rank:.2f}." if rank else ""
+    ranks = (
+        f" Over held-out stations its rank correlation with RMSE is {rank:.2f}."
+        if rank is not None
+        else ""
+    )
     caption = (
         "Dissimilarity index on what does not change in time: 0 is like a training station, 1 as "
         "far as two stations are on average (Meyer and Pebesma 2021). Information, not an estimate "
         f"of error.{ranks}"
     )
     figure = skill_figures.dissimilarity_map(layer)
-    return Exhibit.of("dissimilarity", figure, title="Where not to trust it", caption=caption)
+    return Exhibit.of(
+        "dissimilarity",
+        figure,
+        title="Where not to trust it: how unlike the stations",
+        caption=caption,
+    )

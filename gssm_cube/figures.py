@@ -15,13 +15,14 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
 BLACK, BLUE, ORANGE, GREEN = "#000000", "#0072B2", "#D55E00", "#009E73"
 MISSING, LAND, INK = "#d4d4d4", "#e3e3df", "#444444"
 WIDTH = 7.5  # inches
 DPI = 150
+MOST_BARS = 30  # of predictors in one figure
 
 # Fixed limits let the maps of two runs be compared by eye; values beyond them are arrows.
 SKILL = {
@@ -64,7 +65,7 @@ def density(observed: pd.Series, predicted: pd.Series) -> Figure:
     return figure
 
 
-def importance_bars(importance: pd.Series, largest: int = 30) -> Figure:
+def importance_bars(importance: pd.Series, largest: int = MOST_BARS) -> Figure:
     """Draw one bar a predictor, the most important on top.
 
     Parameters
@@ -201,7 +202,9 @@ def series(table: pd.DataFrame) -> Figure:
     width = 1.1 if len(table) < 800 else 0.7
     upper, lower = figure.subplots(2, sharex=True, height_ratios=(2.2, 1))
     if table["held_out"].notna().any():
-        upper.plot(table["held_out"], color=ORANGE, linewidth=width, label="station held out")
+        upper.plot(
+            table["held_out"], color=ORANGE, linewidth=width, label="predicted without the station"
+        )
     upper.plot(table["product"], color=BLUE, linewidth=width, label="product")
     upper.plot(table["observed"], ".", color=BLACK, markersize=2.5, label="observed")
     upper.set_ylabel("SSM, m³ m⁻³")
@@ -276,6 +279,7 @@ def _map_figure(frame: tuple[float, float, float, float]) -> tuple[Figure, Axes]
 def _finish_map(axes: Axes, frame: tuple[float, float, float, float]) -> None:
     """Show all of the frame in its proportions; after imshow, which sets its own."""
     axes.set(xlim=frame[:2], ylim=frame[2:], aspect=_stretch(frame))
+    axes.xaxis.set_major_locator(MaxNLocator(6))  # long labels would touch
     axes.set_xlabel("longitude, degrees east")
     axes.set_ylabel("latitude, degrees north")
 

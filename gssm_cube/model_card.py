@@ -78,7 +78,10 @@ def _skill(scores: Mapping[str, Any]) -> str:
     rows += [_row(title, scores[key]) for key, title in SPLITS.items() if key in scores]
     baselines = (scores.get("new_stations") or {}).get("baseline", {})
     rows += [_row(title, baselines[key]) for key, title in BASELINES.items() if key in baselines]
-    return "## How good\n\nBaselines are judged at new stations.\n\n" + "\n".join(rows)
+    note = (scores.get("forest") or {}).get("note")
+    said = "n counts station-days; RMSE, ubRMSE and bias in m3 m-3; station r is a median."
+    lines = ["Baselines are judged at new stations.", said, *([f"Judged: {note}."] if note else [])]
+    return "## How good\n\n" + "\n".join([*lines, "", *rows])
 
 
 def _row(title: str, score: Mapping[str, Any]) -> str:
@@ -88,7 +91,7 @@ def _row(title: str, score: Mapping[str, Any]) -> str:
     values = [score.get(name) for name in MEASURES]
     values.append((score.get("stations") or {}).get("r"))
     cells = [_number(value) for value in values]
-    return f"| {title} | {score.get('n', '')} | {' | '.join(cells)} |"
+    return f"| {title} | {score.get('n', 0):,} | {' | '.join(cells)} |"
 
 
 def _number(value: float | None) -> str:

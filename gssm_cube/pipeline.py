@@ -372,7 +372,7 @@ def _facts(settings: Settings) -> dict[str, str]:
         "Area": f"{west:.2f} to {east:.2f} E, {south:.2f} to {north:.2f} N",
         "Blocks": f"{len(_product_units(settings))} of {size} x {size} pixels x 366 days",
         "Forest": f"{forest.preset}, {forest.trees} trees, {len(forest.features)} features",
-        "Trained on": f"{forest.card['rows']} station days of {forest.card['stations']} stations",
+        "Trained on": f"{forest.card['rows']:,} station-days of {forest.card['stations']} stations",
         "Forest digest": forest.digest[:16],
         "Version": f"gssm_cube {__version__}",
         "Licence of the product": (

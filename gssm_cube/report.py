@@ -304,7 +304,13 @@ def _importance_exhibit(importance: pd.Series) -> Exhibit:
     """Bars of the predictors; the caption spells out their names."""
     ranked = importance.sort_values(ascending=False)
     names = {name: PREDICTORS[name].long_name for name in ranked.index if name in PREDICTORS}
-    return Exhibit.of("importance", figures.importance_bars(ranked), ranked=ranked, names=names)
+    return Exhibit.of(
+        "importance",
+        figures.importance_bars(ranked),
+        ranked=ranked,
+        names=names,
+        drawn=min(len(ranked), figures.MOST_BARS),
+    )
 
 
 def _map_exhibit(mean: xr.DataArray, product: xr.Dataset) -> Exhibit:
@@ -360,6 +366,8 @@ def _score_rows(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
         score = scores.get(key)
         if score is None:
             continue
+        if years := score.get("years"):
+            note = f"{note}; here {', '.join(map(str, years))}"
         row = {"name": name, "note": note, "grey": key == "random_rows"}
         rows.append(row | {"skipped": score.get("skipped"), "cells": _cells(score)})
         if baseline := score.get("baseline", {}).get("mean_of_training"):

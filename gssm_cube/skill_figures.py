@@ -1,12 +1,13 @@
 """Figures of the judgement: how good elsewhere, how sure, where not to trust."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from gssm_cube.figures import BLACK, BLUE, GREEN, INK, ORANGE, WIDTH, field_map
 
@@ -14,6 +15,11 @@ DISTANCES = {
     "prediction_km": ("prediction points to the nearest station", BLACK),
     "fold_km": ("held-out stations to the nearest training station", BLUE),
     "station_km": ("stations to the nearest other place", ORANGE),
+}
+# What the forest must beat: label, mark and colour.
+RIVALS = {
+    "climatology": ("climatology of the training stations", "|", ORANGE),
+    "seed_like": ("forest of the gssm1km kind", "x", GREEN),
 }
 
 
@@ -32,7 +38,7 @@ def split_bars(rows: Mapping[str, Mapping[str, Any]], titles: Mapping[str, str])
     -------
     Figure
     """
-    figure = Figure(figsize=(WIDTH, 1.4 + 0.36 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.8 + 0.36 * len(rows)), layout="constrained")
     axes = figure.add_subplot()
     for place, (name, row) in enumerate(reversed(list(rows.items()))):
         colour = "#9a9a9a" if name == "random_rows" else BLUE
@@ -42,16 +48,41 @@ def split_bars(rows: Mapping[str, Mapping[str, Any]], titles: Mapping[str, str])
         if scatter := row.get("scatter", {}).get("rmse"):
             ends = row["rmse"] - scatter, row["rmse"] + scatter
             axes.plot(ends, [place, place], color=colour, linewidth=5, alpha=0.5)
-        for baseline, mark, tone in (("climatology", "|", ORANGE), ("seed_like", "x", GREEN)):
+        for baseline, (_, mark, tone) in RIVALS.items():
             value = row.get("baseline", {}).get(baseline)
             value = value["rmse"] if isinstance(value, Mapping) else value
             if value is not None:
-                axes.plot(value, place, mark, color=tone, markersize=10)
-    axes.set_yticks(range(len(rows)), [titles.get(name, name) for name in reversed(list(rows))])
-    axes.set_xlabel("RMSE, m³ m⁻³ (line: 95 % over stations; bar: scatter over seeds)")
+                axes.plot(value, place, mark, color=tone, markersize=10, markeredgewidth=1.8)
+    labels = [
+        titles.get(name, name) + (f", n {row['n']:,}" if row.get("n") else "")
+        for name, row in rows.items()
+    ]
+    axes.set_yticks(range(len(rows)), labels[::-1])
+    axes.set_ylim(-0.6, len(rows) - 0.4)
+    axes.set_xlabel("RMSE, m³ m⁻³")
     axes.set_xlim(left=0)
+    _split_legend(figure, rows.values())
     axes.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def _split_legend(figure: Figure, rows: Collection[Mapping[str, Any]]) -> None:
+    """Explain, above the bars, the marks that were drawn and no others."""
+    marks = {"forest": Line2D([], [], color=BLUE, marker="o", linestyle="none")}
+    if any(row.get("interval", {}).get("rmse") for row in rows):
+        marks["95 % interval over stations"] = Line2D([], [], color=BLUE, linewidth=1)
+    if any(row.get("scatter", {}).get("rmse") for row in rows):
+        marks["scatter over seeds"] = Line2D([], [], color=BLUE, linewidth=5, alpha=0.5)
+    for baseline, (label, mark, tone) in RIVALS.items():
+        if any(row.get("baseline", {}).get(baseline) is not None for row in rows):
+            marks[label] = Line2D(
+                [], [], color=tone, marker=mark, linestyle="none", markersize=10,
+                markeredgewidth=1.8,
+            )  # fmt: skip
+    figure.legend(
+        marks.values(), marks.keys(), loc="outside upper center", ncols=3,
+        frameon=False, fontsize=8,
+    )  # fmt: skip
 
 
 def distance_curves(distances: Mapping[str, Any]) -> Figure:
@@ -121,7 +152,9 @@ def station_coverage(shares: Sequence[float], level: float, mean: float) -> Figu
     axes.plot(np.linspace(0, 100, len(shares)), shares, ".-", color=BLUE, clip_on=False)
     axes.axhline(level, color=INK, linewidth=0.8, linestyle="--", label=f"wanted {level:.0%}")
     axes.axhline(mean, color=ORANGE, linewidth=1, label=f"mean {mean:.1%}")
-    axes.set(xlabel="stations, the least covered first, %", ylabel="days covered", ylim=(0, 1))
+    axes.set(
+        xlabel="stations, the least covered first, %", ylabel="share of days inside", ylim=(0, 1)
+    )
     axes.legend(loc="lower right", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     return figure

@@ -91,6 +91,7 @@ def losses(counts: pd.DataFrame) -> Figure:
     """
     wide = counts.pivot_table(index="network", columns="reason", values="rows", aggfunc="sum")
     wide = wide.reindex(columns=[r for r in REASONS[::-1] if r in wide]).fillna(0)[::-1]
+    wide.index = [f"{network} ({rows:,.0f})" for network, rows in wide.sum(axis="columns").items()]
     share = 100 * wide.div(wide.sum(axis="columns"), axis="index")
     figure = Figure(figsize=(WIDTH, 1.6 + 0.24 * len(share)), layout="constrained")
     axes = figure.add_subplot()
@@ -182,8 +183,12 @@ def agreement(table: pd.DataFrame) -> Figure:
     left, right = figure.subplots(1, 2)
     left.scatter(pairs["r"], pairs["rmsd"], s=18, color=ORANGE, edgecolors=BLACK, linewidths=0.4)
     left.set(xlabel="r of two stations in one pixel", ylabel="RMS difference, m³ m⁻³")
-    right.hist(spread, bins=np.linspace(0, 0.2, 41).tolist(), color=BLUE)
+    left.set_xlim(min(0.0, pairs["r"].min()) - 0.03 if pairs["r"].notna().any() else 0.0, 1.03)
+    left.set_ylim(0, 1.1 * max(0.05, pairs["rmsd"].max()) if len(pairs) else 0.05)
+    left.set_title(f"{len(pairs)} pairs", fontsize=9)
+    right.hist(spread, bins=np.linspace(0, max(0.05, spread.max()), 41).tolist(), color=BLUE)
     right.set(xlabel="spread of a station's sensors, m³ m⁻³", ylabel="station-days")
+    right.set_title(f"{len(spread):,} station-days", fontsize=9)
     for axes, found in ((left, len(pairs)), (right, len(spread))):
         if not found:
             axes.text(0.5, 0.5, "nothing to compare", ha="center", transform=axes.transAxes)

@@ -56,6 +56,14 @@ def test_each_stage_is_a_command_that_makes_its_result_again(run_file, command, 
     assert f"{command}: skipped, up to date" in invoke(command, run_file)
 
 
+def test_the_scores_of_a_run_are_shown_and_written_though_up_to_date(run_file, tmp_path):
+    said = invoke("evaluate", run_file, "--json", tmp_path / "said.json")
+    assert "skipped, up to date" in said and "judged on" in said and "random rows" in said
+    scores = json.loads((tmp_path / "said.json").read_text())
+    assert scores == json.loads((run_file.parent / "scores.json").read_text())
+    assert f"{scores['new_stations']['rmse']:.3f}" in said.split("judged on")[1]
+
+
 def test_harmonise_and_predict_do_what_is_left(run_file):
     folder = run_file.parent
     (folder / "features.zarr.markers/static/r116c370.json").unlink()

@@ -35,6 +35,12 @@ def test_a_card_tells_how_good_how_sure_and_where_not_to_trust():
     assert {line.count("|") for line in table} == {8}
 
 
+def test_a_card_says_that_smaller_forests_were_judged():
+    scores = {"forest": {"note": "20 trees in place of 50"}, "random_rows": {"n": 35179}}
+    text = card_markdown("default", {"scores": scores})
+    assert "Judged: 20 trees in place of 50." in text and "| 35,179 |" in text
+
+
 def test_a_forest_that_is_not_judged_says_so():
     text = card_markdown("default", {"features": ["apei"], "scores": {}})
     assert "Not judged yet" in text and "No interval is calibrated" in text

@@ -361,7 +361,7 @@ def test_random_rows_come_last_greyed_and_labelled(page, parsed):
 
 def test_the_facts_the_forest_and_the_counts_are_on_the_page(parsed):
     assert row_of(parsed, "forest hash")[1] == "9f3a" * 16
-    assert row_of(parsed, "forest: features")[1].strip() == "apei, ndvi"
+    assert row_of(parsed, "scored forest: features")[1].strip() == "apei, ndvi"
     assert row_of(parsed, "station-days kept")[1] == "12,360"
 
 
@@ -371,6 +371,14 @@ def test_the_synthetic_truth_has_its_row_before_the_random_rows(scores):
     rows = _score_rows(scores | {"truth": {"n": 5, "rmse": 0.01234}})
     assert [row["name"] for row in rows[-2:]] == ["Synthetic truth", "Random rows"]
     assert rows[-2]["cells"][0] == "0.0123"
+
+
+def test_the_years_that_were_held_out_are_named(scores):
+    from gssm_cube.report import _score_rows
+
+    rows = _score_rows(scores | {"new_years": {"n": 592, "rmse": 0.04, "years": [2020, 2021]}})
+    (note,) = (row["note"] for row in rows if row["name"] == "New years")
+    assert note.endswith("; here 2020, 2021")
 
 
 def test_a_run_without_held_out_stations_says_so_and_has_no_score_figures(

@@ -56,3 +56,20 @@ def test_exhibits_say_what_they_show(table: pd.DataFrame) -> None:
     assert shown["stations_map"].startswith("3 stations with a value; 1 more")
     assert shown["stations_losses"].startswith("2,880 rows")
     assert "Left: 1 pairs" in shown["stations_agreement"]
+
+
+def test_agreement_counts_what_it_compares_on_axes_from_zero(table: pd.DataFrame) -> None:
+    left, right = station_figures.agreement(table.assign(spread=0.001)).axes
+    assert left.get_title() == "1 pairs" and right.get_title() == "120 station-days"
+    # r is 1 and the RMS difference 0.1 (N/b lies 0.1 above N/a): inside, and ticks do not crowd.
+    assert left.get_xlim() == pytest.approx((-0.03, 1.03))
+    assert left.get_ylim() == pytest.approx((0, 0.11))
+
+
+def test_bars_of_losses_name_the_rows_of_their_network() -> None:
+    counts = pd.DataFrame(
+        {"network": ["N", "N", "M"], "reason": ["kept", "missing value", "kept"],
+         "rows": [3000, 10, 7]}
+    )  # fmt: skip
+    labels = [text.get_text() for text in station_figures.losses(counts).axes[0].get_yticklabels()]
+    assert labels == ["N (3,010)", "M (7)"]
