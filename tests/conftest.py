@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+import hypothesis
 import pytest
 from station_files import Reader, write_zip
 
@@ -14,6 +15,10 @@ from gssm_cube.grid import Layout
 from gssm_cube.settings import read_settings
 from gssm_cube.sources.synthetic import write_world
 from gssm_cube.stations import read_stations
+
+os.environ["COLUMNS"] = "300"  # of the console, before it is made: lines are compared whole
+hypothesis.settings.register_profile("untimed", deadline=None)  # speed is not what tests judge
+hypothesis.settings.load_profile("untimed")
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("era5_land", "mod11a1", "mod13a2", "soilgrids", "merit_hydro", "wtd", "bedrock")
