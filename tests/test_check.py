@@ -12,6 +12,7 @@ import netCDF4
 import numpy as np
 import pytest
 import rasterio
+import viirs_writer
 from hdfeos_writer import write_lst
 from hypothesis import given
 from hypothesis import strategies as st
@@ -217,6 +218,43 @@ def test_the_ingest_stops_with_one_error_that_names_the_file(small_world, folder
         (ValueError, FileNotFoundError, RuntimeError), match=f"{named}.*({message})"
     ):
         ingest.harmonise(tmp_path / "features.zarr", layout, folders)
+
+
+def write_h5(folder, product):
+    """VIIRS tiles, as delivered, round 43.4 N, 31.6 W on 19 and 20 February; return the later."""
+    for day in ("2019050", "2019051"):
+        values = np.full((40, 40), 15000)
+        place = {"row": 5580, "col": 18900}
+        if product == "VNP13A2":
+            layers = [values // 3, values // 4, 0 * values, 0 * values + 50]
+            path = viirs_writer.write_vegetation(folder, "2019049", "h15v04", *layers, **place)
+        else:
+            layers = [values, 0 * values]
+            path = viirs_writer.write_lst(folder, product, day, "h15v04", *layers, **place)
+    return path
+
+
+@pytest.mark.parametrize(("product", "source"), [("VNP21A1N", "VIIRS"), ("VNP13A2", "VNP13A2")])
+def test_a_cut_h5_tile_is_a_fault_and_the_ingest_stops_at_it(
+    run_file, folders, tmp_path, small_world, product, source
+):
+    more = ("vnp21a1d", "vnp21a1n") if source == "VIIRS" else ("vnp13a2",)
+    places = {name: tmp_path / name for name in more}
+    paths = {name: write_h5(places[name], name.upper()) for name in more}
+    lines = "".join(f'{name} = "{place}"\n' for name, place in places.items())
+    run_file.write_text(run_file.read_text().replace("[training]", f"{lines}[training]"))
+    _, found = gssm_check(run_file, 0)
+    assert not found[source]["faults"]
+
+    cut = paths[product.lower()]
+    os.truncate(cut, cut.stat().st_size * 3 // 4)
+    _, found = gssm_check(run_file, 1)
+    (fault,) = found[source]["faults"]
+    assert f"{cut.name} ({cut.stat().st_size} bytes) cannot be read" in fault["text"]
+    assert "download it again" in fault["advice"]
+    layout = replace(small_world.layout, first_day=FIRST)
+    with pytest.raises((ValueError, RuntimeError), match=f"{cut.name} .*cannot be read"):
+        ingest.harmonise(tmp_path / "features.zarr", layout, folders | places)
 
 
 def test_all_faults_are_told_at_once_with_their_counts_and_ranges(run_file, folders):
