@@ -65,7 +65,11 @@ class SmallWorld:
         return self.folder / "features.zarr"
 
     def copy_cube(self, folder: Path) -> Path:
-        """Copy the cube with its markers, to be spoilt."""
+        """Copy the cube with its markers, to be spoilt or built on: what is done is not done again.
+
+        Sources that a test changes are read again, and only these; with ``refit_climatology`` the
+        climatology follows the test's files too.
+        """
         for name in ("features.zarr", "features.zarr.markers"):
             shutil.copytree(self.folder / name, folder / name)
         return folder / "features.zarr"

@@ -570,7 +570,7 @@ def test_many_files_are_opened_by_the_run_s_workers(run_file, monkeypatch):
     monkeypatch.setattr(survey, "FEW", 1)
     monkeypatch.setattr(survey, "BATCH", 7)
     run_file.write_text(
-        run_file.read_text().replace('kind = "none"', 'kind = "local"\nworkers = 2')
+        run_file.read_text().replace('kind = "none"', 'kind = "local"\nworkers = 1')
     )
     change = own(next((run_file.parent / "raw" / "mod11a1").glob("*_QC_Day_doy2019060_*")))
     os.truncate(change, change.stat().st_size - 20)

@@ -29,7 +29,7 @@ def has(quality, name):
 @pytest.fixture(scope="module")
 def moved(small_world, tmp_path_factory):
     """The small world's cube again, filled in space as well."""
-    store = tmp_path_factory.mktemp("space") / "features.zarr"
+    store = small_world.copy_cube(tmp_path_factory.mktemp("space"))
     ingest.harmonise(store, small_world.layout, small_world.folders, lst_filling="temporal_spatial")
     return store
 
