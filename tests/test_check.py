@@ -28,7 +28,7 @@ from gssm_cube.ingest.findings import Fault, Finding, ranges
 from gssm_cube.settings import read_settings
 from gssm_cube.sources import modis
 
-FIRST = date(2019, 2, 14)  # twenty days before the small world's last
+FIRST = date(2019, 2, 14)  # of the fixture ``short``
 
 
 @pytest.fixture
@@ -209,15 +209,22 @@ def test_the_check_tells_the_fault_and_what_to_do(run_file, folders, spoil):
     )
 
 
+def harmonise_again(alone, short, tmp_path, folders):
+    """Harmonise over a cube of the sound files: what a spoilt one reaches is read again."""
+    shutil.copytree(alone[0], tmp_path / "cube")
+    return ingest.harmonise(tmp_path / "cube" / "features.zarr", short, folders)
+
+
 @pytest.mark.parametrize("spoil", KINDS, ids=lambda spoil: spoil.__name__)
-def test_the_ingest_stops_with_one_error_that_names_the_file(small_world, folders, tmp_path, spoil):
+def test_the_ingest_stops_with_one_error_that_names_the_file(
+    alone, short, folders, tmp_path, spoil
+):
     _, named, message, _ = KINDS[spoil]
     spoil(folders)
-    layout = replace(small_world.layout, first_day=FIRST)
     with pytest.raises(
         (ValueError, FileNotFoundError, RuntimeError), match=f"{named}.*({message})"
     ):
-        ingest.harmonise(tmp_path / "features.zarr", layout, folders)
+        harmonise_again(alone, short, tmp_path, folders)
 
 
 def write_h5(folder, product):
@@ -236,7 +243,7 @@ def write_h5(folder, product):
 
 @pytest.mark.parametrize(("product", "source"), [("VNP21A1N", "VIIRS"), ("VNP13A2", "VNP13A2")])
 def test_a_cut_h5_tile_is_a_fault_and_the_ingest_stops_at_it(
-    run_file, folders, tmp_path, small_world, product, source
+    run_file, folders, tmp_path, alone, short, product, source
 ):
     more = ("vnp21a1d", "vnp21a1n") if source == "VIIRS" else ("vnp13a2",)
     places = {name: tmp_path / name for name in more}
@@ -252,9 +259,8 @@ def test_a_cut_h5_tile_is_a_fault_and_the_ingest_stops_at_it(
     (fault,) = found[source]["faults"]
     assert f"{cut.name} ({cut.stat().st_size} bytes) cannot be read" in fault["text"]
     assert "download it again" in fault["advice"]
-    layout = replace(small_world.layout, first_day=FIRST)
     with pytest.raises((ValueError, RuntimeError), match=f"{cut.name} .*cannot be read"):
-        ingest.harmonise(tmp_path / "features.zarr", layout, folders | places)
+        harmonise_again(alone, short, tmp_path, folders | places)
 
 
 def test_all_faults_are_told_at_once_with_their_counts_and_ranges(run_file, folders):

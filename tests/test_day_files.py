@@ -31,7 +31,7 @@ NESTED = st.dictionaries(
 def with_paths(days):
     return {
         day: {
-            tile: {layer: ROOT / "2019" / name for layer, name in layers.items()}
+            tile: {layer: ROOT / name for layer, name in layers.items()}
             for tile, layers in tiles.items()
         }
         for day, tiles in days.items()

@@ -37,20 +37,6 @@ def counts(steps, names=FINAL):
     return {name: (int(table["units"][name]), int(table["skipped"][name])) for name in names}
 
 
-@pytest.fixture(scope="module")
-def short(small_world):
-    """The small world's last twenty days."""
-    return replace(small_world.layout, first_day=date(2019, 2, 14))
-
-
-@pytest.fixture(scope="module")
-def alone(small_world, short, tmp_path_factory):
-    """Those days, harmonised without Dask."""
-    folder = tmp_path_factory.mktemp("alone")
-    steps = ingest.harmonise(folder / "features.zarr", short, small_world.folders)
-    return folder, steps
-
-
 def copy(alone, folder):
     shutil.copytree(alone[0], folder)
     return folder / "features.zarr"

@@ -41,7 +41,6 @@ class Names:
 
     def add(self, day: date, keys: tuple[str, ...], path: Path) -> None:
         """Add a file under its keys, such as tile and layer; as many for each file."""
-        # The name first, for files are sorted by it.
         fields = (str(path.relative_to(self.folder)), *keys)
         self._days.setdefault(day, bytearray()).extend(_pack(fields) + b"\n")
 
@@ -54,7 +53,7 @@ class Names:
 
 
 def _pack(fields: Iterable[str]) -> bytes:
-    """Bytes of some fields."""
+    """Bytes of a name and its keys; the name first, for it alone may begin with a line end."""
     return "".join(field + _END for field in fields).encode("utf-8", "surrogateescape")
 
 
@@ -95,7 +94,7 @@ class DayFiles(Mapping[date, dict[str, Any]]):
         text = zlib.decompress(self.packed[day]).decode("utf-8", "surrogateescape")
         found: dict[str, Any] = {}
         for record in text.split(f"{_END}\n")[:-1]:
-            *keys, last, name = record.split(_END)
+            name, *keys, last = record.split(_END)
             inner = found
             for key in keys:
                 inner = inner.setdefault(key, {})
@@ -129,7 +128,7 @@ class DayFiles(Mapping[date, dict[str, Any]]):
 
 def pack_day(folder: Path, files: Mapping[str, Any]) -> bytes:
     """Return the names of a day's files below a folder, with their keys, compressed."""
-    fields = (_pack((*keys, str(path.relative_to(folder)))) for keys, path in _flat(files, ()))
+    fields = (_pack((str(path.relative_to(folder)), *keys)) for keys, path in _flat(files, ()))
     return zlib.compress(b"".join(field + b"\n" for field in fields), 1)
 
 
