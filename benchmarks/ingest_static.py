@@ -4,9 +4,10 @@
 
 Invented terrain and soil in the providers' formats (MERIT Hydro in 5 deg tiles, SoilGrids in
 homolosine, water table NetCDF, bedrock GeoTIFF) are read, averaged onto one tile and written to
-Zarr. The two take turns, each in a process of its own, on one thread; figures are medians. The
-plain script derives soil and topographic index by the package's own functions, so that what differs
-is reading, reprojecting (GDAL's average) and writing.
+Zarr; then each source by itself is read and averaged again. The two take turns, each in a process
+of its own, on one thread; figures are medians, megapixels those of the source. The plain script
+derives soil and topographic index by the package's own functions, so that what differs is reading,
+reprojecting (GDAL's average) and writing.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -36,7 +38,8 @@ from gssm_cube import cube
 from gssm_cube.grid import Layout
 from gssm_cube.harmonise import soil, terrain
 from gssm_cube.ingest.inputs import Inputs, composite_starts
-from gssm_cube.ingest.static import StaticTile
+from gssm_cube.ingest.padded import Padded
+from gssm_cube.ingest.static import StaticTile, soil_means, terrain_means
 from gssm_cube.sources import bedrock, groundwater, homolosine, merit_hydro, soilgrids
 from gssm_cube.sources.synthetic import flow_directions, upstream_area
 
@@ -46,6 +49,7 @@ SOUTH_WEST = (4.0, 48.0)  # of the tile; it lies on four tiles of MERIT Hydro
 CELL = 1 / 1200
 MARGIN = 0.1  # deg
 OPTIONS = ("static_tile", "rioxarray")
+SOURCES = ("MERIT Hydro", "SoilGrids", "water table", "bedrock")
 SOIL = {"clay": 231, "sand": 412, "silt": 357, "bdod": 132, "soc": 480}
 
 
@@ -152,25 +156,57 @@ def by_static_tile(folder: Path, layout: Layout, store: Path) -> None:
     StaticTile(store, find_inputs(folder), layout, "key")(str(next(layout.tiles())))
 
 
+def average_source(folder: Path, layout: Layout, source: str) -> None:
+    """Read and average one source as ``StaticTile`` does."""
+    files, padded = find_inputs(folder), Padded(layout, next(layout.tiles()))
+    if source == "SoilGrids":
+        soil_means(files.soilgrids, padded)
+    elif source == "MERIT Hydro":
+        terrain_means(files.merit_hydro, padded)
+    elif source == "water table":
+        padded.mean(groundwater.read_depth(files.wtd, padded.bounds))
+    else:
+        padded.mean(bedrock.read_depth(files.bedrock, padded.bounds))
+
+
 def by_rioxarray(folder: Path, layout: Layout, store: Path) -> None:
     """Write the tile as a plain script would: open, derive, reproject by average, to Zarr."""
+    means = {}
+    for source in SOURCES:
+        means |= plain_means(folder, layout, source)
+    xr.Dataset(means).to_zarr(store, mode="w", zarr_format=3, consolidated=False)
+
+
+def plain_means(folder: Path, layout: Layout, source: str) -> dict[str, xr.DataArray]:
+    """Return what a plain script makes of one source."""
     west, south, east, north = layout.bounds
-    box = (west - 0.05, south - 0.05, east + 0.05, north + 0.05)
     target = {
         "dst_crs": "EPSG:4326",
         "shape": layout.shape,
         "transform": Affine(1 / 120, 0, west, 0, -1 / 120, north),
         "resampling": Resampling.average,
     }
-    fine = plain_terrain(folder, box) | plain_soil(folder)
-    with xr.open_dataset(folder / "WTD_annualmean.nc", engine="netcdf4") as file:
-        fine["wtd"] = -file["WTD"].rename(lat="y", lon="x").rio.write_crs("EPSG:4326").load()
-    fine["dtb"] = rioxarray.open_rasterio(folder / bedrock.FILE_NAME, masked=True)[0]
+    fine = plain_fine(folder, source, (west - 0.05, south - 0.05, east + 0.05, north + 0.05))
     means = {}
     for name in list(fine):
         layer = fine.pop(name).rio.write_nodata(np.nan, encoded=False)
         means[name] = layer.rio.reproject(**target).drop_vars("spatial_ref")
-    xr.Dataset(means).to_zarr(store, mode="w", zarr_format=3, consolidated=False)
+    return means
+
+
+def plain_fine(
+    folder: Path, source: str, box: tuple[float, float, float, float]
+) -> dict[str, xr.DataArray]:
+    """Return the layers of a source on its own grid."""
+    if source == "SoilGrids":
+        return plain_soil(folder)
+    if source == "MERIT Hydro":
+        return plain_terrain(folder, box)
+    if source == "water table":
+        with xr.open_dataset(folder / "WTD_annualmean.nc", engine="netcdf4") as file:
+            heights = file["WTD"].rename(lat="y", lon="x").rio.write_crs("EPSG:4326").load()
+        return {"wtd": -heights}
+    return {"dtb": rioxarray.open_rasterio(folder / bedrock.FILE_NAME, masked=True)[0]}
 
 
 def plain_terrain(folder: Path, box: tuple[float, float, float, float]) -> dict[str, xr.DataArray]:
@@ -200,18 +236,25 @@ def plain_soil(folder: Path) -> dict[str, xr.DataArray]:
 # ---- measuring --------------------------------------------------------------------------------
 
 
-def run_one(option: str, folder: Path, layout: Layout, store: Path) -> dict[str, float]:
-    """Do the job twice in this process and time the second: nothing is compiled then."""
+def run_one(option: str, folder: Path, layout: Layout, store: Path) -> dict[str, Any]:
+    """Do the job twice in this process and time the second, then source by source."""
     work = {"static_tile": by_static_tile, "rioxarray": by_rioxarray}[option]
+    alone = {"static_tile": average_source, "rioxarray": plain_means}[option]
     if option == "static_tile":
         cube.create_cube(store, layout, composite_starts(layout), {"title": "", "gssm_day": "UTC"})
-    before = peak_memory()
     work(folder, layout, store)
-    begin, clock = time.process_time(), time.perf_counter()
-    work(folder, layout, store)
+    row: dict[str, Any] = timed(lambda: work(folder, layout, store))
+    row["sources"] = {name: timed(lambda n=name: alone(folder, layout, n)) for name in SOURCES}
+    return row
+
+
+def timed(work: Callable[[], Any]) -> dict[str, float]:
+    """Run something; CPU seconds, and the highest memory meanwhile, MB, of which held before."""
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew (Linux)
+    before, begin = peak_memory(), time.process_time()
+    work()
     return {
         "cpu_s": time.process_time() - begin,
-        "seconds": time.perf_counter() - clock,
         "peak_mb": peak_memory(),
         "before_mb": before,
     }
@@ -235,7 +278,7 @@ def largest_differences(stores: dict[str, Path]) -> dict[str, float]:
 
 def measure(folder: Path, layout: Layout, rounds: int) -> dict[str, Any]:
     """Let the two take turns, each in a process of its own."""
-    found: dict[str, list[dict[str, float]]] = {option: [] for option in OPTIONS}
+    found: dict[str, list[dict[str, Any]]] = {option: [] for option in OPTIONS}
     stores = {option: folder / f"{option}_0.zarr" for option in OPTIONS}
     for turn in range(rounds):
         for option in OPTIONS:
@@ -244,18 +287,32 @@ def measure(folder: Path, layout: Layout, rounds: int) -> dict[str, Any]:
             command += ["--store", str(store), "--tile-size", str(layout.tile_size)]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             found[option].append(json.loads(done.stdout.splitlines()[-1]))
-    cells = 3 * (1200 * layout.tile_size / 120) ** 2
     result: dict[str, Any] = {"differences_p99": largest_differences(stores)}
-    for option, runs in found.items():
-        row = {key: float(np.median([run[key] for run in runs])) for key in runs[0]}
-        row["merit_mpx_per_cpu_s"] = cells / 1e6 / row["cpu_s"]
-        result[option] = row
-        logger.info("%-12s %s", option, {key: round(value, 2) for key, value in row.items()})
-    ratios = [b["cpu_s"] / a["cpu_s"] for a, b in zip(*(found[o] for o in OPTIONS), strict=True)]
-    result["ratio"] = float(np.median(ratios))
-    logger.info("static_tile is %.2f times as fast", result["ratio"])
+    for source, pixels in {"all": 0.0, **source_pixels(folder, layout)}.items():
+        runs = {o: [run if source == "all" else run["sources"][source] for run in found[o]]
+                for o in OPTIONS}  # fmt: skip
+        row: dict[str, Any] = {
+            option: {key: float(np.median([run[key] for run in runs[option]]))
+                     for key in ("cpu_s", "peak_mb", "before_mb")}
+            for option in OPTIONS
+        }  # fmt: skip
+        pairs = zip(*runs.values(), strict=True)
+        row["ratio"] = float(np.median([plain["cpu_s"] / own["cpu_s"] for own, plain in pairs]))
+        for option in OPTIONS if pixels else ():
+            row[option]["mpx_per_cpu_s"] = pixels / row[option]["cpu_s"]
+        result[source] = row
+        logger.info("%-12s %s", source, json.dumps(row))
     logger.info("differences, 99th percentile: %s", result["differences_p99"])
     return result
+
+
+def source_pixels(folder: Path, layout: Layout) -> dict[str, float]:
+    """Return the source's own pixels under the tile, all layers, in millions."""
+    with rasterio.open(folder / "clay_0-5cm_mean.tif") as raster:
+        soil_cells = raster.width * raster.height
+    area = layout.tile_size**2 / 1e6
+    counts = {"MERIT Hydro": 3 * 100 * area, "SoilGrids": 5 * soil_cells / 1e6}
+    return counts | {"water table": area, "bedrock": area}
 
 
 def main() -> None:

@@ -2,11 +2,12 @@
 
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
 import hypothesis
+import pandas as pd
 import pytest
 from station_files import Reader, write_zip
 
@@ -70,7 +71,11 @@ class SmallWorld:
         return self.folder / "features.zarr"
 
     def copy_cube(self, folder: Path) -> Path:
-        """Copy the cube with its markers, to be spoilt."""
+        """Copy the cube with its markers, to be spoilt or built on: what is done is not done again.
+
+        Sources that a test changes are read again, and only these; with ``refit_climatology`` the
+        climatology follows the test's files too.
+        """
         for name in ("features.zarr", "features.zarr.markers"):
             shutil.copytree(self.folder / name, folder / name)
         return folder / "features.zarr"
@@ -111,6 +116,22 @@ def small_world(tmp_path_factory: pytest.TempPathFactory) -> SmallWorld:
     write_world(world.raw, world.layout, stations=12, truth_store=truth)
     ingest.harmonise(world.cube, world.layout, world.folders)
     return world
+
+
+@pytest.fixture(scope="session")
+def short(small_world: SmallWorld) -> Layout:
+    """The small world's last twenty days: composites of 2 and 18 February and 6 March."""
+    return replace(small_world.layout, first_day=date(2019, 2, 14))
+
+
+@pytest.fixture(scope="session")
+def alone(
+    small_world: SmallWorld, short: Layout, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, pd.DataFrame]:
+    """Those days, harmonised without Dask: the folder of the cube, to be copied, and its steps."""
+    folder = tmp_path_factory.mktemp("alone")
+    steps = ingest.harmonise(folder / "features.zarr", short, small_world.folders)
+    return folder, steps
 
 
 @dataclass(frozen=True)

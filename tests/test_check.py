@@ -12,6 +12,7 @@ import netCDF4
 import numpy as np
 import pytest
 import rasterio
+import viirs_writer
 from hdfeos_writer import write_lst
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,7 +28,7 @@ from gssm_cube.ingest.findings import Fault, Finding, ranges
 from gssm_cube.settings import read_settings
 from gssm_cube.sources import modis
 
-FIRST = date(2019, 2, 14)  # twenty days before the small world's last
+FIRST = date(2019, 2, 14)  # of the fixture ``short``
 
 
 @pytest.fixture
@@ -208,15 +209,58 @@ def test_the_check_tells_the_fault_and_what_to_do(run_file, folders, spoil):
     )
 
 
+def harmonise_again(alone, short, tmp_path, folders):
+    """Harmonise over a cube of the sound files: what a spoilt one reaches is read again."""
+    shutil.copytree(alone[0], tmp_path / "cube")
+    return ingest.harmonise(tmp_path / "cube" / "features.zarr", short, folders)
+
+
 @pytest.mark.parametrize("spoil", KINDS, ids=lambda spoil: spoil.__name__)
-def test_the_ingest_stops_with_one_error_that_names_the_file(small_world, folders, tmp_path, spoil):
+def test_the_ingest_stops_with_one_error_that_names_the_file(
+    alone, short, folders, tmp_path, spoil
+):
     _, named, message, _ = KINDS[spoil]
     spoil(folders)
-    layout = replace(small_world.layout, first_day=FIRST)
     with pytest.raises(
         (ValueError, FileNotFoundError, RuntimeError), match=f"{named}.*({message})"
     ):
-        ingest.harmonise(tmp_path / "features.zarr", layout, folders)
+        harmonise_again(alone, short, tmp_path, folders)
+
+
+def write_h5(folder, product):
+    """VIIRS tiles, as delivered, round 43.4 N, 31.6 W on 19 and 20 February; return the later."""
+    for day in ("2019050", "2019051"):
+        values = np.full((40, 40), 15000)
+        place = {"row": 5580, "col": 18900}
+        if product == "VNP13A2":
+            layers = [values // 3, values // 4, 0 * values, 0 * values + 50]
+            path = viirs_writer.write_vegetation(folder, "2019049", "h15v04", *layers, **place)
+        else:
+            layers = [values, 0 * values]
+            path = viirs_writer.write_lst(folder, product, day, "h15v04", *layers, **place)
+    return path
+
+
+@pytest.mark.parametrize(("product", "source"), [("VNP21A1N", "VIIRS"), ("VNP13A2", "VNP13A2")])
+def test_a_cut_h5_tile_is_a_fault_and_the_ingest_stops_at_it(
+    run_file, folders, tmp_path, alone, short, product, source
+):
+    more = ("vnp21a1d", "vnp21a1n") if source == "VIIRS" else ("vnp13a2",)
+    places = {name: tmp_path / name for name in more}
+    paths = {name: write_h5(places[name], name.upper()) for name in more}
+    lines = "".join(f'{name} = "{place}"\n' for name, place in places.items())
+    run_file.write_text(run_file.read_text().replace("[training]", f"{lines}[training]"))
+    _, found = gssm_check(run_file, 0)
+    assert not found[source]["faults"]
+
+    cut = paths[product.lower()]
+    os.truncate(cut, cut.stat().st_size * 3 // 4)
+    _, found = gssm_check(run_file, 1)
+    (fault,) = found[source]["faults"]
+    assert f"{cut.name} ({cut.stat().st_size} bytes) cannot be read" in fault["text"]
+    assert "download it again" in fault["advice"]
+    with pytest.raises((ValueError, RuntimeError), match=f"{cut.name} .*cannot be read"):
+        harmonise_again(alone, short, tmp_path, folders | places)
 
 
 def test_all_faults_are_told_at_once_with_their_counts_and_ranges(run_file, folders):
@@ -532,7 +576,7 @@ def test_many_files_are_opened_by_the_run_s_workers(run_file, monkeypatch):
     monkeypatch.setattr(survey, "FEW", 1)
     monkeypatch.setattr(survey, "BATCH", 7)
     run_file.write_text(
-        run_file.read_text().replace('kind = "none"', 'kind = "local"\nworkers = 2')
+        run_file.read_text().replace('kind = "none"', 'kind = "local"\nworkers = 1')
     )
     change = own(next((run_file.parent / "raw" / "mod11a1").glob("*_QC_Day_doy2019060_*")))
     os.truncate(change, change.stat().st_size - 20)

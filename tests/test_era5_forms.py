@@ -1,7 +1,12 @@
 """Every form in which people have ERA5-Land gives the same days, each under its own label."""
 
+import shutil
+from datetime import date
+
+import netCDF4
 import numpy as np
 import pytest
+import xarray as xr
 import zarr
 from era5_files import hours, new_dataset, write_new, write_old, write_zarr
 
@@ -366,3 +371,30 @@ def test_the_stamps_of_a_real_week_of_the_new_layout_are_hourly(real_data):
         stamps = dataset["valid_time"].values
         assert set(dataset["expver"].values) == {"0001"}
     assert stamps.size == 168 and era5_land.check_stamps(stamps, path, False) == "hour"
+
+
+@pytest.mark.real_data
+def test_the_hours_of_a_real_week_of_the_new_layout_come_onto_the_cells(real_data, tmp_path):
+    """Its own bytes, with soil moisture under the name of a variable that is read."""
+    source = real_data / "grids" / "era5" / "ERA5_Western-Australia_20200601_20200607.nc"
+    path = tmp_path / "week.nc"
+    shutil.copyfile(source, path)
+    with netCDF4.Dataset(path, "a") as file:
+        file.renameVariable("swvl1", "t2m")
+        file["t2m"].units = "K"
+    file, known = era5_land.read_header(path)
+    assert (file.names, file.step, file.versions, known) == (("t2m",), "hour", ("0001",), True)
+    first, last = date(2020, 6, 2), date(2020, 6, 3)
+    layout = Layout.covering((117.2, -30.4, 118.0, -30.0), first, last, 48)
+    era5_land.check_cells(file, layout)
+    stamps = np.arange(np.datetime64("2020-06-02T00"), np.datetime64("2020-06-03T00"))
+    found = era5_cells.read_stamps([file], "t2m", stamps, layout)
+    with xr.open_dataset(source, engine="netcdf4") as dataset:
+        expected = dataset["swvl1"].sel(
+            valid_time=stamps.astype("M8[ns]"),
+            latitude=layout.cell_lat,
+            longitude=layout.cell_lon,
+            method="nearest",
+        )
+        np.testing.assert_array_equal(found.values, expected.values)
+    assert found.shape == (24, 5, 9) and 0 < float(found.min()) < float(found.max()) < 1

@@ -17,12 +17,6 @@ from gssm_cube.ingest.inputs import find_inputs
 
 
 @pytest.fixture
-def short(small_world):
-    """The small world's last twenty days."""
-    return replace(small_world.layout, first_day=date(2019, 2, 14))
-
-
-@pytest.fixture
 def folders(small_world, tmp_path):
     """Links to the provider files, to be removed or replaced by spoilt copies."""
     return small_world.link_raw(tmp_path / "raw")

@@ -109,8 +109,8 @@ def beside(small_world, tmp_path_factory):
     assert len(lost) == 8
     for path in lost:
         path.unlink()
-    store = folder / "features.zarr"
-    steps = ingest.harmonise(store, small_world.layout, folders)
+    store = small_world.copy_cube(folder)
+    steps = ingest.harmonise(store, small_world.layout, folders, refit_climatology=True)
     return store, folders, steps
 
 
@@ -124,7 +124,7 @@ def greener(small_world, tmp_path_factory):
     assert len(lost) == 4
     for path in lost:
         path.unlink()
-    store = folder / "features.zarr"
+    store = small_world.copy_cube(folder)
     ingest.harmonise(store, small_world.layout, folders)
     return store
 

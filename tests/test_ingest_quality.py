@@ -2,8 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
-from datetime import date
 
 import numpy as np
 import pytest
@@ -44,12 +42,6 @@ def test_after_the_last_composite_of_a_year_the_next_starts_on_new_year():
     # 19 December is the 353rd day; the next starts on 1 January: 48 days before is 14 November.
     at = np.array(["2018-11-13", "2018-11-14"], "M8[D]")
     np.testing.assert_array_equal(is_provisional(at, np.datetime64("2018-12-19")), [False, True])
-
-
-@pytest.fixture(scope="module")
-def short(small_world):
-    """The small world's last twenty days: composites of 2 and 18 February and 6 March."""
-    return replace(small_world.layout, first_day=date(2019, 2, 14))
 
 
 def hide(folders, stamps, away):

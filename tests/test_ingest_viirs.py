@@ -64,8 +64,8 @@ def bridged(small_world, tmp_path_factory):
         number = int((stamp - stamp.astype("M8[Y]").astype("M8[D]")).astype(int)) + 1
         for path in folders["mod11a1"].rglob(f"*_doy{day[:4]}{number:03d}_*"):
             path.unlink()
-    store = folder / "features.zarr"
-    ingest.harmonise(store, small_world.layout, folders)
+    store = small_world.copy_cube(folder)
+    ingest.harmonise(store, small_world.layout, folders, refit_climatology=True)
     return store, folders
 
 

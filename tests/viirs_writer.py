@@ -65,17 +65,25 @@ def write_tile(path, grid, fields, row, col, attributes=None, metadata=None, sho
     return path
 
 
+def corner_of(tile, more):
+    """Global row and column of a tile's corner, or those taken out of ``more``."""
+    return more.pop("row", 1200 * int(tile[4:6])), more.pop("col", 1200 * int(tile[1:3]))
+
+
 def write_lst(folder, product, day, tile, numbers, quality, **more):
-    """Write a VNP21A1 tile named by day (``2024001``) and tile (``h18v04``)."""
-    h, v = int(tile[1:3]), int(tile[4:6])
+    """Write a VNP21A1 tile named by day (``2024001``) and tile (``h18v04``).
+
+    ``row`` and ``col``: its first pixel, if not the tile's.
+    """
+    place = corner_of(tile, more)
     fields = {"LST_1KM": np.asarray(numbers, "uint16"), "QC": np.asarray(quality, "uint16")}
     path = folder / f"{product}.A{day}.{tile}.002.{day}123456.h5"
-    return write_tile(path, LST_GRID, fields, v * 1200, h * 1200, **more)
+    return write_tile(path, LST_GRID, fields, *place, **more)
 
 
 def write_vegetation(folder, day, tile, ndvi, evi, reliability, day_of_year, **more):
-    """Write a VNP13A2 tile."""
-    h, v = int(tile[1:3]), int(tile[4:6])
+    """Write a VNP13A2 tile; ``row`` and ``col`` as in ``write_lst``."""
+    place = corner_of(tile, more)
     fields = {
         "1 km 16 days NDVI": np.asarray(ndvi, "int16"),
         "1 km 16 days EVI": np.asarray(evi, "int16"),
@@ -83,4 +91,4 @@ def write_vegetation(folder, day, tile, ndvi, evi, reliability, day_of_year, **m
         "1 km 16 days composite day of the year": np.asarray(day_of_year, "int16"),
     }
     path = folder / f"VNP13A2.A{day}.{tile}.002.{day}123456.h5"
-    return write_tile(path, VEGETATION_GRID, fields, v * 1200, h * 1200, **more)
+    return write_tile(path, VEGETATION_GRID, fields, *place, **more)

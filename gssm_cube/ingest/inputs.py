@@ -188,7 +188,7 @@ def find_lst(folder: Path, layout: Layout, elsewhere: Set[date], tell: Tell = st
     if every:
         missing = [day for day in days if day not in seen and not modis.in_outage(day)]
         check_complete("MOD11A1", folder, missing, tell)
-    return _checked({day: found[day] for day in days if day in found}, tell)
+    return _checked(found.only(days), tell)
 
 
 def find_vegetation(
@@ -201,7 +201,7 @@ def find_vegetation(
         missing = missing_composites(found.keys() | elsewhere, layout)
         check_complete("MOD13A2", folder, missing, tell)
     starts = vegetation_starts(layout).astype(object)
-    return _checked({day: found[day] for day in starts if day in found}, tell)
+    return _checked(found.only(starts), tell)
 
 
 def _checked(files: modis.Files, tell: Tell) -> modis.Files:
@@ -219,7 +219,7 @@ def find_lst_partners(
     if "myd11a1" in folders:
         files = modis.find_files(folders["myd11a1"], "MYD11A1", modis.LST_LAYERS, tell)
         near, wanted = modis.only_tiles(files, modis_tiles(layout)), layout.time.astype(object)
-        found["aqua"] = _checked({day: near[day] for day in wanted if day in near}, tell)
+        found["aqua"] = _checked(near.only(wanted), tell)
     if npp := find_viirs(folders, layout, tell):
         found["viirs"] = npp
     return found
@@ -236,9 +236,8 @@ def find_vegetation_partners(
     if "vnp13a2" in folders:
         found["viirs"] = viirs.find_files(folders["vnp13a2"], viirs.VNP13A2, tell)
     starts = vegetation_starts(layout).astype(object)
-    own = {sensor: {start: own_start(sensor, start) for start in starts} for sensor in found}
     return {
-        sensor: {start: files[day] for start, day in own[sensor].items() if day in files}
+        sensor: files.at({start: own_start(sensor, start) for start in starts})
         for sensor, files in found.items()
     }
 
@@ -280,8 +279,8 @@ def find_viirs(
         for overpass, name in names.items()
     }
     # Files of other days must not count, as for MODIS.
-    wanted = set(layout.time.astype(object))
-    return {o: {d: f for d, f in files.items() if d in wanted} for o, files in found.items()}
+    wanted = layout.time.astype(object)
+    return {overpass: files.only(wanted) for overpass, files in found.items()}
 
 
 def find_soil(folder: Path, layout: Layout, tell: Tell = stop) -> dict[str, Path]:

@@ -5,8 +5,8 @@ Where a source has many files the door looks at the first only, as the ingest ch
 when it reads it; the survey then opens them all, by the same functions.
 """
 
-from collections.abc import Callable, Mapping, Set
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Mapping, Set
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import partial
@@ -19,7 +19,9 @@ from gssm_cube.grid import Layout
 from gssm_cube.ingest import inputs, keys
 from gssm_cube.ingest.findings import Finding, ranges
 from gssm_cube.ingest.padded import Padded
+from gssm_cube.ingest.payloads import ByDay, ByOverpass
 from gssm_cube.sources import bedrock, era5_land, merit_hydro, modis, soilgrids, viirs
+from gssm_cube.sources.day_files import DayFiles
 from gssm_cube.sources.doors import Tell, told
 
 Check = Callable[..., None]  # of (payload, tell=...)
@@ -40,7 +42,7 @@ class Look:
     finding: Finding
     found: Any
     check: Check | None = None
-    payloads: dict[str, Any] = field(default_factory=dict)
+    payloads: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -173,10 +175,12 @@ def _open_batch(
 # ---- sources with days ------------------------------------------------------------------------
 
 
-def _measure(finding: Finding, found: Any) -> None:
-    """Count files and bytes."""
-    paths = {path for path in inputs.file_paths(found) if path.exists()}
-    finding.files, finding.size = len(paths), sum(path.stat().st_size for path in paths)
+def _measure(finding: Finding, paths: Iterable[Path]) -> None:
+    """Count files that are there, and bytes."""
+    for path in paths:
+        with suppress(FileNotFoundError):
+            finding.size += path.stat().st_size
+            finding.files += 1
 
 
 def _tell_days(finding: Finding, wanted: list[date]) -> Tell:
@@ -200,7 +204,7 @@ def _look_at_meteo(place: Any, layout: Layout) -> Look:
     )
     after = days[-1] + timedelta(1)  # whose first hour closes the last day's totals
     files = inputs.find_meteo(place, layout, _tell_days(finding, [*days, after]))
-    _measure(finding, files)
+    _measure(finding, set(inputs.file_paths(files)))
     if files:
         first, last = min(f.first for f in files), max(f.last for f in files)
         names = sorted({name for file in files for name in file.names})
@@ -231,7 +235,7 @@ def _look_at_lst(folder: Path, layout: Layout, elsewhere: Set[date]) -> Look:
     out = [day for day in days if day not in files and modis.in_outage(day)]
     finding.outages = ranges(out, days)
     _describe_modis(finding, files, layout)
-    return Look(finding, files, modis.check_tiles, {str(day): files[day] for day in files})
+    return Look(finding, files, modis.check_tiles, ByDay(files))
 
 
 def _look_at_vegetation(folder: Path, layout: Layout, elsewhere: Set[date]) -> Look:
@@ -246,15 +250,15 @@ def _look_at_vegetation(folder: Path, layout: Layout, elsewhere: Set[date]) -> L
     )
     files = inputs.find_vegetation(folder, layout, elsewhere, _tell_days(finding, starts))
     _describe_modis(finding, files, layout)
-    return Look(finding, files, modis.check_tiles, {str(day): files[day] for day in files})
+    return Look(finding, files, modis.check_tiles, ByDay(files))
 
 
 def _describe_modis(finding: Finding, files: modis.Files, layout: Layout) -> None:
     """Say which days and tiles are there, and warn of tiles that are not."""
-    _measure(finding, files)
+    _measure(finding, inputs.file_paths(files))
     if not files:
         return
-    held = sorted({tile for tiles in files.values() for tile in tiles} - {""})
+    held = sorted(set().union(*set(files.parts.values())) - {""})
     finding.found = f"{min(files)} to {max(files)}, {len(files)} days, {_some(held) or 'cut-outs'}"
     gaps = modis.missing_tiles(files)
     if gaps:
@@ -286,33 +290,28 @@ def _look_at_viirs(folders: Mapping[str, Any], layout: Layout) -> Look:
     found: dict[str, viirs.Files] = {}
     with told(finding.tell):
         found = inputs.find_viirs(folders, layout, finding.tell)
-    _measure(finding, found)
-    payloads = {
-        f"{overpass} {day}": {overpass: files[day]}
-        for overpass, files in found.items()
-        for day in files
-    }
+    _measure(finding, inputs.file_paths(found))
     seen = inputs.days_of({"viirs": found})
     if seen:
         finding.found = f"{min(seen)} to {max(seen)}, {len(seen)} days"
         finding.missing = ranges([day for day in days if day not in seen], days)
-    return Look(finding, found, _check_viirs, payloads)
+    return Look(finding, found, _check_viirs, ByOverpass(found))
 
 
 def _look_at_partner(folders: Mapping[str, Any], name: str, layout: Layout) -> Look:
     """Look at Aqua, or the vegetation of VIIRS, if named: it stands in where Terra saw nothing."""
     finding = Finding(name.upper(), str(folders.get(name, "")), wanted="what there is")
-    files: dict[date, Any] = {}
+    files = DayFiles(Path(), {}, {})
     if name in folders:
         with told(finding.tell):
             [files] = PARTNERS[name]({name: folders[name]}, layout, finding.tell).values()
-    _measure(finding, files)
+    _measure(finding, inputs.file_paths(files))
     if files:
         finding.found = f"{min(files)} to {max(files)}, {len(files)} days"
     check: Check = modis.check_tiles
     if name == "vnp13a2":
         check = partial(viirs.check_files, product=viirs.VNP13A2)
-    return Look(finding, files, check, {str(day): files[day] for day in files})
+    return Look(finding, files, check, ByDay(files))
 
 
 def _check_viirs(payload: Mapping[str, dict[str, Path]], tell: Tell) -> None:
@@ -331,7 +330,7 @@ def _look_at_soil(folder: Path, layout: Layout) -> Look:
     tiles: list[Path] = []
     with told(finding.tell):
         tiles = inputs.soil_tiles(files, layout.bounds)
-    _measure(finding, [*files.values(), *tiles])
+    _measure(finding, {*files.values(), *tiles})
     finding.found = ", ".join(files)
     finding.missing = [name for name in soilgrids.LAYERS if name not in files]
     return Look(finding, files)
@@ -344,7 +343,7 @@ def _look_at_terrain(folder: Path, layout: Layout, depth: Path | None) -> Look:
     finding = Finding("MERIT Hydro", str(folder), wanted=_some(wanted))
     every = inputs.find_terrain(folder, layout, finding.tell)
     files = {name: every[name] for name in wanted if name in every}
-    _measure(finding, files)
+    _measure(finding, set(inputs.file_paths(files)))  # a package holds many tiles
     finding.found = _some(list(files))
     absent = [name for name in wanted if name not in every]
     sea = [name for name in absent if depth is None or not _has_bedrock(depth, name)]
@@ -380,7 +379,7 @@ def _look_at_water_table(folder: Path, layout: Layout) -> Look:
     """Look at the files of the water table."""
     finding = Finding("water table", str(folder), wanted="the continents of this region")
     files = inputs.find_water_table(folder, layout, finding.tell)
-    _measure(finding, files)
+    _measure(finding, set(files))
     finding.found = _some([path.stem for path in files])
     return Look(finding, files)
 

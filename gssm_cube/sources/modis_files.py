@@ -7,12 +7,13 @@ product first, a layer, and a day as ``A2019001``, ``doy2019001``, ``2019_001`` 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import islice
 from pathlib import Path
 
+from gssm_cube.sources.day_files import DayFiles, Names, walk
 from gssm_cube.sources.doors import Tell, stop, told
 from gssm_cube.sources.sinusoidal import HALF_KILOMETRE, KILOMETRE, SinusoidalGrid
 
@@ -24,7 +25,7 @@ AREA = ""  # in place of a tile: a cut-out of an area
 
 Tile = dict[str, Path]  # by layer, or one file under WHOLE
 Day = dict[str, Tile]  # by tile (h18v04), or one cut-out under AREA
-Files = dict[date, Day]
+Files = DayFiles  # of Days
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,9 @@ def find_files(folder: Path, product: str, layers: tuple[str, ...], tell: Tell =
 
     Returns
     -------
-    dict of date to dict of tile to dict of layer to Path
-        A cut-out stands under the tile ``AREA``, an HDF-EOS2 file under the layer ``WHOLE``.
+    DayFiles
+        By date a dict of tile to dict of layer to Path. A cut-out stands under the tile
+        ``AREA``, an HDF-EOS2 file under the layer ``WHOLE``.
 
     Raises
     ------
@@ -122,12 +124,13 @@ def find_files(folder: Path, product: str, layers: tuple[str, ...], tell: Tell =
         If a day is there in two forms, a tile twice (two productions), a file is of another
         collection, or a name says no day.
     """
-    found: Files = {}
-    for path in sorted(folder.rglob(f"{product}[._]*")):
+    names = Names(folder)
+    for path in walk(folder, (f"{product}.", f"{product}_")):
         with told(tell):
             name = parse_name(path, product, layers)
             if name is not None:
-                _add(found.setdefault(name.day, {}), name, path, product, layers)
+                names.add(name.day, (name.tile, name.layer), path)
+    found = DayFiles.of(folder, _sound_days(names, product, layers, tell))
     if not found:
         tell(
             FileNotFoundError(
@@ -135,14 +138,25 @@ def find_files(folder: Path, product: str, layers: tuple[str, ...], tell: Tell =
                 f"in {folder}; download it there"
             )
         )
-    for day, tiles in sorted(found.items()):
-        for tile, files in tiles.items():
-            missing = set(layers) - set(files)
-            if missing and WHOLE not in files:
+    return found
+
+
+def _sound_days(
+    names: Names, product: str, layers: tuple[str, ...], tell: Tell
+) -> Iterator[tuple[date, Day]]:
+    """Yield each day with one file for each tile and layer; tell what is twice or lacking."""
+    for when, files in names.by_day():
+        day: Day = {}
+        for path, (tile, layer) in files:
+            with told(tell):
+                _add(day, Name(when, tile, layer), path, product)
+        for tile, held in day.items():
+            missing = set(layers) - set(held)
+            if missing and WHOLE not in held:
                 place = f", tile {tile}," if tile else ""
-                text = f"{product} of {day}{place} in {folder} lacks {sorted(missing)}"
+                text = f"{product} of {when}{place} in {names.folder} lacks {sorted(missing)}"
                 tell(FileNotFoundError(f"{text}; download the layers"))
-    return dict(sorted(found.items()))
+        yield when, day
 
 
 def parse_name(path: Path, product: str, layers: tuple[str, ...]) -> Name | None:
@@ -190,7 +204,7 @@ def _day_of(stem: str) -> date | None:
         return None
 
 
-def _add(day: Day, name: Name, path: Path, product: str, layers: tuple[str, ...]) -> None:
+def _add(day: Day, name: Name, path: Path, product: str) -> None:
     """Add a file to its day, unless the day has it already or has another form."""
     # All that a day has is of one form, so one file tells.
     for tile, files in islice(day.items(), 1):
@@ -222,8 +236,8 @@ def missing_tiles(files: Files) -> dict[date, list[str]]:
     Ocean has no tiles, so only the files themselves tell which to expect. A day that is a cut-out
     lacks none; a day without any file is not here (see ``inputs.check_complete``).
     """
-    known = {tile for tiles in files.values() for tile in tiles} - {AREA}
-    gaps = {day: sorted(known - tiles.keys()) for day, tiles in files.items() if AREA not in tiles}
+    known = frozenset().union(*set(files.parts.values())) - {AREA}
+    gaps = {day: sorted(known - held) for day, held in files.parts.items() if AREA not in held}
     return {day: tiles for day, tiles in gaps.items() if tiles}
 
 
@@ -232,11 +246,7 @@ def only_tiles(files: Files, wanted: set[str]) -> Files:
 
     So that a download of tiles elsewhere neither counts as absent nor renews a cube.
     """
-    kept = {
-        day: {tile: paths for tile, paths in tiles.items() if tile in wanted or tile == AREA}
-        for day, tiles in files.items()
-    }
-    return {day: tiles for day, tiles in kept.items() if tiles}
+    return files.only_parts(wanted | {AREA})
 
 
 def first_tile(day: Mapping[str, Tile]) -> Tile:

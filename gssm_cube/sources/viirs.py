@@ -12,6 +12,7 @@ guide and ATBD v2.1.2, doi:10.5067/VIIRS/VNP13A2.002.
 """
 
 import re
+from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gssm_cube.sources import modis
+from gssm_cube.sources.day_files import DayFiles, Names, walk
 from gssm_cube.sources.doors import Tell, stop, told
 from gssm_cube.sources.hdfeos5 import Layer, Product, check_tile, read_tile
 from gssm_cube.sources.sinusoidal import KILOMETRE, Cutout, mosaic
@@ -32,7 +34,7 @@ VEGETATION_FILL = -3000  # that of MOD13A2, whose numbers read_vegetation return
 # (estimated) and 11 (long-term average) were not observed: fill.
 _RANKS = np.array([0, 0, 1, 1, 1, 3, 3, 3, 2, 3, -1, -1], dtype="int16")
 
-Files = dict[date, dict[str, Path]]
+Files = DayFiles  # of dicts by tile, or by layer of a cut-out
 
 
 _INTEGERS = ("int8", "uint8", "int16", "uint16", "int32")
@@ -86,8 +88,8 @@ def find_files(folder: Path, product: Product, tell: Tell = stop) -> Files:
     if not tiles and not rasters:
         text = f"no {name}.{COLLECTION} tile (.h5) or AppEEARS GeoTIFF (.tif) in {folder}"
         tell(FileNotFoundError(f"{text}; download it there"))
-    for when, files in rasters.items():
-        if missing := {layer.geotiff for layer in product.layers} - set(files):
+    for when, held in rasters.parts.items():
+        if missing := {layer.geotiff for layer in product.layers} - held:
             text = f"{name} of {when} in {folder} lacks {sorted(missing)}"
             tell(FileNotFoundError(f"{text}; download the layers"))
     return tiles or rasters
@@ -95,18 +97,24 @@ def find_files(folder: Path, product: Product, tell: Tell = stop) -> Files:
 
 def _by_day(folder: Path, pattern: str, name: str, tell: Tell) -> Files:
     """Files whose names match, by day and part, in order of days."""
-    found: Files = {}
-    for path in sorted(folder.rglob(f"{name}.*")):
+    names = Names(folder)
+    for path in walk(folder, (f"{name}.",)):
         if match := re.fullmatch(pattern, path.name):
             when = date(int(match["year"]), 1, 1) + timedelta(days=int(match["day"]) - 1)
-            other = found.setdefault(when, {}).setdefault(match["part"], path)
+            names.add(when, (match["part"],), path)
+    return DayFiles.of(folder, _sound_days(names, name, tell))
+
+
+def _sound_days(names: Names, name: str, tell: Tell) -> Iterator[tuple[date, dict[str, Path]]]:
+    """Yield each day with one file for each part; tell of others."""
+    for when, files in names.by_day():
+        day: dict[str, Path] = {}
+        for path, (part,) in files:
+            other = day.setdefault(part, path)
             if other != path:
-                tell(
-                    ValueError(
-                        f"{name} of {when} is there twice: {other} and {path}; leave one of them"
-                    )
-                )
-    return dict(sorted(found.items()))
+                text = f"{name} of {when} is there twice: {other} and {path}"
+                tell(ValueError(f"{text}; leave one of them"))
+        yield when, day
 
 
 def check_files(files: dict[str, Path], product: Product, tell: Tell = stop) -> None:
