@@ -20,6 +20,7 @@ from gssm_cube.interpolate import (
     nearest_window,
     upsample_window,
 )
+from gssm_cube.shards import read_box
 from gssm_cube.variables import FILL, Packing
 
 Region = tuple[slice, ...]
@@ -41,7 +42,7 @@ class StoredReader:
 
     def read(self, region: Region) -> NDArray[np.int16]:
         """Read a region."""
-        return np.asarray(self.array[region])
+        return read_box(self.array, region)
 
 
 @dataclass(frozen=True)

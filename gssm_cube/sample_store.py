@@ -49,16 +49,18 @@ def remove_scratch(folder: Path) -> None:
 
 
 def write_rows(scratch: Path, unit: str, part: int, rows: pa.Table, key: str) -> None:
-    """Write down station days of a block, of one part of the table, and the samples' key."""
-    _write_parquet(_rows_of(scratch) / f"{unit}.{part:06d}.parquet", rows, {"key": key})
+    """Write down station days of a block, by station and time, of one part of the table."""
+    _write_parquet(_rows_of(scratch) / unit / f"{part:06d}.parquet", rows, {"key": key})
 
 
 def read_rows(scratch: Path, unit: str) -> tuple[pa.Table, str]:
     """Read the station days of a block, by station and time, and the key of its samples."""
     # Not read_table: it would take the folder's name for a partition.
-    paths = sorted(_rows_of(scratch).glob(f"{unit}.*.parquet"))
-    tables = [pyarrow.parquet.ParquetFile(path).read() for path in paths]
+    paths = sorted((_rows_of(scratch) / unit).iterdir())
+    tables = [pyarrow.parquet.ParquetFile(path).read(use_threads=False) for path in paths]
     key = tables[0].schema.metadata[b"key"].decode()
+    if len(tables) == 1:
+        return tables[0], key  # a part is written in this order
     return pa.concat_tables(tables).sort_by([(name, "ascending") for name in ORDER]), key
 
 

@@ -13,7 +13,7 @@ from distributed import Client, LocalCluster
 from gssm_cube import blocks, predict
 from gssm_cube.cube import composite_starts_of, open_cube
 from gssm_cube.grid import Layout
-from gssm_cube.picks import Picked, find_needs
+from gssm_cube.picks import READERS, Picked, find_needs
 from gssm_cube.sample_store import (
     MANIFEST,
     open_samples,
@@ -114,7 +114,7 @@ def test_a_day_on_which_a_composite_starts_needs_no_other():
     years = {}
     for day in (352, 353, 368):
         places = pd.DataFrame([{**place, "day": day}])
-        years[day] = sorted(find_needs(places, layout, starts)["composite"]["unit"])
+        years[day] = sorted(find_needs(places, layout, starts, ["composite"])["composite"]["unit"])
     assert years == {352: ["t_y00"], 353: ["t_y00", "t_y01"], 368: ["t_y01"]}
 
 
@@ -125,7 +125,7 @@ def test_needs_are_among_the_units_that_prediction_reads(small_world):
     place = {"block": str(block), "tile": "r116c371", "window": "w00", "row": 47, "col": 95}
     places = pd.DataFrame([{**place, "day": day} for day in range(366)])
     units = predict.input_units(layout, block, tuple(map(int, starts)))
-    for stage, needs in find_needs(places, layout, starts).items():
+    for stage, needs in find_needs(places, layout, starts, READERS).items():
         assert sorted(set(needs["unit"])) == sorted(units[stage])
 
 
