@@ -1,6 +1,6 @@
 """Sampling the cube at 60 stations over 21 windows, against pointwise ``.sel``.
 
-    python benchmarks/samples.py [--quick] [--turns N] [--json FILE]
+    python benchmarks/samples.py [--quick] [--turns N] [--store FOLDER] [--json FILE]
 
 The cube has the real layout (tiles of 480 pixels, inner chunks of 366 x 48 x 48, meteorology in
 chunks of 366 x 120 x 120 cells) and synthetic values, only where stations stand. The ways take
@@ -141,12 +141,12 @@ def peak_mb() -> float:
 
 
 def compare(
-    store: Path, table: pd.DataFrame, names: list[str], title: str, turns: int
+    store: Path, table: pd.DataFrame, names: list[str], title: str, options: argparse.Namespace
 ) -> list[dict]:
     """Measure all ways by turns on the same rows; the values must be the same to the last bit."""
     rows, bits = [], None
-    for turn, way in product(range(turns), WAYS):
-        if turn and way is by_station:
+    for turn, way in product(range(options.turns), WAYS):
+        if way is by_station and (turn or options.no_station):
             continue  # it takes minutes, and no one doubts it
         # A process for each: peaks of memory and caches are its own.
         context = multiprocessing.get_context("spawn")
@@ -167,6 +167,7 @@ def ratios(figures: pd.DataFrame) -> pd.DataFrame:
     pairs = {
         (kind, rival): wide[kind, rival] / wide[kind, ours]
         for kind, (rival, ours) in product(("cpu_s", "clock_s"), RIVALS.items())
+        if (kind, rival) in wide
     }
     return pd.DataFrame(pairs)
 
@@ -176,6 +177,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="three windows, 12 stations")
     parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--store", type=Path, help="folder that keeps the cube, or has it")
+    parser.add_argument("--no-station", action="store_true", help="without the slowest way")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
@@ -185,17 +188,19 @@ def main() -> None:
     layout = Layout.covering((-24.0, 30.0, -12.0, 42.0), FIRST, last.date(), 480)
     places = draw_places(layout, chunks, stations)
     with tempfile.TemporaryDirectory() as folder:
-        store = Path(folder) / "features.zarr"
-        begin = time.perf_counter()
-        write_sparse_cube(store, layout, places)
-        logger.info("cube written in %.0f s", time.perf_counter() - begin)
+        store = (options.store or Path(folder)) / "features.zarr"
+        if not store.exists():
+            # Elsewhere, for it holds gigabytes while it writes.
+            context = multiprocessing.get_context("spawn")
+            with ProcessPoolExecutor(1, mp_context=context) as pool:
+                pool.submit(write_sparse_cube, store, layout, places).result()
         table = station_table(layout, places)
         few = table[table["station"] < "NET/012"]
         few = few[few["time"] < pd.Timestamp(FIRST) + pd.Timedelta(366, "D")]
         ideal = ideal_bytes(store, layout, table)["daily/lst"] / 1e6
         title = f"{stations} stations, lst alone"
-        rows = compare(store, table, ["lst"], title, options.turns)
-        rows += compare(store, few, FEATURES, "12 stations, one window, all features", 1)
+        rows = compare(store, table, ["lst"], title, options)
+        rows += compare(store, few, FEATURES, "12 stations, one window, all features", options)
     logger.info("by_blocks read %.4f of the ideal %.1f MB", rows[0]["mb_read"] / ideal, ideal)
     figures = pd.DataFrame(rows)
     logger.info("\n%s", figures.round(2).to_string(index=False))

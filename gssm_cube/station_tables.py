@@ -12,8 +12,6 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
-from rich.console import Console
-from rich.table import Table
 
 from gssm_cube.quality import REASONS
 
@@ -36,6 +34,9 @@ NAMES_SHOWN = 20  # stations without a day that the summary names
 
 def summarise(counts: pd.DataFrame) -> str:
     """Return the counts of `read_stations` as text: a table by network, then the files."""
+    from rich.console import Console  # late: reading shows nothing, and starts 0.1 s sooner
+    from rich.table import Table
+
     wide = counts.pivot_table(index="network", columns="reason", values="rows", aggfunc="sum")
     wide = wide.reindex(columns=REASONS[::-1]).dropna(axis="columns", how="all").fillna(0)
     wide.loc["all"] = wide.sum()
