@@ -138,24 +138,24 @@ def places_of(placed: pd.DataFrame) -> pd.DataFrame:
     return placed[names].rename(columns=lambda name: name.removeprefix("_"))
 
 
-def describe_unchosen(samples: pd.DataFrame, layout: Layout) -> str:
+def describe_unchosen(counts: pd.DataFrame, layout: Layout) -> str:
     """Say which stations lie in tiles of the box that the run does not choose; nothing if none do.
 
     Such tiles are never harmonised, so their samples have no features.
 
     Parameters
     ----------
-    samples : DataFrame
-        ``station`` and ``tile`` of each row.
+    counts : DataFrame
+        ``rows`` of each ``station`` and ``tile``, which may come in parts.
     layout : Layout
     """
-    lost = samples[~samples["tile"].isin([str(tile) for tile in layout.tiles()])]
+    lost = counts[~counts["tile"].isin([str(tile) for tile in layout.tiles()])]
     if lost.empty:
         return ""
     names, tiles = (sorted(lost[name].unique()) for name in ("station", "tile"))
     more = f", ... {names[-1]}" if len(names) > 5 else ""
     return (
-        f"{len(lost)} days of {len(names)} stations have no features, for their tiles "
+        f"{lost['rows'].sum()} days of {len(names)} stations have no features, for their tiles "
         f"({', '.join(tiles[:5])}{', ...' * (len(tiles) > 5)}) are not among those of the run: "
         f"{', '.join(names[:5])}{more}; choose these tiles as well, or leave the stations out"
     )

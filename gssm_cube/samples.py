@@ -183,13 +183,14 @@ def _survey(
     totals: dict[str, NDArray[np.uint64]] = {}
     day, columns, tiles = "", [], {str(tile) for tile in layout.tiles()}
     stages = needed_stages(chosen)
-    unchosen = [pd.DataFrame({"station": [], "tile": []})]
+    unchosen = []
     for placed in placed_parts(table, layout):
         check_day(store, placed)
         day, columns = placed.attrs.get("day", "UTC"), list(map(str, placed.columns))
         for stage, need in find_needs(places_of(placed), layout, starts, stages).items():
             needs.setdefault(stage, []).append(need)
-        unchosen.append(placed.loc[~placed["tile"].isin(tiles), ["station", "tile"]])
+        lost = placed[~placed["tile"].isin(tiles)]
+        unchosen.append(lost.groupby(["station", "tile"]).size().reset_index(name="rows"))
         for unit, total in _row_totals(placed).items():
             totals[unit] = totals.get(unit, np.zeros(3, "uint64")) + total
     if elsewhere := describe_unchosen(pd.concat(unchosen), layout):

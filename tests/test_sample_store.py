@@ -16,6 +16,7 @@ from gssm_cube.grid import Layout
 from gssm_cube.picks import READERS, Picked, find_needs
 from gssm_cube.sample_store import (
     MANIFEST,
+    count_rows,
     open_samples,
     read_manifest,
     sample_files,
@@ -348,3 +349,18 @@ def test_a_folder_that_is_not_whole_is_refused(two):
     shutil.rmtree(folder)
     with pytest.raises(FileNotFoundError, match="no whole samples at"):
         open_samples(folder)
+
+
+def test_samples_are_counted_by_station_and_tile_from_their_files(small_world, two):
+    _, folder = two
+    table = open_samples(folder)
+    expected = table.groupby(["station", "tile"]).size().reset_index(name="rows")
+    pd.testing.assert_frame_equal(count_rows(folder), expected, check_dtype=False)
+
+
+def test_a_table_of_samples_is_as_its_files_have_it_sorted(two):
+    _, folder = two
+    table = open_samples(folder)
+    files = [pd.read_parquet(path) for path in sorted(folder.glob("*/*.parquet"))]
+    expected = pd.concat(files).sort_values(["station", "time"], ignore_index=True)
+    pd.testing.assert_frame_equal(table, expected[table.columns], check_exact=True)
