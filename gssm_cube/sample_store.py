@@ -210,13 +210,13 @@ def open_samples(folder: str | Path, *, columns: Sequence[str] | None = None) ->
         )
     rows = stored.to_table(list(dict.fromkeys([*wanted, *ORDER])))
     order = pa.compute.sort_indices(rows, [(name, "ascending") for name in ORDER])
-    # A column at a time, so that no second table of this size is held.
+    # A column at a time and without a copy, so that no second table of this size is held.
     found = {}
     for name in rows.schema.names:
         column = rows.select([name]).take(order)
         rows = rows.drop_columns([name])
         found[name] = column.to_pandas()[name]
-    table = pd.concat(found, axis="columns")[wanted] if found else pd.DataFrame()
+    table = pd.DataFrame(found, copy=False)[wanted]
     table.attrs["day"] = about["day"]
     return table
 
