@@ -4,6 +4,7 @@ Also the two judges of reading: a store that counts what is read from it, and th
 reader must read, worked out from the table and the shards' own indexes alone.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,8 +14,9 @@ from unittest import mock
 import numpy as np
 import pandas as pd
 import zarr
-from zarr.storage import LocalStore, WrapperStore
+from zarr.storage import LocalStore
 
+from gssm_cube import shards
 from gssm_cube.cube import CELL_CHUNK, COMPOSITES_A_YEAR, create_cube
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Layout
 from gssm_cube.variables import names_of
@@ -94,35 +96,27 @@ class Count:
             self.read[array] = self.read.get(array, 0) + size
 
 
-class CountingStore(WrapperStore[LocalStore]):
-    """A local store that counts."""
-
-    def __init__(self, store: LocalStore, count: Count) -> None:
-        super().__init__(store)
-        self.count = count
-
-    def _with_store(self, store: LocalStore) -> "CountingStore":
-        """Count in the read-only twin too."""
-        return type(self)(store, self.count)
-
-    async def get(self, key, prototype, byte_range=None):  # type: ignore[no-untyped-def]
-        """Read and count."""
-        found = await self._store.get(key, prototype, byte_range)
-        self.count.add(key, len(found) if found is not None else 0)
-        return found
-
-
 @contextmanager
 def counted(store: Path) -> Iterator[Count]:
-    """Count all that is read from a store in this process."""
-    count, really = Count(), zarr.open_group
+    """Count all that is read from a store in this process, by zarr and by ``shards``."""
+    count, get, read_at = Count(), LocalStore.get, shards.read_at
 
-    def open_group(place, *args, **kwargs):  # type: ignore[no-untyped-def]
-        if str(place) == str(store):
-            place = CountingStore(LocalStore(place), count)
-        return really(place, *args, **kwargs)
+    async def counting_get(self, key, *args, **kwargs):  # type: ignore[no-untyped-def]
+        found = await get(self, key, *args, **kwargs)
+        if found is not None and Path(self.root) == store:
+            count.add(key, len(found))
+        return found
 
-    with mock.patch.object(zarr, "open_group", open_group):
+    def counting_read_at(descriptor: int, offset: int, length: int) -> bytes:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        if path.is_relative_to(store.resolve()):
+            count.add(str(path.relative_to(store.resolve())), length)
+        return read_at(descriptor, offset, length)
+
+    with (
+        mock.patch.object(LocalStore, "get", counting_get),
+        mock.patch.object(shards, "read_at", counting_read_at),
+    ):
         yield count
 
 

@@ -2,7 +2,8 @@
 
 python benchmarks/stations.py ARCHIVE [--large GB] [--turns N] [--ours] [--json FILE]
 
-Every case runs in a process of its own, imports and compilation from cache included.
+Every case runs in processes of its own, imports and what is loaded from numba's cache included:
+CPU seconds of all of them, seconds by the clock, peak memory of the largest.
 """
 
 import argparse
@@ -39,17 +40,24 @@ if __name__ == "__main__":
     pd.concat(days).to_frame("observed").to_parquet(sys.argv[2])
     print(rows)
 """
-# Between this script and a case, so that the resources of its process tree are its own.
+# Between this script and a case, so that the resources of its process tree are its own. A pool's
+# processes are children of a server that outlives the case: they are inherited and waited for.
 WATCH = """
-import resource, subprocess, sys
+import ctypes, os, resource, subprocess, sys
+assert ctypes.CDLL(None).prctl(36, 1) == 0  # PR_SET_CHILD_SUBREAPER
 subprocess.run(sys.argv[1:], check=True, stderr=subprocess.DEVNULL)
+while True:
+    try:
+        os.wait()
+    except ChildProcessError:
+        break
 used = resource.getrusage(resource.RUSAGE_CHILDREN)
 print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
 """
 
 
 def run(code: str, archive: Path, processes: int) -> dict[str, float]:
-    """Run code in its own process; return seconds, rows and the peak memory of one process."""
+    """Run code in its own processes; return seconds, rows and the peak memory of one of them."""
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "case.py"
         script.write_text(code)
@@ -61,9 +69,7 @@ def run(code: str, archive: Path, processes: int) -> dict[str, float]:
         )  # fmt: skip
         seconds = time.perf_counter() - start
     rows, used, peak = map(float, done.stdout.split()[-3:])
-    found = {"seconds": seconds, "rows": int(rows), "peak_mb": peak}
-    # A pool's processes are not the case's own children: their time is not seen.
-    return found | ({"cpu_seconds": used} if processes == 1 else {})
+    return {"cpu_seconds": used, "seconds": seconds, "rows": int(rows), "peak_mb": peak}
 
 
 def repeat_archive(source: Path, target: Path, gigabytes: float) -> int:

@@ -129,10 +129,11 @@ def stations(
     ] = "UTC",
 ) -> None:
     """Read the stations of a run, or of an ISMN archive by itself."""
-    from gssm_cube.settings import read_settings
     from gssm_cube.station_tables import read_station_counts, summarise
 
     if source.suffix == ".toml":
+        from gssm_cube.settings import read_settings
+
         if day != "UTC" or minimum_hours is not None or out is not None:
             raise typer.BadParameter("these options are for an archive; a run has its settings")
         _stage("stations", source)

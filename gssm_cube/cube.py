@@ -18,7 +18,6 @@ from xarray.core import indexing
 
 from gssm_cube.flags import FLAGS, LST_FLAGS, VEGETATION_FLAGS, flag_attrs
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Block, Layout
-from gssm_cube.interpolate import Upsampling
 from gssm_cube.lazy import (
     CellReader,
     CompositeReader,
@@ -42,7 +41,7 @@ from gssm_cube.stores import (
     write_days,
     write_position,
 )
-from gssm_cube.variables import FILL, PREDICTORS, Group, names_of
+from gssm_cube.variables import FILL, PREDICTORS, Group, Upsampling, names_of
 
 FORMAT = "gssm_cube features 3"
 COMPOSITES_A_YEAR = 23

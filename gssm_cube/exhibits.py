@@ -10,6 +10,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from gssm_cube import figures, skill_figures, station_figures
+from gssm_cube.station_summary import StationSummary
 
 # Ways to hold out, in the order of the figure: random rows last.
 SPLITS = {
@@ -43,30 +44,31 @@ class Exhibit:
         return "data:image/png;base64," + base64.b64encode(self.image).decode("ascii")
 
 
-def station_exhibits(table: pd.DataFrame, counts: pd.DataFrame) -> list[Exhibit]:
+def station_exhibits(summary: StationSummary, counts: pd.DataFrame) -> list[Exhibit]:
     """Return the figures of the station tables, each with its title and caption.
 
     Parameters
     ----------
-    table, counts : DataFrame
-        As `read_station_table` and `read_station_counts` give them; the table is not empty.
+    summary : StationSummary
+        Of a table that is not empty.
+    counts : DataFrame
+        As `read_station_counts` gives them.
 
     Returns
     -------
     list of Exhibit
         ``values`` hold ``title`` and ``caption``.
     """
-    stations, days = table["station"].nunique(), len(table)
+    stations, days = len(summary.places), summary.days
     read = int(counts["rows"].sum())
-    pairs = len(station_figures.pixel_pairs(table))
     silent = len(counts.attrs["without_a_day"])
     made = {
         "stations_map": (
-            station_figures.places_map(table), "The stations",
+            station_figures.places_map(summary), "The stations",
             f"{stations} stations with a value{f'; {silent} more gave none' if silent else ''}.",
         ),
         "stations_time": (
-            station_figures.coverage(table), "When the stations measured",
+            station_figures.coverage(summary), "When the stations measured",
             f"{days:,} station-days of {stations} stations. White: no day was kept.",
         ),
         "stations_losses": (
@@ -74,13 +76,14 @@ def station_exhibits(table: pd.DataFrame, counts: pd.DataFrame) -> list[Exhibit]
             f"{read:,} rows were read; each has one reason.",
         ),
         "stations_ssm": (
-            station_figures.histogram(table), "Soil moisture at the stations",
-            f"{days:,} station-days; median {table['observed'].median():.3f} m³ m⁻³.",
+            station_figures.histogram(summary), "Soil moisture at the stations",
+            f"{days:,} station-days; median {summary.median:.3f} m³ m⁻³.",
         ),
         "stations_agreement": (
-            station_figures.agreement(table), "How far sensors agree",
-            f"Left: {pairs} pairs of stations that share a 1 km pixel. Right: sensors of one "
-            "station on one day. No estimate of the pixel can be nearer to a station than this.",
+            station_figures.agreement(summary), "How far sensors agree",
+            f"Left: {len(summary.pairs)} pairs of stations that share a 1 km pixel. Right: sensors "
+            "of one station on one day. No estimate of the pixel can be nearer to a station than "
+            "this.",
         ),
     }  # fmt: skip
     return [

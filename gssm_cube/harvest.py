@@ -220,7 +220,7 @@ def _read_groups(
     kind = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(kind)
     if kind == "forkserver":
-        context.set_forkserver_preload([__name__])
+        context.set_forkserver_preload(["gssm_cube.warm"])
     pool = stack.enter_context(ProcessPoolExecutor(processes, mp_context=context))
     return pool.map(partial(_read_elsewhere, str(archive), rules), groups, chunksize=4)
 

@@ -4,15 +4,11 @@ Meteorology is stored at 0.1 deg and vegetation every 16 days; both are refined 
 read. The arithmetic is integer, so a single pixel and a whole block give the same bits.
 """
 
-from typing import Literal
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from gssm_cube.variables import FILL
-
-Upsampling = Literal["bilinear", "nearest"]
 
 
 def interpolate_days(

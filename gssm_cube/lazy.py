@@ -15,12 +15,12 @@ from xarray.core import indexing
 
 from gssm_cube.flags import FLAGS
 from gssm_cube.interpolate import (
-    Upsampling,
     interpolate_days,
     nearest_window,
     upsample_window,
 )
-from gssm_cube.variables import FILL, Packing
+from gssm_cube.shards import read_box
+from gssm_cube.variables import FILL, Packing, Upsampling
 
 Region = tuple[slice, ...]
 
@@ -41,7 +41,7 @@ class StoredReader:
 
     def read(self, region: Region) -> NDArray[np.int16]:
         """Read a region."""
-        return np.asarray(self.array[region])
+        return read_box(self.array, region)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ samples of a block are then made from its own daily shard and its picks.
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ from gssm_cube import blocks
 from gssm_cube.cube import CELL_CHUNK, COMPOSITES_A_YEAR, upsampling_of
 from gssm_cube.grid import Block, Layout
 from gssm_cube.interpolate import interpolate_days, nearest_window, upsample_window
+from gssm_cube.shards import read_points
 from gssm_cube.stores import array_of, open_group
 from gssm_cube.variables import FILL, PREDICTORS, names_of
 
@@ -41,7 +43,9 @@ Numbers = NDArray[np.int64]
 # ---- what is needed ---------------------------------------------------------------------------
 
 
-def find_needs(places: pd.DataFrame, layout: Layout, starts: Numbers) -> dict[str, pd.DataFrame]:
+def find_needs(
+    places: pd.DataFrame, layout: Layout, starts: Numbers, stages: Collection[str]
+) -> dict[str, pd.DataFrame]:
     """Return which stored units rows need, by stage of the cube, and where in them.
 
     Parameters
@@ -52,24 +56,28 @@ def find_needs(places: pd.DataFrame, layout: Layout, starts: Numbers) -> dict[st
     layout : Layout
     starts : (composite,) int64
         Start days of the composites on the daily axis.
+    stages : collection of str
+        Some of ``static``, ``climatology``, ``composite``, ``climate`` and ``meteo``.
 
     Returns
     -------
     dict of DataFrame
-        For ``static``, ``climatology``, ``composite``, ``climate`` and ``meteo``: ``block``,
-        ``unit``, ``row``, ``col``, no row twice; pixels, but cells of 0.1 deg for the last two.
-        Just what the rows need: a day on which a composite starts needs no other.
+        For each of the stages: ``block``, ``unit``, ``row``, ``col``, no row twice; pixels, but
+        cells of 0.1 deg for the last two. Just what the rows need: a day on which a composite
+        starts needs no other.
     """
-    pixels = places.drop_duplicates(["block", "row", "col"])
-    of_tiles = pixels[["block", "row", "col"]].assign(unit=pixels["tile"])
-    cells = _cell_needs(pixels, layout)
-    return {
-        "static": of_tiles,
-        "climatology": of_tiles,
-        "composite": _composite_needs(places, starts),
-        "climate": cells.assign(unit=cells["unit"].str.split("_").str[0]),
-        "meteo": cells,
-    }
+    needs = {}
+    if "composite" in stages:
+        needs["composite"] = _composite_needs(places, starts)
+    if set(stages) - {"composite"}:
+        pixels = places.drop_duplicates(["block", "row", "col"])
+        of_tiles = pixels[["block", "row", "col"]].assign(unit=pixels["tile"])
+        needs |= {"static": of_tiles, "climatology": of_tiles}
+    if {"climate", "meteo"} & set(stages):
+        needs["meteo"] = _cell_needs(pixels, layout)
+        chunks = needs["meteo"]["unit"].str.split("_").str[0]
+        needs["climate"] = needs["meteo"].assign(unit=chunks)
+    return {stage: needs[stage] for stage in stages}
 
 
 def _composite_needs(places: pd.DataFrame, starts: Numbers) -> pd.DataFrame:
@@ -100,6 +108,11 @@ def _cell_needs(pixels: pd.DataFrame, layout: Layout) -> pd.DataFrame:
     return corners[["block", "row", "col"]].assign(unit=labels)
 
 
+def needed_stages(chosen: Sequence[str]) -> list[str]:
+    """Return the stages whose picks the chosen columns of samples need."""
+    return [stage for stage in READERS if needed_names(stage, chosen)]
+
+
 def needed_names(stage: str, chosen: Sequence[str]) -> tuple[str, ...]:
     """Return which stored arrays or features of a stage the chosen columns of samples need."""
     stored = {
@@ -116,20 +129,18 @@ def needed_names(stage: str, chosen: Sequence[str]) -> tuple[str, ...]:
 # ---- reading ----------------------------------------------------------------------------------
 
 
-def read_static(
-    root: zarr.Group, layout: Layout, names: Names, unit: str, rows: Numbers, cols: Numbers
+def read_layers(
+    group: str,
+    root: zarr.Group,
+    layout: Layout,
+    names: Names,
+    unit: str,
+    rows: Numbers,
+    cols: Numbers,
 ) -> NDArray[np.int16]:
-    """Return codes (layer, place) of a tile's static layers, land and filled at pixels."""
-    arrays = (array_of(root, f"static/{name}") for name in names)
-    return np.stack([np.asarray(a.vindex[rows, cols]).astype("int16") for a in arrays])
-
-
-def read_climatology(
-    root: zarr.Group, layout: Layout, names: Names, unit: str, rows: Numbers, cols: Numbers
-) -> NDArray[np.int16]:
-    """Return codes (layer, place) of what follows from a tile's LST climatology at pixels."""
-    arrays = (array_of(root, f"climatology/{name}") for name in names)
-    return np.stack([np.asarray(a.vindex[rows, cols]) for a in arrays])
+    """Return codes (layer, place) of a tile's layers without days at pixels."""
+    arrays = (array_of(root, f"{group}/{name}") for name in names)
+    return np.stack([read_points(a, rows, cols).astype("int16") for a in arrays])
 
 
 def read_composites(
@@ -139,7 +150,8 @@ def read_composites(
     arrays = [array_of(root, f"composite/{name}") for name in names]
     first = int(unit.split("_y")[1]) * COMPOSITES_A_YEAR
     numbers = np.arange(first, min(first + COMPOSITES_A_YEAR, arrays[0].shape[0]))
-    return np.stack([np.asarray(a.vindex[numbers[:, np.newaxis], rows, cols]) for a in arrays])
+    points = np.repeat(numbers, rows.size), np.tile(rows, numbers.size), np.tile(cols, numbers.size)
+    return np.stack([read_points(a, *points).reshape(-1, rows.size) for a in arrays])
 
 
 def read_cells(
@@ -172,8 +184,8 @@ def _box_of(
 
 
 READERS: dict[str, Callable[..., NDArray[np.int16]]] = {
-    "static": read_static,
-    "climatology": read_climatology,
+    "static": partial(read_layers, "static"),
+    "climatology": partial(read_layers, "climatology"),
     "composite": read_composites,
     "climate": read_climate,
     "meteo": read_cells,
@@ -304,7 +316,8 @@ def sample_codes(
         ``filled`` and ``quality`` as stored.
     """
     root = open_group(store)
-    needs = find_needs(places.table(), layout, starts)
+    stages = needed_stages(chosen)
+    needs = find_needs(places.table(), layout, starts, stages) if stages else {}
     names = {stage: needed_names(stage, chosen) for stage in ("daily", *READERS)}
     codes: dict[str, Codes] = {}
     for stage in ("static", "climatology"):
@@ -313,13 +326,13 @@ def sample_codes(
             codes |= zip(names[stage], pick.at(places.row, places.col), strict=True)
     for name in names["daily"]:
         array = array_of(root, f"daily/{name}")
-        codes[name] = np.asarray(array.vindex[places.day, places.row, places.col])
+        codes[name] = read_points(array, places.day, places.row, places.col)
     if composite := names["composite"]:
         composites = _composite_codes(scratch, needs["composite"], starts, places, len(composite))
         codes |= zip(composite, composites, strict=True)
-    refine = upsample_window if upsampling_of(root) == "bilinear" else nearest_window
     for stage in ("climate", "meteo"):
         if names[stage]:
+            refine = upsample_window if upsampling_of(root) == "bilinear" else nearest_window
             cells = _cell_codes(scratch, layout, (stage, needs[stage]), places, refine)
             codes |= zip(names[stage], cells, strict=True)
     return codes

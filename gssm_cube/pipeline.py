@@ -29,12 +29,12 @@ from gssm_cube.once import check_there, done_once, file_facts, key_of, replace_f
 from gssm_cube.placing import check_places, describe_unchosen
 from gssm_cube.quality import Rules
 from gssm_cube.report import write_report
-from gssm_cube.sample_store import MANIFEST, open_samples, sample_files
+from gssm_cube.sample_store import MANIFEST, count_rows, open_samples, sample_files
 from gssm_cube.samples import write_samples
 from gssm_cube.settings import Settings
+from gssm_cube.station_summary import station_list, summarise_table
 from gssm_cube.station_tables import (
     read_station_counts,
-    read_station_table,
     remove_station_table,
 )
 from gssm_cube.stations import write_archive
@@ -133,8 +133,8 @@ def samples(settings: Settings, *, progress: Progress = silent) -> str:
     def work() -> str:
         with _client(settings, "ingest") as client:
             write_samples(settings.cube, source, target, client=client, progress=progress)
-        found = open_samples(target, columns=["station", "tile"])
-        lines = [f"{len(found)} samples of {found['station'].nunique()} stations"]
+        found = count_rows(target)
+        lines = [f"{found['rows'].sum()} samples of {found['station'].nunique()} stations"]
         return "; ".join(filter(None, [*lines, describe_unchosen(found, settings.layout)]))
 
     return done_once(settings.folder, "samples", key, sample_files(target), work)
@@ -148,7 +148,8 @@ def train(settings: Settings, *, progress: Progress = silent) -> str:
     key = digest(key_of(settings.folder, "samples"), preset.model_dump(), seed, __version__)
 
     def work() -> str:
-        table = open_samples(source)
+        names = dict.fromkeys([*preset.features, "observed", "station"])
+        table = open_samples(source, columns=list(names))
         forest = train_forest(table, preset, seed=seed)
         card = _model_card(settings, table, preset)
         compile_forest(forest, preset=preset.name, card=card).save(settings.forest)
@@ -254,14 +255,14 @@ def _write_page(settings: Settings, page: Path) -> str:
         scores=scores,
         predictions=pd.read_parquet(settings.table("predictions.parquet")),
         importance=importance.rename("mean decrease in impurity"),
-        stations=_station_list(settings),
+        stations=station_list(settings.table("stations.parquet")),
         product=product.open_product(settings.product),
         cube=features,
         facts=_facts(settings),
         more=[
             *skill_exhibits(scores, overview_layer(reference, features)),
             *station_exhibits(
-                read_station_table(settings.table("stations.parquet")),
+                summarise_table(settings.table("stations.parquet")),
                 read_station_counts(settings.table("stations.parquet")),
             ),
         ],
@@ -341,19 +342,6 @@ def _score_line(score: dict[str, Any]) -> str:
     if "skipped" in score:
         return f"skipped ({score['skipped']})"
     return f"RMSE {score['rmse']:.3f} m3 m-3, r {score['r']:.2f}, n {score['n']}"
-
-
-def _station_list(settings: Settings) -> pd.DataFrame:
-    """One row a station with its days."""
-    columns = ["station", "network", "lat", "lon", "time"]
-    table = read_station_table(settings.table("stations.parquet"), columns=columns)
-    grouped = table.groupby("station", as_index=False)
-    return grouped.agg(
-        network=("network", "first"),
-        lat=("lat", "first"),
-        lon=("lon", "first"),
-        days=("time", "size"),
-    )
 
 
 def _product_units(settings: Settings) -> list[str]:

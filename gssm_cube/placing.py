@@ -3,8 +3,11 @@
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from gssm_cube import cube
 from gssm_cube.grid import WINDOW_DAYS, Layout
@@ -16,6 +19,7 @@ from gssm_cube.variables import PREDICTORS
 logger = logging.getLogger(__name__)
 
 OWN = ("pixel", "tile", "place_block", *FLAGS.values())
+LARGEST = (1000, 1000, 1000)  # one more than any row or column of tiles, or window
 RENAMED = {name: f"station_{name}" for name in ("lat", "lon", "elevation")}
 
 
@@ -98,18 +102,25 @@ def _place_part(table: pd.DataFrame, layout: Layout) -> pd.DataFrame:
     row = layout.grid.row_of(placed["station_lat"])
     col = layout.grid.col_of(placed["station_lon"])
     size, number = layout.tile_size, (day[in_time] - layout.time[0]).astype("int64")
-    tiles = [f"r{r:03d}c{c:03d}" for r, c in zip(row // size, col // size, strict=True)]
-    windows = [f"w{w:02d}" for w in number // WINDOW_DAYS]
+    which = (row // size, col // size, number // WINDOW_DAYS)
     return placed.assign(
         pixel=row * layout.grid.cols + col,
-        tile=tiles,
+        tile=_labels("r{:03d}c{:03d}", *which[:2]),
         place_block=place_groups(placed["station_lat"], placed["station_lon"], grid=layout.grid),
         _row=row - layout.row,
         _col=col - layout.col,
         _day=number,
-        _window=windows,
-        _block=[f"{tile}_{window}" for tile, window in zip(tiles, windows, strict=True)],
+        _window=_labels("w{:02d}", which[2]),
+        _block=_labels("r{:03d}c{:03d}_w{:02d}", *which),
     )
+
+
+def _labels(form: str, *numbers: NDArray[np.int64]) -> Any:
+    """Return each row's label, of type ``str``; rows are many, labels few: each is made once."""
+    code = np.ravel_multi_index(numbers, LARGEST[: len(numbers)])
+    places, distinct = pd.factorize(code)
+    made = zip(*np.unravel_index(distinct, LARGEST[: len(numbers)]), strict=True)
+    return pd.array([form.format(*label) for label in made], dtype="str").take(places)
 
 
 def _inside(table: pd.DataFrame, layout: Layout) -> pd.Series:
@@ -127,24 +138,24 @@ def places_of(placed: pd.DataFrame) -> pd.DataFrame:
     return placed[names].rename(columns=lambda name: name.removeprefix("_"))
 
 
-def describe_unchosen(samples: pd.DataFrame, layout: Layout) -> str:
+def describe_unchosen(counts: pd.DataFrame, layout: Layout) -> str:
     """Say which stations lie in tiles of the box that the run does not choose; nothing if none do.
 
     Such tiles are never harmonised, so their samples have no features.
 
     Parameters
     ----------
-    samples : DataFrame
-        ``station`` and ``tile`` of each row.
+    counts : DataFrame
+        ``rows`` of each ``station`` and ``tile``, which may come in parts.
     layout : Layout
     """
-    lost = samples[~samples["tile"].isin([str(tile) for tile in layout.tiles()])]
+    lost = counts[~counts["tile"].isin([str(tile) for tile in layout.tiles()])]
     if lost.empty:
         return ""
     names, tiles = (sorted(lost[name].unique()) for name in ("station", "tile"))
     more = f", ... {names[-1]}" if len(names) > 5 else ""
     return (
-        f"{len(lost)} days of {len(names)} stations have no features, for their tiles "
+        f"{lost['rows'].sum()} days of {len(names)} stations have no features, for their tiles "
         f"({', '.join(tiles[:5])}{', ...' * (len(tiles) > 5)}) are not among those of the run: "
         f"{', '.join(names[:5])}{more}; choose these tiles as well, or leave the stations out"
     )

@@ -8,14 +8,17 @@ is not whole. Markers, lock and scratch lie beside it.
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.dataset
+import pyarrow.ipc
 import pyarrow.parquet
 from numpy.typing import NDArray
 
@@ -25,6 +28,7 @@ FORMAT = "gssm_cube samples 1"
 STAGE = "samples"
 MANIFEST = "_manifest.json"  # readers of Parquet folders skip names that begin so
 ORDER = ("station", "time")
+AT_ONCE = 6  # columns that are read together: fewer hold less, more open files less often
 
 
 def file_of(unit: str) -> str:
@@ -49,16 +53,20 @@ def remove_scratch(folder: Path) -> None:
 
 
 def write_rows(scratch: Path, unit: str, part: int, rows: pa.Table, key: str) -> None:
-    """Write down station days of a block, of one part of the table, and the samples' key."""
-    _write_parquet(_rows_of(scratch) / f"{unit}.{part:06d}.parquet", rows, {"key": key})
+    """Write down station days of a block, by station and time, of one part of the table."""
+    with _replaced(_rows_of(scratch) / unit / f"{part:06d}.arrow") as partial:
+        rows = rows.replace_schema_metadata({"key": key})
+        with pa.ipc.new_file(partial, rows.schema) as file:  # read once: not worth a compressor
+            file.write_table(rows)
 
 
 def read_rows(scratch: Path, unit: str) -> tuple[pa.Table, str]:
     """Read the station days of a block, by station and time, and the key of its samples."""
-    # Not read_table: it would take the folder's name for a partition.
-    paths = sorted(_rows_of(scratch).glob(f"{unit}.*.parquet"))
-    tables = [pyarrow.parquet.ParquetFile(path).read() for path in paths]
+    paths = sorted((_rows_of(scratch) / unit).iterdir())
+    tables = [pa.ipc.open_file(path).read_all() for path in paths]
     key = tables[0].schema.metadata[b"key"].decode()
+    if len(tables) == 1:
+        return tables[0], key  # a part is written in this order
     return pa.concat_tables(tables).sort_by([(name, "ascending") for name in ORDER]), key
 
 
@@ -85,18 +93,20 @@ def write_part(
         rows = rows.append_column(name, pa.array(values))
     name = file_of(unit)
     blocks.remove_marker(folder, STAGE, unit)  # else it would vouch for what replaces its file
-    _write_parquet(folder / name, rows, {})
+    with _replaced(folder / name) as partial:
+        rows = rows.replace_schema_metadata({})
+        pyarrow.parquet.write_table(rows, partial, compression="zstd")
     facts = {"rows": len(rows), "incomplete": int(lacking.sum())}
     blocks.write_marker(folder, STAGE, unit, key, [name], **facts)
     return facts
 
 
-def _write_parquet(path: Path, table: pa.Table, metadata: dict[str, str]) -> None:
-    """Write a table so that a reader sees all of it or nothing."""
+@contextmanager
+def _replaced(path: Path) -> Iterator[Path]:
+    """Yield where to write a file so that a reader sees all of it or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    table = table.replace_schema_metadata(metadata)
-    pyarrow.parquet.write_table(table, partial, compression="zstd")
+    yield partial
     os.replace(partial, path)
 
 
@@ -192,17 +202,43 @@ def open_samples(folder: str | Path, *, columns: Sequence[str] | None = None) ->
             f"{folder} has lost {len(lost)} of {len(paths)} files, such as {lost[0].name}; run "
             "the stage samples again"
         )
-    # A column that is empty in one run and text in another has two types.
-    schemas = [pyarrow.parquet.read_schema(path) for path in paths]
-    schema = pa.unify_schemas(schemas, promote_options="permissive")
-    stored = pyarrow.dataset.dataset([str(path) for path in paths], schema, format="parquet")
+    stored = _dataset(paths)
     wanted = list(stored.schema.names if columns is None else columns)
     missing = sorted(set(wanted) - set(stored.schema.names))
     if missing:
         raise ValueError(
             f"{folder} has no columns {missing}, it has {stored.schema.names}; ask for these"
         )
-    table = stored.to_table(list(dict.fromkeys([*wanted, *ORDER]))).to_pandas()
-    table = table.sort_values(list(ORDER), ignore_index=True)[wanted]
+    order = pa.compute.sort_indices(
+        stored.to_table(list(ORDER)), [(name, "ascending") for name in ORDER]
+    )
+    # Some columns at a time and without a copy, so that no second table of this size is held.
+    found: dict[str, pd.Series] = {}
+    for first in range(0, len(wanted), AT_ONCE):
+        part = stored.to_table(wanted[first : first + AT_ONCE])
+        for name in part.schema.names:
+            found[name] = part.select([name]).take(order).to_pandas()[name]
+    table = pd.DataFrame(found, copy=False)[wanted]
     table.attrs["day"] = about["day"]
     return table
+
+
+def count_rows(folder: str | Path) -> pd.DataFrame:
+    """Count the samples by ``station`` and ``tile``: ``rows``; a file at a time.
+
+    Raises what ``open_samples`` raises if the samples are not whole.
+    """
+    names = ["station", "tile"]
+    parts = [
+        pyarrow.parquet.ParquetFile(path).read(names).group_by(names).aggregate([([], "count_all")])
+        for path in sample_files(folder)[1:]
+    ]
+    counts = pa.concat_tables(parts).to_pandas().rename(columns={"count_all": "rows"})
+    return counts.groupby(names, as_index=False).sum()
+
+
+def _dataset(paths: Sequence[Path]) -> pyarrow.dataset.Dataset:
+    """Open files as one; a column that is empty in one run and text in another has two types."""
+    schemas = [pyarrow.parquet.read_schema(path) for path in paths]
+    schema = pa.unify_schemas(schemas, promote_options="permissive")
+    return pyarrow.dataset.dataset([str(path) for path in paths], schema, format="parquet")

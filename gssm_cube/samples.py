@@ -27,6 +27,7 @@ from gssm_cube.picks import (
     decode_features,
     find_needs,
     needed_names,
+    needed_stages,
     sample_codes,
     write_request,
 )
@@ -127,7 +128,9 @@ def write_samples(
         todo = [unit for unit in units if not blocks.is_done(folder, STAGE, unit, keys[unit])]
         remove_manifest(folder)
         _request_rows(folder, table, layout, {unit: keys[unit] for unit in todo})
-        status = _run(_Run(store, folder, layout, chosen, client, progress), survey.needs, todo)
+        status = _run(
+            _Run(store, folder, layout, starts, chosen, client, progress), survey.needs, todo
+        )
         remove_others(folder, units)
         counts = write_manifest(folder, units, survey.day)
         remove_scratch(folder)
@@ -179,14 +182,15 @@ def _survey(
     needs: dict[str, list[pd.DataFrame]] = {}
     totals: dict[str, NDArray[np.uint64]] = {}
     day, columns, tiles = "", [], {str(tile) for tile in layout.tiles()}
-    unchosen = [pd.DataFrame({"station": [], "tile": []})]
+    stages = needed_stages(chosen)
+    unchosen = []
     for placed in placed_parts(table, layout):
         check_day(store, placed)
         day, columns = placed.attrs.get("day", "UTC"), list(map(str, placed.columns))
-        for stage, need in find_needs(places_of(placed), layout, starts).items():
-            if needed_names(stage, chosen):
-                needs.setdefault(stage, []).append(need)
-        unchosen.append(placed.loc[~placed["tile"].isin(tiles), ["station", "tile"]])
+        for stage, need in find_needs(places_of(placed), layout, starts, stages).items():
+            needs.setdefault(stage, []).append(need)
+        lost = placed[~placed["tile"].isin(tiles)]
+        unchosen.append(lost.groupby(["station", "tile"]).size().reset_index(name="rows"))
         for unit, total in _row_totals(placed).items():
             totals[unit] = totals.get(unit, np.zeros(3, "uint64")) + total
     if elsewhere := describe_unchosen(pd.concat(unchosen), layout):
@@ -252,6 +256,7 @@ class _Run:
     store: Path
     folder: Path
     layout: Layout
+    starts: NDArray[np.int64]
     chosen: tuple[str, ...]
     client: Client | None
     progress: Progress
@@ -274,7 +279,7 @@ def _run(run: _Run, needs: dict[str, pd.DataFrame], todo: list[str]) -> pd.DataF
         work = Pick(run.store, scratch, run.layout, stage, needed_names(stage, run.chosen))
         units = _request_picks(run, stage, table, todo)
         failed.append(run.units(work, units, f"samples, {stage}")[1])
-    sampling = SampleBlock(run.store, run.folder, run.layout, run.chosen)
+    sampling = SampleBlock(run.store, run.folder, run.layout, run.starts, run.chosen)
     status, lost = run.units(sampling, todo, STAGE)
     failures = pd.concat([*failed, lost])
     if len(failures):
@@ -304,6 +309,7 @@ class SampleBlock:
     cube: Path
     folder: Path
     layout: Layout
+    starts: NDArray[np.int64]  # of the composites, on the daily axis
     chosen: tuple[str, ...]
 
     def __call__(self, unit: str) -> dict[str, Any]:
@@ -311,9 +317,8 @@ class SampleBlock:
         scratch = scratch_of(self.folder)
         rows, key = read_rows(scratch, unit)
         row, col, day = (rows[name].to_numpy() for name in ("_row", "_col", "_day"))
-        starts = cube.composite_starts_of(open_group(self.cube), self.layout)
         places = Places(blocks.parse_block(unit, self.layout), row, col, day)
-        codes = sample_codes(self.cube, scratch, self.layout, starts, places, self.chosen)
+        codes = sample_codes(self.cube, scratch, self.layout, self.starts, places, self.chosen)
         values: dict[str, Any] = dict(decode_features(codes, self.layout, row, col))
         flags = {name: codes[flag] for flag, name in FLAGS.items() if flag in codes}
         values |= {name: found.astype("uint8") for name, found in flags.items()}

@@ -21,8 +21,8 @@ from pydantic import (
 )
 
 from gssm_cube.grid import Grid, Layout, Tile
-from gssm_cube.interpolate import Upsampling
 from gssm_cube.regions import read_region, touched_tiles
+from gssm_cube.variables import Upsampling
 
 
 class _Part(BaseModel):

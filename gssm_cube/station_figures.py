@@ -2,32 +2,21 @@
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from gssm_cube.figures import BLACK, BLUE, GREEN, ORANGE, WIDTH
-from gssm_cube.grid import Grid
 from gssm_cube.quality import REASONS
+from gssm_cube.station_summary import STEP, StationSummary
 
 KEPT_COLOUR = BLUE
 MOST_ROWS = 2000  # stations that a coverage figure can show one by one
-LEAST_DAYS = 30  # days in common that make a pair worth a point
 
 
-def places_map(table: pd.DataFrame) -> Figure:
-    """Map the stations, their size by days.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Station-days: ``station``, ``network``, ``lat``, ``lon`` (deg).
-
-    Returns
-    -------
-    Figure
-    """
-    places = table.groupby("station").agg(
-        lat=("lat", "first"), lon=("lon", "first"), days=("lat", "size")
-    )
+def places_map(summary: StationSummary) -> Figure:
+    """Map the stations, their size by days."""
+    places = summary.places
     figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
     axes = figure.add_subplot()
     size = 6 + 40 * np.sqrt(places["days"] / places["days"].max())
@@ -38,20 +27,12 @@ def places_map(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def coverage(table: pd.DataFrame) -> Figure:
+def coverage(summary: StationSummary) -> Figure:
     """Draw the days of each station (row) and month (column) that have a value.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Station-days: ``station`` and ``time``, sorted by network and station.
-
-    Returns
-    -------
-    Figure
-        Of more than 2000 stations every n-th is shown.
+    Of more than 2000 stations every n-th is shown.
     """
-    days = days_by_month(table)
+    days = summary.months
     step = -(-len(days) // MOST_ROWS)
     shown = days.iloc[::step]
     figure = Figure(figsize=(WIDTH, float(np.clip(1.2 + 0.03 * len(shown), 2.6, 8))))
@@ -67,14 +48,6 @@ def coverage(table: pd.DataFrame) -> Figure:
     axes.set(xlabel="month", ylabel="stations, sorted by network")
     figure.colorbar(image, ax=axes, label="days with a value")
     return figure
-
-
-def days_by_month(table: pd.DataFrame) -> pd.DataFrame:
-    """Count the days of each station (row) in every month (column) from first to last."""
-    month = table["time"].dt.to_period("M")
-    days = table.groupby(["station", month], sort=False).size().unstack(fill_value=0)
-    months = pd.period_range(month.min(), month.max(), freq="M")
-    return days.reindex(columns=months, fill_value=0)
 
 
 def losses(counts: pd.DataFrame) -> Figure:
@@ -107,78 +80,22 @@ def losses(counts: pd.DataFrame) -> Figure:
     return figure
 
 
-def histogram(table: pd.DataFrame) -> Figure:
-    """Draw the distribution of the station-days' soil moisture.
-
-    Parameters
-    ----------
-    table : DataFrame
-        ``observed``, m3 m-3.
-
-    Returns
-    -------
-    Figure
-    """
+def histogram(summary: StationSummary) -> Figure:
+    """Draw the distribution of the station-days' soil moisture."""
     figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
     axes = figure.add_subplot()
-    axes.hist(
-        table["observed"], bins=np.arange(0, 1.001, 0.02).tolist(), color=GREEN, edgecolor="white"
-    )
+    _bars(axes, summary.observed, 20, GREEN)
     axes.set(xlabel="observed SSM, m³ m⁻³", ylabel="station-days")
-    axes.set_xlim(0, max(0.6, float(table["observed"].max()) + 0.02))
+    axes.set_xlim(0, max(0.6, _largest(summary.observed) + 0.02))
     return figure
 
 
-def pixel_pairs(table: pd.DataFrame, least_days: int = LEAST_DAYS) -> pd.DataFrame:
-    """Compare the stations that share a pixel of the 1 km grid, pair by pair.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Station-days: ``station``, ``lat``, ``lon``, ``time``, ``observed`` (m3 m-3).
-    least_days : int
-        Days in common that a pair needs.
-
-    Returns
-    -------
-    DataFrame
-        ``first``, ``second``, ``days``, ``r`` (NaN where one is constant) and ``rmsd`` (m3 m-3).
-    """
-    grid = Grid()
-    places = table.groupby("station", as_index=False).agg(
-        lat=("lat", "first"), lon=("lon", "first")
-    )
-    pixel = grid.row_of(places["lat"]) * grid.cols + grid.col_of(places["lon"])
-    places = places.assign(pixel=np.asarray(pixel))
-    pairs = places.merge(places, on="pixel", suffixes=("", "_other"))
-    pairs = pairs[pairs["station"] < pairs["station_other"]]
-    near = table[table["station"].isin({*pairs["station"], *pairs["station_other"]})]
-    by_station = {name: g.set_index("time")["observed"] for name, g in near.groupby("station")}
-    rows = []
-    for first, second in zip(pairs["station"], pairs["station_other"], strict=True):
-        both = pd.concat([by_station[first], by_station[second]], axis=1, join="inner").dropna()
-        if len(both) >= least_days:
-            a, b = both.iloc[:, 0], both.iloc[:, 1]
-            rows.append(
-                (first, second, len(both), a.corr(b), float(np.sqrt(((a - b) ** 2).mean())))
-            )
-    return pd.DataFrame(rows, columns=["first", "second", "days", "r", "rmsd"])
-
-
-def agreement(table: pd.DataFrame) -> Figure:
+def agreement(summary: StationSummary) -> Figure:
     """Draw how far stations of one pixel, and sensors of one station, agree.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Station-days with ``spread`` (standard deviation between sensors, m3 m-3).
-
-    Returns
-    -------
-    Figure
-        A panel without anything to compare says so.
+    A panel without anything to compare says so.
     """
-    pairs, spread = pixel_pairs(table), table["spread"].dropna()
+    pairs, compared = summary.pairs, int(summary.spread.sum())
     figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.scatter(pairs["r"], pairs["rmsd"], s=18, color=ORANGE, edgecolors=BLACK, linewidths=0.4)
@@ -186,10 +103,23 @@ def agreement(table: pd.DataFrame) -> Figure:
     left.set_xlim(min(0.0, pairs["r"].min()) - 0.03 if pairs["r"].notna().any() else 0.0, 1.03)
     left.set_ylim(0, 1.1 * max(0.05, pairs["rmsd"].max()) if len(pairs) else 0.05)
     left.set_title(f"{len(pairs)} pairs", fontsize=9)
-    right.hist(spread, bins=np.linspace(0, max(0.05, spread.max()), 41).tolist(), color=BLUE)
+    _bars(right, summary.spread, 2, BLUE)
+    right.set_xlim(0, max(0.05, _largest(summary.spread)))
     right.set(xlabel="spread of a station's sensors, m³ m⁻³", ylabel="station-days")
-    right.set_title(f"{len(spread):,} station-days", fontsize=9)
-    for axes, found in ((left, len(pairs)), (right, len(spread))):
+    right.set_title(f"{compared:,} station-days", fontsize=9)
+    for axes, found in ((left, len(pairs)), (right, compared)):
         if not found:
             axes.text(0.5, 0.5, "nothing to compare", ha="center", transform=axes.transAxes)
     return figure
+
+
+def _bars(axes: Axes, counts: NDArray[np.int64], together: int, colour: str) -> None:
+    """Draw counts by steps, so many together in a bar."""
+    heights = counts.reshape(-1, together).sum(axis=1)
+    width = together * STEP
+    axes.bar(np.arange(heights.size) * width, heights, width, align="edge", color=colour)
+
+
+def _largest(counts: NDArray[np.int64]) -> float:
+    """Return the upper end of the last step that holds anything; 0 if none does."""
+    return float(np.max(np.flatnonzero(counts) + 1, initial=0) * STEP)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+Upsampling = Literal["bilinear", "nearest"]  # how 0.1 deg cells become pixels
 FILL = -32768  # never reached by a value: encode saturates at -32767
 Group = Literal[
     "position", "static", "daily", "composite", "meteo", "climate", "climatology", "product"

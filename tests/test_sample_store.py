@@ -13,9 +13,10 @@ from distributed import Client, LocalCluster
 from gssm_cube import blocks, predict
 from gssm_cube.cube import composite_starts_of, open_cube
 from gssm_cube.grid import Layout
-from gssm_cube.picks import Picked, find_needs
+from gssm_cube.picks import READERS, Picked, find_needs
 from gssm_cube.sample_store import (
     MANIFEST,
+    count_rows,
     open_samples,
     read_manifest,
     sample_files,
@@ -114,7 +115,7 @@ def test_a_day_on_which_a_composite_starts_needs_no_other():
     years = {}
     for day in (352, 353, 368):
         places = pd.DataFrame([{**place, "day": day}])
-        years[day] = sorted(find_needs(places, layout, starts)["composite"]["unit"])
+        years[day] = sorted(find_needs(places, layout, starts, ["composite"])["composite"]["unit"])
     assert years == {352: ["t_y00"], 353: ["t_y00", "t_y01"], 368: ["t_y01"]}
 
 
@@ -125,7 +126,7 @@ def test_needs_are_among_the_units_that_prediction_reads(small_world):
     place = {"block": str(block), "tile": "r116c371", "window": "w00", "row": 47, "col": 95}
     places = pd.DataFrame([{**place, "day": day} for day in range(366)])
     units = predict.input_units(layout, block, tuple(map(int, starts)))
-    for stage, needs in find_needs(places, layout, starts).items():
+    for stage, needs in find_needs(places, layout, starts, READERS).items():
         assert sorted(set(needs["unit"])) == sorted(units[stage])
 
 
@@ -348,3 +349,18 @@ def test_a_folder_that_is_not_whole_is_refused(two):
     shutil.rmtree(folder)
     with pytest.raises(FileNotFoundError, match="no whole samples at"):
         open_samples(folder)
+
+
+def test_samples_are_counted_by_station_and_tile_from_their_files(small_world, two):
+    _, folder = two
+    table = open_samples(folder)
+    expected = table.groupby(["station", "tile"]).size().reset_index(name="rows")
+    pd.testing.assert_frame_equal(count_rows(folder), expected, check_dtype=False)
+
+
+def test_a_table_of_samples_is_as_its_files_have_it_sorted(two):
+    _, folder = two
+    table = open_samples(folder)
+    files = [pd.read_parquet(path) for path in sorted(folder.glob("*/*.parquet"))]
+    expected = pd.concat(files).sort_values(["station", "time"], ignore_index=True)
+    pd.testing.assert_frame_equal(table, expected[table.columns], check_exact=True)

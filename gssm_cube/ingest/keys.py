@@ -31,11 +31,10 @@ from gssm_cube.ingest.inputs import (
 )
 from gssm_cube.ingest.padded import Padded
 from gssm_cube.ingest.sensors import lst_stage, vegetation_stage
-from gssm_cube.interpolate import Upsampling
 from gssm_cube.sources import groundwater, merit_hydro
 from gssm_cube.sources.raster import Bounds
 from gssm_cube.stores import open_group
-from gssm_cube.variables import PREDICTORS
+from gssm_cube.variables import PREDICTORS, Upsampling
 
 METEO_BACK_DAYS = water.WINDOW_DAYS - 1  # that a window of meteorology reads before its first
 Days = tuple[np.datetime64, np.datetime64]  # first and last, both included

@@ -17,8 +17,8 @@ from gssm_cube.ingest import bridges, keys, lst, meteo, scratch, sensors, static
 from gssm_cube.ingest import inputs as files
 from gssm_cube.ingest import vegetation as composites
 from gssm_cube.ingest.keys import FileKeys
-from gssm_cube.interpolate import Upsampling
 from gssm_cube.stores import open_group
+from gssm_cube.variables import Upsampling
 
 logger = logging.getLogger(__name__)
 
