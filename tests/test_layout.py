@@ -65,6 +65,8 @@ ALLOWED = {
     },
     "station_weather": {"harmonise", "variables"},
     "product": GROUND | {"stores"},
+    "day_statistics": {"variables"},
+    "climatology": GROUND | {"blocks", "day_statistics", "product", "stores"},
     "predict": GROUND | {"cube", "product", "forest", "blocks", "clusters", "stores"},
     "plan": GROUND | {"cube", "forest", "ingest", "settings", "sources"},
     "check": {
