@@ -65,6 +65,7 @@ ALLOWED = {
     },
     "station_weather": {"harmonise", "variables"},
     "product": GROUND | {"stores"},
+    "export": GROUND | {"product", "stores"},
     "day_statistics": {"variables"},
     "climatology": GROUND | {"blocks", "day_statistics", "product", "stores"},
     "predict": GROUND | {"cube", "product", "forest", "blocks", "clusters", "stores"},
