@@ -3,8 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -13,21 +12,14 @@ import typer
 from rich import box
 from rich.console import Console
 from rich.logging import RichHandler
-from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
+
+from gssm_cube.product_commands import add_product_commands
+from gssm_cube.terminal import bars, console, say, told
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from gssm_cube.blocks import Progress as Report
     from gssm_cube.quality import Day
 
 app = typer.Typer(
@@ -36,10 +28,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-console = Console()
-
 RunFile = Annotated[Path, typer.Argument(help="Settings of the run (TOML).")]
-EXPECTED = (ValueError, FileNotFoundError, RuntimeError, TypeError)
 
 
 @app.callback()
@@ -54,43 +43,12 @@ def _configure(
     os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "error")
 
 
-@contextmanager
-def _told() -> Iterator[None]:
-    """Turn an expected error into one clear message and a non-zero exit."""
-    try:
-        yield
-    except EXPECTED as error:
-        console.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from error
-
-
-@contextmanager
-def _bars() -> "Iterator[Report]":
-    """Show a progress bar for each stage."""
-    columns = (
-        TextColumn("{task.description:>28}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bars:
-        tasks: dict[str, Any] = {}
-
-        def show(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
-
-        yield show
-
-
 def _stage(name: str, run_file: Path, *, full: bool = False) -> None:
     """Run one stage of a run."""
     from gssm_cube import pipeline
     from gssm_cube.settings import read_settings
 
-    with _told(), _bars() as progress:
+    with told(), bars() as progress:
         settings = read_settings(run_file)
         if full:
             training = settings.training.model_copy(update={"full_evaluation": True})
@@ -139,7 +97,7 @@ def stations(
         counts = read_station_counts(read_settings(source).table("stations.parquet"))
         console.print(summarise(counts), highlight=False, soft_wrap=True)
         return
-    with _told(), TemporaryDirectory() as folder:
+    with told(), TemporaryDirectory() as folder:
         counts, line = _read_archive(source, out or Path(folder) / "s.parquet", minimum_hours, day)
     console.print(summarise(counts), highlight=False, soft_wrap=True)
     console.print(f"{line} in {out}" if out else line)
@@ -154,7 +112,7 @@ def _read_archive(
 
     hours = MINIMUM_HOURS if minimum_hours is None else minimum_hours
     rules = Rules(minimum_hours=hours, day=cast("Day", day))
-    with _bars() as progress:
+    with bars() as progress:
         counts = write_archive(
             archive,
             path,
@@ -194,7 +152,7 @@ def evaluate(
     from gssm_cube.forest import find_preset
 
     places = dict(observed=observed, station=station, lat=lat, lon=lon, time=time)
-    with _told(), console.status("training and scoring"):
+    with told(), console.status("training and scoring"):
         wanted = [name.strip() for name in features.split(",")] if features else None
         tables = [read_samples(path) for path in (samples, test) if path]
         names = wanted or find_preset(preset).features
@@ -297,7 +255,7 @@ def plan(run_file: RunFile) -> None:
     from gssm_cube.plan import plan_run, plan_table
     from gssm_cube.settings import read_settings
 
-    with _told():
+    with told():
         settings = read_settings(run_file)
         console.print(plan_table(plan_run(settings), settings.folder))
 
@@ -316,10 +274,10 @@ def check(
     from gssm_cube.settings import read_settings
 
     if source.suffix != ".toml":
-        with _told():
-            _say(pipeline.check_forest(source))
+        with told():
+            say(pipeline.check_forest(source))
         return
-    with _told(), _bars() as progress:
+    with told(), bars() as progress:
         report = pipeline.look(read_settings(source), progress=progress)
     if json_file is not None:
         json_file.write_text(json.dumps(report.to_dict(), indent=1))
@@ -330,10 +288,10 @@ def check(
     for line in cost_lines(report):
         console.print(line, highlight=False)
     if not report.can_start:
-        _say("[bold red]The run cannot start before the faults are mended[/]")
+        say("[bold red]The run cannot start before the faults are mended[/]")
         raise typer.Exit(1)
     warned = any(finding.warnings for finding in report.findings)
-    _say("The run can start" + "; what the warnings name becomes a gap" * warned)
+    say("The run can start" + "; what the warnings name becomes a gap" * warned)
 
 
 @app.command()
@@ -342,8 +300,8 @@ def run(run_file: RunFile) -> None:
     from gssm_cube import pipeline
     from gssm_cube.settings import read_settings
 
-    with _told(), _bars() as progress:
-        pipeline.run(read_settings(run_file), progress=progress, tell=_say)
+    with told(), bars() as progress:
+        pipeline.run(read_settings(run_file), progress=progress, tell=say)
 
 
 @app.command()
@@ -354,8 +312,8 @@ def demo(
     from gssm_cube.demo import run_demo
     from gssm_cube.plan import size
 
-    with _told(), _bars() as progress:
-        scores = run_demo(folder.resolve(), progress=progress, tell=_say)
+    with told(), bars() as progress:
+        scores = run_demo(folder.resolve(), progress=progress, tell=say)
     console.print(_score_table(scores))
     for name in ("raw", "features.zarr", "ssm.zarr"):
         files = [path for path in (folder / name).rglob("*") if path.is_file()]
@@ -370,10 +328,7 @@ def demo(
     )
 
 
-def _say(line: str) -> None:
-    """Print a line above the bars."""
-    console.print(line, highlight=False)
-
+add_product_commands(app)
 
 if __name__ == "__main__":
     app()

@@ -66,6 +66,7 @@ ALLOWED = {
     "station_weather": {"harmonise", "variables"},
     "product": GROUND | {"stores"},
     "export": GROUND | {"product", "stores"},
+    "terminal": set(),
     "day_statistics": {"variables"},
     "climatology": GROUND | {"blocks", "day_statistics", "product", "stores"},
     "predict": GROUND | {"cube", "product", "forest", "blocks", "clusters", "stores"},
@@ -92,7 +93,12 @@ ALLOWED = {
     "__init__": {"cube", "product"},
 }
 # These compose: they import what they like, but of one another only this.
-COMPOSERS = {"pipeline": set(), "demo": {"pipeline"}, "cli": {"pipeline", "demo"}}
+COMPOSERS = {
+    "pipeline": set(),
+    "demo": {"pipeline"},
+    "product_commands": set(),
+    "cli": {"pipeline", "demo", "product_commands"},
+}
 ONLY_IN = {
     "ee": {"sources/earthengine.py"},
     "distributed": {"blocks.py", "clusters.py"},
