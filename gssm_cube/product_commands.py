@@ -13,7 +13,7 @@ Source = Annotated[Path, typer.Argument(help="A product (Zarr), or settings of i
 
 def add_product_commands(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (export, climatology):
+    for command in (export, climatology, overviews):
         app.command()(command)
 
 
@@ -68,6 +68,15 @@ def climatology(
                 store, target, baseline, client=client, progress=progress
             )
     say(f"climatology: {len(status)} tiles done, {skipped} skipped, in {target}")
+
+
+def overviews(source: Source) -> None:
+    """Write coarse daily maps (0.05 and 0.1 deg) into the product, for looking at whole days."""
+    from gssm_cube.overviews import write_overviews
+
+    with told(), bars() as progress, _client_of(source) as client:
+        done, skipped = write_overviews(_product_of(source), client=client, progress=progress)
+    say(f"overviews: {done} slabs of six days done, {skipped} skipped")
 
 
 def _product_of(source: Path) -> Path:

@@ -66,6 +66,7 @@ ALLOWED = {
     "station_weather": {"harmonise", "variables"},
     "product": GROUND | {"stores"},
     "export": GROUND | {"product", "stores"},
+    "overviews": GROUND | {"blocks", "product", "stores"},
     "terminal": set(),
     "day_statistics": {"variables"},
     "climatology": GROUND | {"blocks", "day_statistics", "product", "stores"},

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
@@ -9,6 +10,7 @@ from typer.testing import CliRunner
 
 from gssm_cube.cli import app
 from gssm_cube.climatology import open_climatology
+from gssm_cube.overviews import open_overview
 from gssm_cube.product import open_product
 
 
@@ -52,6 +54,17 @@ def test_a_climatology_is_described_and_then_skipped(small_run, tmp_path):
     land = open_product(small_run.folder / "ssm.zarr").ssm.notnull().any("time")
     normal = open_climatology(target).ssm_mean.sel(dayofyear=180)
     assert (normal.notnull() == land).all() and land.any()
+
+
+def test_overviews_are_written_and_then_skipped(small_run, tmp_path):
+    run_file = small_run.copy(tmp_path / "run")
+    assert "overviews: 62 slabs of six days done, 0 skipped" in invoke("overviews", run_file)
+    store = run_file.parent / "ssm.zarr"
+    assert "overviews: 0 slabs of six days done, 62 skipped" in invoke("overviews", store)
+    fine, coarse = open_product(store).ssm, open_overview(store, 0.05).ssm
+    land = fine.coarsen(lat=6, lon=6).max().notnull()
+    np.testing.assert_array_equal(coarse.notnull(), land)
+    assert "predict: 0 blocks done, 4 skipped" in invoke("predict", run_file)
 
 
 @pytest.mark.parametrize(
