@@ -26,6 +26,7 @@ from rasterio.windows import Window
 
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS
 from gssm_cube.product import open_product, series
+from gssm_cube.product.attributes import coverage_attrs
 from gssm_cube.stores import DIMS
 from gssm_cube.variables import FILL, SSM
 
@@ -33,6 +34,7 @@ Progress = Callable[[str, int, int], None]
 NODATA = 65535
 STEP = 5 * CHUNK_PIXELS  # pixels read at once for a GeoTIFF
 FORMS = (".nc", ".tif", ".zarr", ".csv", ".parquet")
+KEPT = ("units", "calendar", "dtype")  # of a variable's encoding
 DEFLATE = {"compress": "deflate", "predictor": 2}
 
 
@@ -211,7 +213,7 @@ def _open_codes(store: str | Path) -> xr.Dataset:
     """Open a product's codes as they stand in the store, lazily."""
     opened = open_product(store)  # says clearly what is wrong with a store
     codes = xr.open_zarr(str(store), chunks=None, consolidated=False, mask_and_scale=False)
-    return codes.set_coords("depth_bounds").assign_attrs(opened.attrs)
+    return codes.set_coords([name for name in opened.coords if name in codes.variables])
 
 
 def _check_free(target: Path) -> None:
@@ -250,6 +252,15 @@ def _inside(codes: xr.Dataset, region: shapely.Geometry) -> NDArray[np.bool_]:
     return geometry_mask([region], shape, _transform(codes), invert=True)
 
 
+def _coverage(codes: xr.Dataset) -> dict[str, Any]:
+    """Return the attributes of where and when a part is."""
+    place = _transform(codes)
+    south = place.f + place.e * codes.sizes["lat"]
+    east = place.c + place.a * codes.sizes["lon"]
+    days = codes["time"].values.astype("datetime64[D]").astype(object)
+    return coverage_attrs((place.c, south, east, place.f), days[0], days[-1])
+
+
 def _transform(codes: xr.Dataset) -> Affine:
     """Return the affine transform of a part's pixels."""
     step = 1 / codes.attrs["gssm_layout"]["pixels_per_degree"]
@@ -264,10 +275,12 @@ def _netcdf_writer(codes: xr.Dataset, path: Path) -> Any:
     """Return the task that writes a NetCDF-4 of codes and the attributes that decode them."""
     encoding = {}
     for name, array in codes.variables.items():
-        array.encoding.clear()
+        array.encoding = {k: v for k, v in array.encoding.items() if k in KEPT}
         if "time" in array.dims and len(array.dims) == len(DIMS):
             chunks = tuple(max(sizes) for sizes in array.chunksizes.values())
             encoding[str(name)] = {"zlib": True, "complevel": 4, "chunksizes": chunks}
+        elif np.issubdtype(array.dtype, np.floating):
+            encoding[str(name)] = {"_FillValue": None}  # CF: a coordinate is never missing
     return _plain(codes).to_netcdf(path, engine="netcdf4", encoding=encoding, compute=False)
 
 
@@ -275,7 +288,7 @@ def _zarr_writer(codes: xr.Dataset, path: Path) -> Any:
     """Return the task that writes a Zarr of format 2, without shards."""
     encoding = {}
     for name, array in codes.variables.items():
-        array.encoding.clear()
+        array.encoding = {k: v for k, v in array.encoding.items() if k in KEPT}
         if array.chunks:
             compressor = Blosc(cname="zstd", clevel=3, shuffle=Blosc.SHUFFLE)
             encoding[str(name)] = {"compressors": compressor}
@@ -284,7 +297,8 @@ def _zarr_writer(codes: xr.Dataset, path: Path) -> Any:
 
 def _plain(codes: xr.Dataset) -> xr.Dataset:
     """Return codes whose attributes every format can hold."""
-    simple = {k: v if isinstance(v, str | int | float) else str(v) for k, v in codes.attrs.items()}
+    attrs = {**codes.attrs, **_coverage(codes)}
+    simple = {k: v if isinstance(v, str | int | float) else str(v) for k, v in attrs.items()}
     return codes.assign_attrs(simple)
 
 

@@ -51,7 +51,8 @@ def test_a_part_opens_in_xarray_with_equal_values(store, tmp_path, name):
     xr.testing.assert_allclose(opened.ssm, expected)
     assert np.isnan(opened.ssm.values).sum() == expected.isnull().sum() > 1000
     assert opened.ssm.attrs["standard_name"] == "volume_fraction_of_condensed_water_in_soil"
-    assert opened.attrs["Conventions"] == "CF-1.11"
+    assert opened.attrs["time_coverage_start"] == "2018-12-28T00:00:00Z"
+    assert opened.attrs["geospatial_lat_max"] == pytest.approx(NORTH - 0.1)
     np.testing.assert_allclose(opened.depth_bounds, [0, 0.05])
     assert opened.ssm.encoding["dtype"] == np.int16
 

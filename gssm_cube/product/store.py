@@ -10,6 +10,7 @@ import zarr
 from numpy.typing import NDArray
 
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Block, Layout
+from gssm_cube.product.attributes import discovery_attrs, write_bounds
 from gssm_cube.stores import (
     DIMS,
     array_of,
@@ -57,14 +58,15 @@ def create_product(store: str | Path, layout: Layout, attrs: Mapping[str, Any]) 
     with created_whole(store) as root:
         write_position(root, layout)
         write_days(root, "time", layout.time)
+        write_bounds(root, layout)
         _write_depth(root)
         ssm = SSM.attrs | packed_attrs(SSM.packing)
         ssm |= {"cell_methods": "time: mean area: mean", "coordinates": "depth"}
+        ssm |= {"coverage_content_type": "modelResult"}
         create_daily_array(root, "ssm", layout, "int16", FILL, ssm)
         root.attrs.update(
             {
-                "Conventions": "CF-1.11",
-                "title": "Surface soil moisture, daily, 1 km",
+                **discovery_attrs(layout),
                 "gssm_format": FORMAT,
                 "gssm_layout": layout.to_dict(),
                 "gssm_day": "UTC",
@@ -76,6 +78,7 @@ def create_product(store: str | Path, layout: Layout, attrs: Mapping[str, Any]) 
 def _write_depth(root: zarr.Group) -> None:
     """Write the scalar depth of the soil layer and its bounds."""
     attrs: dict[str, Any] = {
+        "long_name": "Depth of the middle of the soil layer",
         "standard_name": "depth",
         "units": "m",
         "positive": "down",
@@ -132,7 +135,7 @@ def open_product(store: str | Path, *, chunks: Mapping[str, int] | None = None) 
     """
     check_product(store)
     dataset = xr.open_zarr(str(store), chunks=None, consolidated=False)
-    dataset = dataset.set_coords("depth_bounds")
+    dataset = dataset.set_coords([name for name in map(str, dataset) if name.endswith("_bounds")])
     if chunks is None:
         return dataset
     inner = dict(zip(DIMS, (WINDOW_DAYS, CHUNK_PIXELS, CHUNK_PIXELS), strict=True))
