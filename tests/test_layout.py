@@ -64,8 +64,13 @@ ALLOWED = {
         *("trials", "findings", "comparison"),
     },
     "station_weather": {"harmonise", "variables"},
-    "product": GROUND | {"stores"},
-    "predict": GROUND | {"cube", "product", "forest", "blocks", "clusters", "stores"},
+    "product": GROUND | {"stores", "flags"},
+    "physics": set(),
+    "estimate": GROUND | {"cube", "flags", "forest", "physics", "stores"},
+    "predict": GROUND
+    | {
+        *("cube", "product", "forest", "blocks", "clusters", "stores", "estimate"),
+    },
     "plan": GROUND | {"cube", "forest", "ingest", "settings", "sources"},
     "check": {
         "archive",
@@ -85,6 +90,7 @@ ALLOWED = {
     "skill_figures": {"figures"},
     "exhibits": {"figures", "skill_figures", "station_figures"},
     "report": GROUND | {"figures", "exhibits"},
+    "run_facts": {"blocks", "estimate", "forest", "predict", "settings", "station_tables"},
     "validate": {"blocks"},
     "__init__": {"cube", "product"},
 }

@@ -8,6 +8,7 @@ import pytest
 import xarray as xr
 import zarr
 
+from gssm_cube.flags import PRODUCT_FLAGS
 from gssm_cube.grid import Block, Layout, Tile
 from gssm_cube.product import create_product, open_product, write_block
 from gssm_cube.variables import FILL
@@ -18,6 +19,7 @@ WEST, EAST = LAYOUT.tiles()
 FIRST, SECOND = LAYOUT.windows()
 CODES = np.random.default_rng(0).integers(0, 600, (366, 48, 48)).astype("int16")
 CODES[5, 7, 9] = FILL
+QUALITY = np.random.default_rng(1).integers(0, 2048, CODES.shape).astype("uint16")
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def empty(tmp_path):
 @pytest.fixture
 def store(empty):
     """The first window of the western tile is written."""
-    write_block(empty, LAYOUT, Block(WEST, FIRST), CODES)
+    write_block(empty, LAYOUT, Block(WEST, FIRST), CODES, QUALITY)
     return empty
 
 
@@ -43,26 +45,36 @@ def test_a_block_is_read_as_it_was_written_and_the_rest_is_missing(store):
     assert np.isnan(ssm[366:]).all() and np.isnan(ssm[:, :, 48:]).all()
 
 
-def test_a_block_is_one_object_in_its_place(empty):
+def test_a_block_is_one_object_of_each_layer_in_its_place(empty):
     names = [
-        write_block(empty, LAYOUT, Block(tile, window), CODES[: window.days])
+        write_block(
+            empty, LAYOUT, Block(tile, window), CODES[: window.days], QUALITY[: window.days]
+        )
         for window in (FIRST, SECOND)
         for tile in (WEST, EAST)
     ]
-    assert names == [["ssm/c/0/0/0"], ["ssm/c/0/0/1"], ["ssm/c/1/0/0"], ["ssm/c/1/0/1"]]
-    assert all((empty / name).is_file() for (name,) in names)
+    places = ("0/0/0", "0/0/1", "1/0/0", "1/0/1")
+    assert names == [[f"ssm/c/{place}", f"quality/c/{place}"] for place in places]
+    assert all((empty / name).is_file() for block in names for name in block)
     ssm = open_product(empty)["ssm"]
     np.testing.assert_allclose(ssm[366:, :, 48:].values, CODES[:4] * 0.001, rtol=1e-12)
 
 
 def test_a_block_of_another_shape_is_refused(empty):
     with pytest.raises(ValueError, match=r"values are int16 \(366, 48, 48\), expected int16 \(4,"):
-        write_block(empty, LAYOUT, Block(WEST, SECOND), CODES)
+        write_block(empty, LAYOUT, Block(WEST, SECOND), CODES, QUALITY[:4])
 
 
 def test_a_tile_outside_is_refused(empty):
     with pytest.raises(ValueError, match="tile r118c374 is outside the store"):
-        write_block(empty, LAYOUT, Block(Tile(118, 374), FIRST), CODES)
+        write_block(empty, LAYOUT, Block(Tile(118, 374), FIRST), CODES, QUALITY)
+
+
+def test_flags_come_back_as_they_were_written_and_are_0_elsewhere(store):
+    quality = open_product(store)["quality"]
+    assert quality.dtype == np.uint16
+    np.testing.assert_array_equal(quality.values[:366, :, :48], QUALITY)
+    assert not quality.values[366:].any() and not quality.values[:, :, 48:].any()
 
 
 # ---- opening ----------------------------------------------------------------------------------
@@ -71,7 +83,7 @@ def test_a_tile_outside_is_refused(empty):
 def test_it_opens_as_plain_xarray_opens_it(store):
     plain = xr.open_zarr(store, chunks=None, consolidated=False)
     xr.testing.assert_identical(open_product(store), plain.set_coords("depth_bounds"))
-    assert list(open_product(store).data_vars) == ["ssm"]
+    assert list(open_product(store).data_vars) == ["quality", "ssm"]
 
 
 def test_nothing_is_read_and_no_dask_graph_is_built_unless_asked_for(store):
@@ -102,6 +114,12 @@ def test_it_says_what_cf_asks_for(store):
     assert product.attrs["forest_digest"] == "abc"
     assert ssm.attrs["standard_name"] == "volume_fraction_of_condensed_water_in_soil"
     assert ssm.attrs["cell_methods"] == "time: mean area: mean"
+    assert ssm.encoding.get("coordinates", ssm.attrs.get("coordinates")) == "depth"
+    assert ssm.attrs["ancillary_variables"] == "quality"
+    flags = product["quality"].attrs
+    assert flags["standard_name"] == "quality_flag"
+    meanings = dict(zip(flags["flag_meanings"].split(), flags["flag_masks"], strict=True))
+    assert meanings == PRODUCT_FLAGS
     for name, standard, axis in (
         ("time", "time", "T"), ("lat", "latitude", "Y"), ("lon", "longitude", "X"),
     ):  # fmt: skip

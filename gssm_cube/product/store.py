@@ -9,6 +9,7 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
+from gssm_cube.flags import PRODUCT_FLAGS, flag_attrs
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Block, Layout
 from gssm_cube.stores import (
     DIMS,
@@ -25,7 +26,7 @@ from gssm_cube.stores import (
 )
 from gssm_cube.variables import FILL, SSM
 
-FORMAT = "gssm_cube product 1"
+FORMAT = "gssm_cube product 2"
 DEPTH, DEPTH_BOUNDS = 0.025, (0.0, 0.05)  # m
 
 
@@ -60,7 +61,11 @@ def create_product(store: str | Path, layout: Layout, attrs: Mapping[str, Any]) 
         _write_depth(root)
         ssm = SSM.attrs | packed_attrs(SSM.packing)
         ssm |= {"cell_methods": "time: mean area: mean", "coordinates": "depth"}
+        ssm |= {"ancillary_variables": "quality"}
         create_daily_array(root, "ssm", layout, "int16", FILL, ssm)
+        about = flag_attrs(PRODUCT_FLAGS, "What the estimate rests on, and whether soil allows it")
+        about |= {"standard_name": "quality_flag"}
+        create_daily_array(root, "quality", layout, "uint16", 0, about)
         root.attrs.update(
             {
                 "Conventions": "CF-1.11",
@@ -95,17 +100,25 @@ def check_product(store: str | Path) -> None:
 
 
 def write_block(
-    store: str | Path, layout: Layout, block: Block, codes: NDArray[np.int16]
+    store: str | Path,
+    layout: Layout,
+    block: Block,
+    codes: NDArray[np.int16],
+    quality: NDArray[np.uint16],
 ) -> list[str]:
     """Fill one block and return the names of its objects.
 
     Parameters
     ----------
     codes : (time, lat, lon) int16
-        The whole block, one writer.
+        Packed soil moisture of the whole block, one writer.
+    quality : (time, lat, lon) uint16
+        Bits of ``flags.PRODUCT_FLAGS``.
     """
     region = (block.window.slice, *layout.tile_slices(block.tile))
-    return write_region(array_of(open_group(store, "r+"), "ssm"), region, codes)
+    root = open_group(store, "r+")
+    written = write_region(array_of(root, "quality"), region, quality)
+    return write_region(array_of(root, "ssm"), region, codes) + written
 
 
 def open_product(store: str | Path, *, chunks: Mapping[str, int] | None = None) -> xr.Dataset:
@@ -121,7 +134,8 @@ def open_product(store: str | Path, *, chunks: Mapping[str, int] | None = None) 
     Returns
     -------
     Dataset (time, lat, lon)
-        ``ssm`` m3 m-3, NaN over sea and where nothing was predicted.
+        ``ssm`` m3 m-3, NaN over sea and where nothing was predicted; ``quality``, bits as its
+        ``flag_masks`` and ``flag_meanings`` say, 0 over sea.
 
     Raises
     ------
