@@ -25,7 +25,14 @@ from gssm_cube.forest import Preset, compile_forest, find_preset, load_forest, t
 from gssm_cube.ingest import inputs
 from gssm_cube.knndm import prediction_points
 from gssm_cube.model_card import write_cards
-from gssm_cube.once import check_there, done_once, file_facts, key_of, replace_file
+from gssm_cube.once import (
+    check_there,
+    content_hash,
+    done_once,
+    file_facts,
+    key_of,
+    replace_file,
+)
 from gssm_cube.placing import check_places, describe_unchosen
 from gssm_cube.quality import Rules
 from gssm_cube.report import write_report
@@ -233,11 +240,13 @@ def report(settings: Settings, *, progress: Progress = silent) -> str:
     check_there(settings.product / "zarr.json", "predict")
     progress("report", 0, 1)
     page = settings.table("report.html")
+    shown = [settings.table(name) for name in (*EVALUATED, "stations.parquet")]
     key = digest(
         settings.title,
-        settings.table("scores.json").read_text(),
+        [content_hash(path) for path in shown],
+        run_facts(settings),
         blocks.stage_digest(settings.product, predict.STAGE, product_units(settings)),
-        __version__,
+        _cube_digest(settings),
     )
     line = done_once(settings.folder, "report", key, [page], lambda: _write_page(settings, page))
     progress("report", 1, 1)

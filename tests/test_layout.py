@@ -28,7 +28,10 @@ ALLOWED = {
     "cube": GROUND | {"flags", "stores", "lazy", "interpolate"},
     "sources": GROUND,
     "harmonise": GROUND,
-    "ingest": GROUND | {"flags", "sources", "harmonise", "cube", "blocks", "stores", "interpolate"},
+    "ingest": GROUND
+    | {
+        *("flags", "sources", "harmonise", "cube", "blocks", "stores", "interpolate", "years"),
+    },
     "archive": set(),
     "lines": set(),
     "station_days": {"quality"},
@@ -43,7 +46,8 @@ ALLOWED = {
     "picks": GROUND | {"cube", "blocks", "stores", "interpolate"},
     "sample_store": {"blocks"},
     "sphere": set(),
-    "splits": GROUND | {"cube", "sphere"},
+    "years": set(),
+    "splits": GROUND | {"cube", "sphere", "years"},
     "knndm": {"splits", "sphere"},
     "placing": GROUND | {"cube", "picks", "splits", "station_tables"},
     "samples": GROUND | {"cube", "blocks", "stores", "picks", "placing", "sample_store"},
