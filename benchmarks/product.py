@@ -30,7 +30,7 @@ from zarr.storage import LocalStore, WrapperStore
 
 from gssm_cube.grid import Block, Layout, Tile
 from gssm_cube.overviews import LEVELS, _create_levels, group_name, open_overview
-from gssm_cube.product import create_product, open_product, series, write_block
+from gssm_cube.product import Layers, create_product, open_product, series, write_block
 from gssm_cube.stores import array_of, codec, open_group
 from gssm_cube.variables import FILL
 
@@ -86,7 +86,9 @@ def write_forms(folder: Path, layout: Layout) -> None:
     )  # fmt: skip
     for window in layout.windows():
         codes = tile_codes(layout, window.start, window.days)
-        write_block(store, layout, Block(TILE, window), codes)
+        write_block(
+            store, layout, Block(TILE, window), Layers(codes, codes, codes.astype("uint16"))
+        )
         naive[window.slice] = codes
         profile = {
             "driver": "GTiff", "width": 480, "height": 480, "count": window.days, "dtype": "uint16",

@@ -208,13 +208,14 @@ def _random_rows(known: Samples, recipe: Recipe) -> tuple[dict[str, Any], pd.Dat
 
 
 def _new_years(known: Samples, recipe: Recipe) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Score the last quarter of the calendar years."""
+    """Score the last quarter of the years."""
     rows = split_years(known.places["time"])
     if rows is None:
         return {"skipped": "one calendar year"}, pd.DataFrame()
     held = predicted(recipe.fit(known.table[~rows]), known, rows)
     years = sorted(held["time"].dt.year.unique().tolist())
-    return score_table(held) | {"years": years}, held
+    ends = held["time"].agg(["min", "max"]).dt.strftime("%Y-%m-%d").tolist()
+    return score_table(held) | {"years": years, "days": ends}, held
 
 
 def _usual(

@@ -366,8 +366,8 @@ def _score_rows(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
         score = scores.get(key)
         if score is None:
             continue
-        if years := score.get("years"):
-            note = f"{note}; here {', '.join(map(str, years))}"
+        if days := score.get("days"):
+            note = f"{note}; here {days[0]} to {days[1]}"
         row = {"name": name, "note": note, "grey": key == "random_rows"}
         rows.append(row | {"skipped": score.get("skipped"), "cells": _cells(score)})
         if baseline := score.get("baseline", {}).get("mean_of_training"):

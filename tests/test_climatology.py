@@ -9,6 +9,7 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from product_files import layers_of
 
 from gssm_cube import blocks
 from gssm_cube.climatology import (
@@ -116,7 +117,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for tile in LAYOUT.tiles():
             block = Block(tile, window)
             part = codes[(window.slice, *LAYOUT.tile_slices(tile))]
-            write_block(path, LAYOUT, block, part)
+            write_block(path, LAYOUT, block, layers_of(part))
             blocks.write_marker(path, "predict", str(block), "key", checksum=blocks.checksum(part))
     return path
 

@@ -12,6 +12,7 @@ import pytest
 import rasterio
 import shapely
 import xarray as xr
+from product_files import layers_of
 
 from gssm_cube.export import Part, export, export_points, read_points
 from gssm_cube.grid import Block, Layout, Tile
@@ -32,7 +33,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for tile in LAYOUT.tiles():
         codes = rng.integers(0, 600, (LAYOUT.days, 48, 48)).astype("int16")
         codes[rng.random(codes.shape) < 0.2] = FILL
-        write_block(path, LAYOUT, Block(tile, LAYOUT.windows()[0]), codes)
+        write_block(path, LAYOUT, Block(tile, LAYOUT.windows()[0]), layers_of(codes))
     return path
 
 

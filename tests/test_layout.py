@@ -28,7 +28,10 @@ ALLOWED = {
     "cube": GROUND | {"flags", "stores", "lazy", "interpolate"},
     "sources": GROUND,
     "harmonise": GROUND,
-    "ingest": GROUND | {"flags", "sources", "harmonise", "cube", "blocks", "stores", "interpolate"},
+    "ingest": GROUND
+    | {
+        *("flags", "sources", "harmonise", "cube", "blocks", "stores", "interpolate", "years"),
+    },
     "archive": set(),
     "lines": set(),
     "station_days": {"quality"},
@@ -43,7 +46,8 @@ ALLOWED = {
     "picks": GROUND | {"cube", "blocks", "stores", "interpolate"},
     "sample_store": {"blocks"},
     "sphere": set(),
-    "splits": GROUND | {"cube", "sphere"},
+    "years": set(),
+    "splits": GROUND | {"cube", "sphere", "years"},
     "knndm": {"splits", "sphere"},
     "placing": GROUND | {"cube", "picks", "splits", "station_tables"},
     "samples": GROUND | {"cube", "blocks", "stores", "picks", "placing", "sample_store"},
@@ -64,13 +68,18 @@ ALLOWED = {
         *("trials", "findings", "comparison"),
     },
     "station_weather": {"harmonise", "variables"},
-    "product": GROUND | {"stores"},
     "export": GROUND | {"product", "stores"},
     "overviews": GROUND | {"blocks", "product", "stores"},
     "terminal": set(),
     "day_statistics": {"variables"},
     "climatology": GROUND | {"blocks", "day_statistics", "product", "stores"},
-    "predict": GROUND | {"cube", "product", "forest", "blocks", "clusters", "stores"},
+    "product": GROUND | {"stores", "flags", "lazy"},
+    "physics": set(),
+    "estimate": GROUND | {"cube", "flags", "forest", "physics", "product", "stores"},
+    "predict": GROUND
+    | {
+        *("cube", "product", "forest", "blocks", "clusters", "stores", "estimate"),
+    },
     "plan": GROUND | {"cube", "forest", "ingest", "settings", "sources"},
     "check": {
         "archive",
@@ -90,6 +99,7 @@ ALLOWED = {
     "skill_figures": {"figures"},
     "exhibits": {"figures", "skill_figures", "station_figures"},
     "report": GROUND | {"figures", "exhibits"},
+    "run_facts": {"blocks", "estimate", "forest", "predict", "settings", "station_tables"},
     "validate": {"blocks"},
     "__init__": {"cube", "product"},
 }

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from product_files import layers_of
 
 from gssm_cube import blocks, overviews
 from gssm_cube.grid import Block, Layout, Tile
@@ -56,7 +57,7 @@ def write_tile(store: Path, tile: Tile, seed: int) -> None:
     for window in LAYOUT.windows():
         codes = rng.integers(0, 600, (window.days, 48, 48)).astype("int16")
         codes[:, sea] = FILL
-        objects = write_block(store, LAYOUT, Block(tile, window), codes)
+        objects = write_block(store, LAYOUT, Block(tile, window), layers_of(codes))
         facts = {"checksum": blocks.checksum(codes)}
         blocks.write_marker(store, "predict", str(Block(tile, window)), "k", objects, **facts)
 
@@ -109,7 +110,7 @@ def test_what_is_done_is_skipped(store):
 def test_a_changed_block_redoes_its_window_only(store):
     tile, window = next(LAYOUT.tiles()), LAYOUT.windows()[1]
     codes = np.full((window.days, 48, 48), 123, dtype="int16")
-    objects = write_block(store, LAYOUT, Block(tile, window), codes)
+    objects = write_block(store, LAYOUT, Block(tile, window), layers_of(codes))
     facts = {"checksum": blocks.checksum(codes)}
     blocks.write_marker(store, "predict", str(Block(tile, window)), "k", objects, **facts)
     assert write_overviews(store) == (1, 61)

@@ -9,6 +9,7 @@ import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from product_files import layers_of
 
 from gssm_cube.grid import Block, Layout, Tile
 from gssm_cube.product import create_product, open_product, series, write_block
@@ -29,7 +30,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for tile in LAYOUT.tiles():
             codes = rng.integers(0, 600, (window.days, 96, 96)).astype("int16")
             codes[rng.random(codes.shape) < 0.1] = FILL
-            write_block(path, LAYOUT, Block(tile, window), codes)
+            write_block(path, LAYOUT, Block(tile, window), layers_of(codes))
     return path
 
 
