@@ -265,7 +265,9 @@ def _with_weather(
 
 
 def _score_table(scores: dict[str, Any]) -> Table:
-    """Return the scores as a table; random rows stand last and say what they are."""
+    """Return the scores as a table, each with its baselines; random rows stand last."""
+    from gssm_cube.baselines import TITLES
+
     table = Table(box=box.SIMPLE, caption="RMSE, ubRMSE, bias in m3 m-3; station r is a median")
     table.add_column("judged on")
     for name in ("n", "RMSE", "ubRMSE", "bias", "r", "station r"):
@@ -284,10 +286,13 @@ def _score_table(scores: dict[str, Any]) -> Table:
         if "skipped" in score:
             table.add_row(f"{title}: {score['skipped']}")
             continue
-        values = [score.get(k) for k in ("rmse", "ubrmse", "bias", "r")]
-        values.append(score.get("stations", {}).get("r"))
-        texts = ("–" if value is None else f"{value:.3f}" for value in values)
-        table.add_row(title, f"{score['n']:,}", *texts)
+        beside = score.get("baseline", {})
+        shown = {title: score} | {f"  {TITLES[k]}": beside[k] for k in TITLES if k in beside}
+        for label, found in shown.items():
+            values = [found.get(k) for k in ("rmse", "ubrmse", "bias", "r")]
+            values.append(found.get("stations", {}).get("r"))
+            texts = ("–" if value is None else f"{value:.3f}" for value in values)
+            table.add_row(label, f"{found['n']:,}", *texts)
     return table
 
 

@@ -1,12 +1,12 @@
 """One block as the product keeps it: the forest's estimate, held against physics, and its flags.
 
-Everything is done on packed codes, inner chunk by inner chunk, so that memory holds the block's two
-layers and one chunk's features.
+Everything is done on packed codes, inner chunk by inner chunk, so that memory holds the block's
+three layers and one chunk's features.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -17,7 +17,7 @@ from gssm_cube.flags import PRODUCT_FLAGS, product_flags
 from gssm_cube.forest import CompiledForest, predict_codes
 from gssm_cube.grid import Block, Layout, inner_chunks
 from gssm_cube.stores import DIMS
-from gssm_cube.variables import FILL, PREDICTORS, SSM
+from gssm_cube.variables import FILL, PREDICTORS, SSM, SSM_SPREAD
 
 Frozen = Literal["mask", "flag"]
 SOIL = ("clay", "sand", "porosity")  # that the bounds follow from
@@ -31,16 +31,17 @@ Codes = dict[str, NDArray[np.int16]]
 
 
 class Estimate(NamedTuple):
-    """Packed soil moisture and flags of a block, and the count of each flag of ``COUNTED``."""
+    """Packed soil moisture of a block, its spread and flags, and the counts of ``COUNTED``."""
 
     codes: NDArray[np.int16]
+    spread: NDArray[np.int16]
     quality: NDArray[np.uint16]
     counts: dict[str, int]
 
     @property
-    def layers(self) -> tuple[NDArray[np.int16], NDArray[np.uint16]]:
-        """What the product stores."""
-        return self.codes, self.quality
+    def layers(self) -> dict[str, NDArray[Any]]:
+        """What the product stores, by name."""
+        return {"ssm": self.codes, "ssm_spread": self.spread, "quality": self.quality}
 
 
 def estimate_block(
@@ -63,22 +64,25 @@ def estimate_block(
         Arrays (time, lat, lon) of the block; over the sea missing, and without a flag.
     """
     shape = (block.window.days, layout.tile_size, layout.tile_size)
-    codes, quality = np.full(shape, FILL, dtype="int16"), np.zeros(shape, dtype="uint16")
+    codes, spreads = (np.full(shape, FILL, dtype="int16") for _ in range(2))
+    quality = np.zeros(shape, dtype="uint16")
     origin = cube.quality_reader(store)
     for region, place, chunk in _land_chunks(store, layout, block, forest.features):
         dynamic, static = split_codes(chunk, forest.features)
-        ssm = predict_codes(forest, dynamic, static)  # float64: rounded once, to a code
+        # Both float64: rounded once, to a code.
+        ssm, spread = predict_codes(forest, dynamic, static, spread=True)
         found = product_flags(origin.read_origin(region), forest.features)
         found[np.isnan(ssm)] |= PRODUCT_FLAGS["predictor_missing"]
         ssm = _hold_against_soil(ssm, chunk, found)
         cold = physics.frozen(*(PREDICTORS[name].packing.decode(chunk[name]) for name in COLD))
         found[cold] |= PRODUCT_FLAGS["frozen"]
         if frozen == "mask":
-            ssm[cold] = np.nan
+            ssm[cold] = spread[cold] = np.nan
         land = chunk["land"].values == 1
         codes[place] = np.where(land, SSM.packing.encode(ssm), FILL)
+        spreads[place] = np.where(land, SSM_SPREAD.packing.encode(spread), FILL)
         quality[place] = np.where(land, found, 0)
-    return Estimate(codes, quality, count_flags(quality, COUNTED))
+    return Estimate(codes, spreads, quality, count_flags(quality, COUNTED))
 
 
 def count_flags(quality: NDArray[np.uint16], names: Iterable[str]) -> dict[str, int]:

@@ -25,7 +25,7 @@ from gssm_cube.estimate import Frozen, estimate_block
 from gssm_cube.forest import CompiledForest, forest_hash, load_forest
 from gssm_cube.grid import Block, Layout
 from gssm_cube.stores import DIMS, array_of, open_group, read_layout
-from gssm_cube.variables import FILL, SSM
+from gssm_cube.variables import FILL, SSM, SSM_SPREAD
 
 STAGE = "predict"
 
@@ -183,18 +183,18 @@ class PredictBlock:
             (stage, blocks.stage_digest(self.cube, stage, units))
             for stage, units in input_units(self.layout, block, self.starts).items()
         ]
-        packing = str(SSM.packing)
+        packing = str((SSM.packing, SSM_SPREAD.packing))
         return blocks.digest(product.FORMAT, packing, self.forest_digest, self.frozen, inputs)
 
     def __call__(self, unit: str) -> dict[str, Any]:
-        """Write the block's soil moisture and its flags."""
+        """Write the block's soil moisture, its spread and its flags."""
         block = blocks.parse_block(unit, self.layout)
         forest = open_forest(str(self.forest), digest=self.forest_digest)
         found = estimate_block(self.cube, self.layout, block, forest, self.frozen)
-        objects = product.write_block(self.product, self.layout, block, *found.layers)
+        objects = product.write_block(self.product, self.layout, block, found.layers)
         facts = {
             "valid": int((found.codes != FILL).sum()),
-            "checksum": blocks.digest([blocks.checksum(layer) for layer in found.layers]),
+            "checksum": blocks.digest([blocks.checksum(layer) for layer in found.layers.values()]),
             **found.counts,
         }
         blocks.write_marker(self.product, STAGE, unit, self.key(block), objects, **facts)

@@ -81,7 +81,8 @@ def test_the_learning_curve_ends_with_all_stations(scores):
     assert [point["stations"] for point in curve] == sorted(p["stations"] for p in curve)
     assert curve[-1]["stations"] == 16  # four fifths of 20
     assert curve[0]["stations"] == pytest.approx(4, abs=1)
-    assert curve[-1]["rmse"] == scores["new_stations"]["rmse"]
+    assert curve[-1]["rmse"] == scores["splits"]["new_stations"]["rmse"]  # of the same seeds
+    assert curve[-1]["scatter"] == scores["splits"]["new_stations"]["scatter"]["rmse"] > 0
 
 
 def test_without_prediction_points_matched_distances_are_skipped_unless_there_is_a_test_table():

@@ -1,6 +1,7 @@
 """A block as the product keeps it: every flag against what open_cube and open_quality say."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from gssm_cube.cube import open_cube, open_quality
@@ -9,9 +10,9 @@ from gssm_cube.flags import FLAGS, PRODUCT_FLAGS, product_flags
 from gssm_cube.forest import Preset, compile_forest, train_forest
 from gssm_cube.grid import Block
 from gssm_cube.physics import residual_water
-from gssm_cube.predict import predict_block
+from gssm_cube.predict import feature_values, predict_block
 from gssm_cube.stores import array_of, open_group, read_layout
-from gssm_cube.variables import FILL, PREDICTORS, SSM
+from gssm_cube.variables import FILL, PREDICTORS, SSM, SSM_SPREAD
 
 FEATURES = ("surplus_11d", "lst", "ndvi", "clay")
 ALL = tuple(PREDICTORS)
@@ -108,6 +109,16 @@ def test_masked_frozen_ground_is_missing_and_nothing_else_differs(
     np.testing.assert_array_equal(masked.quality, flagged.quality)
     cold = has(flagged.quality, "frozen")
     np.testing.assert_array_equal(masked.codes, np.where(cold, FILL, flagged.codes))
+    np.testing.assert_array_equal(masked.spread, np.where(cold, FILL, flagged.spread))
+
+
+def test_the_spread_is_that_of_the_trees(flagged, features, forest):
+    land = features["land"].values == 1
+    rows = feature_values(features, FEATURES, land)
+    _, spread = forest.predict_with_spread(pd.DataFrame(rows, columns=FEATURES))
+    found = flagged.spread[:, land].ravel()
+    np.testing.assert_array_equal(found, SSM_SPREAD.packing.encode(spread))
+    assert (flagged.spread[:, ~land] == FILL).all() and len(np.unique(found)) > 10
 
 
 def test_low_pores_flag_and_cut_and_the_counts_add_up(

@@ -1,5 +1,6 @@
 """The SSM Zarr: plain xarray reads it; blocks fill it; nothing else is let in."""
 
+import json
 import re
 from datetime import date
 
@@ -10,7 +11,7 @@ import zarr
 
 from gssm_cube.flags import PRODUCT_FLAGS
 from gssm_cube.grid import Block, Layout, Tile
-from gssm_cube.product import create_product, open_product, write_block
+from gssm_cube.product import create_product, interval, open_product, write_block
 from gssm_cube.variables import FILL
 
 # Two tiles side by side; the second window has four days.
@@ -19,7 +20,13 @@ WEST, EAST = LAYOUT.tiles()
 FIRST, SECOND = LAYOUT.windows()
 CODES = np.random.default_rng(0).integers(0, 600, (366, 48, 48)).astype("int16")
 CODES[5, 7, 9] = FILL
+SPREAD = np.where(CODES == FILL, FILL, CODES // 10).astype("int16")
 QUALITY = np.random.default_rng(1).integers(0, 2048, CODES.shape).astype("uint16")
+
+
+def first_days(count):
+    layers = {"ssm": CODES, "ssm_spread": SPREAD, "quality": QUALITY}
+    return {name: layer[:count] for name, layer in layers.items()}
 
 
 @pytest.fixture
@@ -31,7 +38,7 @@ def empty(tmp_path):
 @pytest.fixture
 def store(empty):
     """The first window of the western tile is written."""
-    write_block(empty, LAYOUT, Block(WEST, FIRST), CODES, QUALITY)
+    write_block(empty, LAYOUT, Block(WEST, FIRST), first_days(366))
     return empty
 
 
@@ -47,14 +54,13 @@ def test_a_block_is_read_as_it_was_written_and_the_rest_is_missing(store):
 
 def test_a_block_is_one_object_of_each_layer_in_its_place(empty):
     names = [
-        write_block(
-            empty, LAYOUT, Block(tile, window), CODES[: window.days], QUALITY[: window.days]
-        )
+        write_block(empty, LAYOUT, Block(tile, window), first_days(window.days))
         for window in (FIRST, SECOND)
         for tile in (WEST, EAST)
     ]
     places = ("0/0/0", "0/0/1", "1/0/0", "1/0/1")
-    assert names == [[f"ssm/c/{place}", f"quality/c/{place}"] for place in places]
+    layers = ("quality", "ssm_spread", "ssm")
+    assert names == [[f"{layer}/c/{place}" for layer in layers] for place in places]
     assert all((empty / name).is_file() for block in names for name in block)
     ssm = open_product(empty)["ssm"]
     np.testing.assert_allclose(ssm[366:, :, 48:].values, CODES[:4] * 0.001, rtol=1e-12)
@@ -62,12 +68,12 @@ def test_a_block_is_one_object_of_each_layer_in_its_place(empty):
 
 def test_a_block_of_another_shape_is_refused(empty):
     with pytest.raises(ValueError, match=r"values are int16 \(366, 48, 48\), expected int16 \(4,"):
-        write_block(empty, LAYOUT, Block(WEST, SECOND), CODES, QUALITY[:4])
+        write_block(empty, LAYOUT, Block(WEST, SECOND), first_days(366))
 
 
 def test_a_tile_outside_is_refused(empty):
     with pytest.raises(ValueError, match="tile r118c374 is outside the store"):
-        write_block(empty, LAYOUT, Block(Tile(118, 374), FIRST), CODES, QUALITY)
+        write_block(empty, LAYOUT, Block(Tile(118, 374), FIRST), first_days(366))
 
 
 def test_flags_come_back_as_they_were_written_and_are_0_elsewhere(store):
@@ -77,13 +83,37 @@ def test_flags_come_back_as_they_were_written_and_are_0_elsewhere(store):
     assert not quality.values[366:].any() and not quality.values[:, :, 48:].any()
 
 
+def test_the_interval_follows_from_the_spread_and_two_constants(tmp_path):
+    said = {"level": 0.9, "factor": 2.0, "floor": 0.05}
+    create_product(tmp_path / "ssm.zarr", LAYOUT, {"interval": json.dumps(said)})
+    write_block(tmp_path / "ssm.zarr", LAYOUT, Block(WEST, FIRST), first_days(366))
+    product = open_product(tmp_path / "ssm.zarr")
+    found = interval(product.isel(time=slice(3, 9), lat=slice(5, 10), lon=slice(7, 12)))
+    place = (slice(3, 9), slice(5, 10), slice(7, 12))
+    ssm, spread = CODES[place] / 1000, SPREAD[place] / 1000
+    missing = CODES[place] == FILL
+    assert missing.sum() == 1
+    half = 2 * np.sqrt(spread**2 + 0.05**2)
+    upper, lower = (np.where(missing, np.nan, v) for v in (ssm + half, ssm - half))
+    np.testing.assert_allclose(found["ssm_upper"], upper, rtol=1e-6)
+    np.testing.assert_allclose(found["ssm_lower"], np.maximum(lower, 0), rtol=1e-6, atol=1e-9)
+    assert (lower < 0).any() and found["ssm_lower"].attrs["units"] == "m3 m-3"
+    lazy = interval(open_product(tmp_path / "ssm.zarr", chunks={}))
+    assert lazy.chunks and lazy["ssm_upper"].dims == ("time", "lat", "lon")
+
+
+def test_a_product_without_a_calibrated_interval_says_so(store):
+    with pytest.raises(ValueError, match="no calibrated interval: too few stations"):
+        interval(open_product(store))
+
+
 # ---- opening ----------------------------------------------------------------------------------
 
 
 def test_it_opens_as_plain_xarray_opens_it(store):
     plain = xr.open_zarr(store, chunks=None, consolidated=False)
     xr.testing.assert_identical(open_product(store), plain.set_coords("depth_bounds"))
-    assert list(open_product(store).data_vars) == ["quality", "ssm"]
+    assert list(open_product(store).data_vars) == ["quality", "ssm", "ssm_spread"]
 
 
 def test_nothing_is_read_and_no_dask_graph_is_built_unless_asked_for(store):
@@ -115,7 +145,7 @@ def test_it_says_what_cf_asks_for(store):
     assert ssm.attrs["standard_name"] == "volume_fraction_of_condensed_water_in_soil"
     assert ssm.attrs["cell_methods"] == "time: mean area: mean"
     assert ssm.encoding.get("coordinates", ssm.attrs.get("coordinates")) == "depth"
-    assert ssm.attrs["ancillary_variables"] == "quality"
+    assert ssm.attrs["ancillary_variables"] == "ssm_spread quality"
     flags = product["quality"].attrs
     assert flags["standard_name"] == "quality_flag"
     meanings = dict(zip(flags["flag_meanings"].split(), flags["flag_masks"], strict=True))

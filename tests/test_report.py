@@ -447,7 +447,8 @@ def test_the_notebook_runs_and_finds_the_skill_worked_by_hand(
     create_product(store, layout, {})
     (tile,), (window,) = layout.tiles(), layout.windows()
     codes = SSM.packing.encode(product["ssm"])
-    write_block(store, layout, Block(tile, window), codes)
+    layers = {"ssm": codes, "ssm_spread": codes, "quality": np.zeros(codes.shape, "uint16")}
+    write_block(store, layout, Block(tile, window), layers)
     # The station observes 0.03 m3 m-3 less than the pixel that holds it, rounded as it is stored.
     pixel = at_place(product["ssm"], *stations.loc[0, ["lat", "lon"]]).to_numpy()
     table = pd.DataFrame([stations.loc[0]] * DAYS).drop(columns="days")

@@ -1,5 +1,6 @@
 """The SSM Zarr: metadata first, then whole blocks, then plain xarray."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,10 @@ from gssm_cube.stores import (
     write_position,
     write_region,
 )
-from gssm_cube.variables import FILL, SSM
+from gssm_cube.variables import FILL, SSM, SSM_SPREAD
 
 FORMAT = "gssm_cube product 2"
+LAYERS = ("quality", "ssm_spread", "ssm")  # in which they are written
 DEPTH, DEPTH_BOUNDS = 0.025, (0.0, 0.05)  # m
 
 
@@ -61,8 +63,10 @@ def create_product(store: str | Path, layout: Layout, attrs: Mapping[str, Any]) 
         _write_depth(root)
         ssm = SSM.attrs | packed_attrs(SSM.packing)
         ssm |= {"cell_methods": "time: mean area: mean", "coordinates": "depth"}
-        ssm |= {"ancillary_variables": "quality"}
+        ssm |= {"ancillary_variables": "ssm_spread quality"}
         create_daily_array(root, "ssm", layout, "int16", FILL, ssm)
+        spread = SSM_SPREAD.attrs | packed_attrs(SSM_SPREAD.packing)
+        create_daily_array(root, "ssm_spread", layout, "int16", FILL, spread)
         about = flag_attrs(PRODUCT_FLAGS, "What the estimate rests on, and whether soil allows it")
         about |= {"standard_name": "quality_flag"}
         create_daily_array(root, "quality", layout, "uint16", 0, about)
@@ -100,25 +104,52 @@ def check_product(store: str | Path) -> None:
 
 
 def write_block(
-    store: str | Path,
-    layout: Layout,
-    block: Block,
-    codes: NDArray[np.int16],
-    quality: NDArray[np.uint16],
+    store: str | Path, layout: Layout, block: Block, layers: Mapping[str, NDArray[Any]]
 ) -> list[str]:
     """Fill one block and return the names of its objects.
 
     Parameters
     ----------
-    codes : (time, lat, lon) int16
-        Packed soil moisture of the whole block, one writer.
-    quality : (time, lat, lon) uint16
-        Bits of ``flags.PRODUCT_FLAGS``.
+    layers : mapping of (time, lat, lon)
+        ``ssm`` and ``ssm_spread``, packed int16, and ``quality``, bits of
+        ``flags.PRODUCT_FLAGS``, uint16; the whole block, one writer.
     """
     region = (block.window.slice, *layout.tile_slices(block.tile))
     root = open_group(store, "r+")
-    written = write_region(array_of(root, "quality"), region, quality)
-    return write_region(array_of(root, "ssm"), region, codes) + written
+    names = [write_region(array_of(root, name), region, layers[name]) for name in LAYERS]
+    return [name for objects in names for name in objects]
+
+
+def interval(product: xr.Dataset) -> xr.Dataset:
+    """Return the calibrated interval of an opened product, or of a region of it.
+
+    The estimate plus and minus ``factor * sqrt(ssm_spread**2 + floor**2)``, by the constants of the
+    product's attribute ``interval``; see ``gssm_cube.intervals`` for what it covers.
+
+    Parameters
+    ----------
+    product : Dataset (time, lat, lon)
+        Of `open_product`, with its attributes. Select first, or give it chunks: without Dask all of
+        it is read.
+
+    Returns
+    -------
+    Dataset (time, lat, lon)
+        ``ssm_lower``, at least 0, and ``ssm_upper``, m3 m-3.
+
+    Raises
+    ------
+    ValueError
+        If the product was made without a calibrated interval.
+    """
+    said = json.loads(product.attrs.get("interval", "null"))
+    if said is None:
+        raise ValueError("this product has no calibrated interval: too few stations were held out")
+    ssm, spread = product["ssm"], product["ssm_spread"]
+    half = said["factor"] * np.sqrt(spread**2 + said["floor"] ** 2)
+    ends = {"ssm_lower": (ssm - half).clip(min=0), "ssm_upper": ssm + half}
+    words = {"units": SSM.units, "long_name": f"{said['level']:.0%} interval of soil moisture"}
+    return xr.Dataset({name: end.assign_attrs(words) for name, end in ends.items()})
 
 
 def open_product(store: str | Path, *, chunks: Mapping[str, int] | None = None) -> xr.Dataset:
@@ -134,7 +165,8 @@ def open_product(store: str | Path, *, chunks: Mapping[str, int] | None = None) 
     Returns
     -------
     Dataset (time, lat, lon)
-        ``ssm`` m3 m-3, NaN over sea and where nothing was predicted; ``quality``, bits as its
+        ``ssm`` m3 m-3, NaN over sea and where nothing was predicted; ``ssm_spread``, the standard
+        deviation of the trees, which `interval` calibrates; ``quality``, bits as its
         ``flag_masks`` and ``flag_meanings`` say, 0 over sea.
 
     Raises
