@@ -146,7 +146,7 @@ def within_cells(held: pd.DataFrame, *, draws: int = 500, seed: int = 0) -> dict
         "cells": int(rows["cell"].nunique()),
         "stations": len(pattern),
         "n": len(rows),
-        **{name: plain(_r(sums.sum())) for name, sums in tables.items()},
+        **{name: plain(float(_r(sums.sum().to_numpy()))) for name, sums in tables.items()},
         "interval": {name: _interval(sums, draws, seed) for name, sums in tables.items()},
         "pattern_sd": plain(pattern["observed_off"].std(ddof=0)),
         "change_sd": plain(changes["observed_off"].std(ddof=0)),
@@ -164,17 +164,19 @@ def _sums(station: pd.Series, x: pd.Series, y: pd.Series) -> pd.DataFrame:
     return pd.DataFrame(parts).groupby(station.to_numpy()).sum()
 
 
-def _r(s: pd.Series) -> float:
-    """Pearson's correlation from sums; NaN if one side does not vary."""
-    x, y = s["xx"] - s["x"] ** 2 / s["n"], s["yy"] - s["y"] ** 2 / s["n"]
-    if min(x, y) <= 1e-12 * s["n"]:  # departures are near 0: sums round far below this
-        return float("nan")
-    return float((s["xy"] - s["x"] * s["y"] / s["n"]) / np.sqrt(x * y))
+def _r(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return Pearson's correlation from sums (..., 6); NaN where one side does not vary."""
+    n, x, y, xx, yy, xy = np.moveaxis(np.asarray(sums, "float64"), -1, 0)
+    varied = xx - x**2 / n, yy - y**2 / n
+    known = np.minimum(*varied) > 1e-12 * n  # departures are near 0: sums round far below this
+    scale = np.sqrt(np.where(known, varied[0] * varied[1], 1.0))
+    return np.where(known, (xy - x * y / n) / scale, np.nan)
 
 
 def _interval(sums: pd.DataFrame, draws: int, seed: int) -> list[float] | None:
     """Return the ends of 95 % of the correlations of stations drawn with replacement."""
     rng, count = np.random.default_rng(seed), len(sums)
-    drawn = [_r(sums.iloc[rng.integers(0, count, count)].sum()) for _ in range(draws)]
-    found = np.array(drawn)[np.isfinite(drawn)]
+    times = rng.multinomial(count, np.full(count, 1 / count), size=draws)
+    drawn = _r(times @ sums.to_numpy())
+    found = drawn[np.isfinite(drawn)]
     return np.quantile(found, LEVELS).tolist() if found.size >= draws / 2 else None

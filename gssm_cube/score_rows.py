@@ -13,7 +13,10 @@ STRATA_TITLES = {"network": "network", "koeppen": "climate", "land_cover": "land
 SPLITS = {
     "new_stations": ("New stations", "none of the station's days were used"),
     "new_years": ("New years", "the station is known, the year is not"),
-    "truth": ("Synthetic truth", "the product against the invented world, all land pixels"),
+    "truth": (
+        "Synthetic truth",
+        "the product against the invented world, all land that is not frozen",
+    ),
     "random_rows": ("Random rows", "comparison only"),
 }
 
@@ -36,7 +39,7 @@ def score_rows(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _baselines_of(score: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """Title and scores of what stands beside a split's, in the order of the table."""
+    """Return title and scores of what stands beside a split's, in the order of the table."""
     found = score.get("baseline") or {}
     titles = {key: title[0].upper() + title[1:] for key, title in TITLES.items()}
     return [(title, found[key]) for key, title in titles.items() if key in found]
