@@ -98,10 +98,8 @@ def add_truth(settings: Settings, *, progress: Progress = silent) -> None:
     scores = json.loads(path.read_text())
     product = open_product(settings.product)
     made = blocks.stage_digest(settings.product, predict.STAGE, product_units(settings))
-    key, place = (
-        digest(made, product.attrs["interval"]),
-        (settings.folder / "run", "stages", "truth"),
-    )
+    key = digest(made, product.attrs["interval"])
+    place = settings.folder / "run", "stages", "truth"
     marker = blocks.read_marker(*place)
     if marker and marker["key"] == key and "truth" in scores:
         return

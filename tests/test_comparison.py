@@ -140,6 +140,12 @@ def test_baselines_are_judged_beside_the_forest_at_new_stations(scores):
         assert told["difference"] == pytest.approx(difference, abs=1e-10)
 
 
+def test_baselines_stand_beside_new_years_and_stations_apart_tell_nothing_within_a_cell(scores):
+    assert scores["new_years"]["baseline"]["swvl1"]["rmse"] == pytest.approx(0.1)
+    assert scores["new_years"]["days"] == ["2020-01-01", "2020-02-07"]
+    assert list(scores["new_stations"]["resolution"]) == ["skipped"]
+
+
 def test_scores_are_told_apart_by_network(scores):
     strata = scores["new_stations"]["strata"]
     assert set(strata) == {"network"} and set(strata["network"]) == {"even", "odd"}
@@ -171,6 +177,9 @@ def test_the_index_of_held_out_stations_is_ranked_against_their_errors(scores):
 
 def test_a_second_table_is_covered_by_the_interval_of_the_first():
     found = evaluate(world(), PRESET, test=world(seed=7)).scores["test"]
+    assert set(found["baseline"]) == {"mean_of_training", "climatology", "bucket_50", "swvl1"}
+    assert found["baseline"]["swvl1"]["rmse"] == pytest.approx(0.1)  # as it is, too wet by 0.1
+    assert found["baseline"]["bucket_50"]["stations"]["ubrmse"] < 0.01
     assert found["intervals"]["stations"] == 20
     assert 0.7 < found["intervals"]["coverage"] <= 1
     assert found["interval"]["rmse"][0] < found["rmse"] < found["interval"]["rmse"][1]

@@ -59,7 +59,7 @@ def test_a_block_is_one_object_of_each_layer_in_its_place(empty):
         for tile in (WEST, EAST)
     ]
     places = ("0/0/0", "0/0/1", "1/0/0", "1/0/1")
-    layers = ("quality", "ssm_spread", "ssm")
+    layers = ("ssm", "ssm_spread", "quality")
     assert names == [[f"{layer}/c/{place}" for layer in layers] for place in places]
     assert all((empty / name).is_file() for block in names for name in block)
     ssm = open_product(empty)["ssm"]

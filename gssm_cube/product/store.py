@@ -28,7 +28,7 @@ from gssm_cube.stores import (
 from gssm_cube.variables import FILL, SSM, SSM_SPREAD
 
 FORMAT = "gssm_cube product 2"
-LAYERS = ("quality", "ssm_spread", "ssm")  # in which they are written
+LAYERS = ("ssm", "ssm_spread", "quality")
 DEPTH, DEPTH_BOUNDS = 0.025, (0.0, 0.05)  # m
 
 
