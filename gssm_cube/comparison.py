@@ -188,7 +188,8 @@ def _split_of(found: Split | MatchedFolds) -> Split:
 
 def _row(held: list[pd.DataFrame]) -> dict[str, Any]:
     """Mean and scatter of the scores over the seeds."""
-    tables = [score_table(frame) for frame in held]
+    first = station_table(held[0])
+    tables = [score_table(held[0], stations=first), *(score_table(frame) for frame in held[1:])]
     flat = pd.DataFrame([
         {name: found[name] for name in STATION_SCORES}
         | {f"station_{name}": found["stations"][name] for name in STATION_SCORES}
@@ -201,7 +202,7 @@ def _row(held: list[pd.DataFrame]) -> dict[str, Any]:
     return {
         **{str(name): plain(value) for name, value in flat.mean().items()},
         "scatter": {str(name): plain(value) for name, value in flat.std().items()},
-        "interval": confidence(station_table(held[0])),
+        "interval": confidence(first),
         "baseline": baselines,
         "folds": int(held[0]["fold"].nunique()),
         "seeds": len(held),

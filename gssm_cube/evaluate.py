@@ -257,10 +257,11 @@ def _new_stations(
     held = out_of_fold(known, recipe, Split(folds))
     calibration, said = calibrated(held, groups)
     reference = reference_of(known.table.assign(station=known.places["station"]), importance)
-    score = score_table(held) | {
+    table = station_table(held)
+    score = score_table(held, stations=table) | {
         "folds": int(held["fold"].nunique()),
         "places": int(np.unique(groups).size),
-        "interval": confidence(station_table(held)),
+        "interval": confidence(table),
         "baseline": baseline_scores(held),
         "strata": strata_scores(held.join(known.more.filter(STRATA))),
         "intervals": said,
@@ -314,21 +315,21 @@ def _test_table(
     known: Samples, unseen: Samples, recipe: Recipe, calibration: Calibration | None
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """Score a second table by a forest that was trained on all of the first."""
-    all_rows = (np.ones(len(samples.table), dtype=bool) for samples in (known, unseen))
-    train, test = all_rows
+    train, test = (np.ones(len(samples.table), dtype=bool) for samples in (known, unseen))
     held = judged(known, recipe, train, unseen, test)
     common = set(known.places["station"]) & set(unseen.places["station"])
     if common:
         logger.warning("test: %d stations are in the training table too", len(common))
+    table = station_table(held)
     about: dict[str, Any] = {
         "stations_in_common": len(common),
         "rows": _row_counts(unseen),
-        "interval": confidence(station_table(held)),
+        "interval": confidence(table),
         "baseline": baseline_scores(held),
     }
     if calibration is not None:
         about["intervals"] = coverage(held, calibration)
-    return score_table(held) | about, held
+    return score_table(held, stations=table) | about, held
 
 
 def _with_trees(preset: Preset, trees: int) -> Preset:
