@@ -287,7 +287,10 @@ def _score_table(scores: dict[str, Any]) -> Table:
             table.add_row(f"{title}: {score['skipped']}")
             continue
         beside = score.get("baseline", {})
-        shown = {title: score} | {f"  {TITLES[k]}": beside[k] for k in TITLES if k in beside}
+        short = {
+            k: f"  {name.removesuffix(' of the training stations')}" for k, name in TITLES.items()
+        }
+        shown = {title: score} | {short[k]: beside[k] for k in short if k in beside}
         for label, found in shown.items():
             values = [found.get(k) for k in ("rmse", "ubrmse", "bias", "r")]
             values.append(found.get("stations", {}).get("r"))

@@ -379,6 +379,20 @@ def test_the_days_that_were_held_out_as_new_years_are_named(scores):
     assert note.endswith("; here 2020-03-01 to 2021-02-28")
 
 
+def test_the_true_error_stands_beside_the_estimated_one_with_the_interval_s_coverage(
+    tmp_path, scores, predictions, importance, stations, product, cube
+):
+    truth = {"n": 5, "rmse": 0.0412, "coverage": 0.934, "width": 0.151}
+    path = write_report(
+        tmp_path / "report.html", title="t", scores=scores | {"truth": truth}, facts={},
+        predictions=predictions, importance=importance, stations=stations, product=product,
+        cube=cube,
+    )  # fmt: skip
+    text = " ".join(path.read_text(encoding="utf-8").split())
+    assert "RMSE 0.0412 m³ m⁻³, where the new stations said 0.0786." in text
+    assert "covers 93.4 % of all pixel-days, 0.151 m³ m⁻³ wide" in text
+
+
 def test_every_baseline_has_a_row_after_the_score_that_it_stands_beside():
     beside = {"swvl1": {"n": 9, "rmse": 0.07}, "mean_of_training": {"n": 9, "rmse": 0.1}}
     rows = score_rows({
