@@ -129,7 +129,8 @@ def predict(features: xr.Dataset, forest: CompiledForest | str | Path) -> xr.Dat
     Returns
     -------
     DataArray (time, lat, lon), float32, m3 m-3
-        Lazy; NaN over sea and where a feature is missing.
+        Lazy; NaN over sea and where a feature is missing. Neither frozen ground is left out nor
+        the estimate held against the soil: ``physics`` has what does so.
 
     Raises
     ------
