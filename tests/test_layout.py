@@ -95,6 +95,7 @@ ALLOWED = {
     "skill_figures": {"figures"},
     "exhibits": {"figures", "skill_figures", "station_figures"},
     "score_rows": {"baselines"},
+    "score_tables": {"baselines"},
     "report": GROUND | {"figures", "exhibits", "score_rows"},
     "run_facts": {"blocks", "estimate", "forest", "predict", "settings", "station_tables"},
     "validate": {"blocks"},
