@@ -65,7 +65,8 @@ def score_against_truth(
 
 def _inside(truth: np.ndarray, interval: xr.Dataset, both: np.ndarray) -> np.ndarray:
     """Return how many pairs lie inside, and the sum of the widths."""
-    low, high = (interval[name].values for name in ("ssm_lower", "ssm_upper"))
+    loaded = interval.compute()  # both ends at once: they are made of the same chunks
+    low, high = (loaded[name].values for name in ("ssm_lower", "ssm_upper"))
     inside = (low <= truth) & (truth <= high) & both
     return np.array([inside.sum(), (high - low)[both].sum(dtype="float64")])
 
