@@ -53,7 +53,7 @@ def score_against_truth(
         extra += int((np.isnan(x) & np.isfinite(y)).sum())
         both = np.isfinite(x) & np.isfinite(y)
         if interval is not None:
-            held += _inside(x, interval.isel(time=days), both)
+            held += _inside(x, interval.isel(time=days).transpose(*truth.dims), both)
         x, y = x[both], y[both]
         sums += (x.size, x.sum(), y.sum(), (x * x).sum(), (y * y).sum(), (x * y).sum())
         progress("truth", number, len(starts))
