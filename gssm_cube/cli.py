@@ -9,10 +9,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
-from rich import box
 from rich.console import Console
 from rich.logging import RichHandler
-from rich.table import Table
 
 from gssm_cube.product_commands import add_product_commands
 from gssm_cube.terminal import bars, console, say, told
@@ -179,29 +177,13 @@ def _evaluate_run(run_file: Path, json_file: Path | None, *, full: bool) -> None
 
 def _print_scores(scores: dict[str, Any]) -> None:
     """Print the scores, and all splits side by side if they were compared."""
-    console.print(_score_table(scores))
+    from gssm_cube.score_tables import score_table, split_table, within_line
+
+    console.print(score_table(scores))
+    if line := within_line(scores):
+        say(line)
     if "splits" in scores:
-        console.print(_split_table(scores["splits"]))
-
-
-def _split_table(splits: dict[str, Any]) -> Table:
-    """Return all splits side by side: means over the seeds, RMSE with its scatter."""
-    table = Table(box=box.SIMPLE, caption="Mean over seeds; +- is the scatter over seeds")
-    table.add_column("split")
-    for name in ("folds", "RMSE", "+-", "95 % interval", "r", "station r", "climatology"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name, row in splits.items():
-        title = name.replace("_", " ") + (" (comparison)" if name == "random_rows" else "")
-        if "skipped" in row:
-            table.add_row(f"{title}: {row['skipped']}")
-            continue
-        low_high = row["interval"].get("rmse")
-        values = [row["rmse"], row["scatter"]["rmse"], row["r"], row["station_r"]]
-        rmse, scatter, r, station_r = ("" if v is None else f"{v:.3f}" for v in values)
-        interval = "{:.3f} to {:.3f}".format(*low_high) if low_high else ""
-        baseline = f"{row['baseline']['climatology']:.3f}"
-        table.add_row(title, str(row["folds"]), rmse, scatter, interval, r, station_r, baseline)
-    return table
+        console.print(split_table(scores["splits"]))
 
 
 def _with_weather(
@@ -220,33 +202,6 @@ def _with_weather(
     chosen = {role: name for role, name in places.items() if name != NAMES[role][0]}
     chosen |= {role.strip(): name.strip() for role, name in pairs}
     return [derive_features(table, chosen) for table in tables], {r: NAMES[r][0] for r in places}
-
-
-def _score_table(scores: dict[str, Any]) -> Table:
-    """Return the scores as a table; random rows stand last and say what they are."""
-    table = Table(box=box.SIMPLE, caption="RMSE, ubRMSE, bias in m3 m-3; station r is a median")
-    table.add_column("judged on")
-    for name in ("n", "RMSE", "ubRMSE", "bias", "r", "station r"):
-        table.add_column(name, justify="right", no_wrap=True)
-    titles = {
-        "new_stations": "new stations",
-        "new_years": "new years",
-        "test": "second table (test)",
-        "truth": "synthetic truth",
-        "random_rows": "random rows (comparison)",
-    }
-    for name, title in titles.items():
-        score = scores.get(name)
-        if score is None:
-            continue
-        if "skipped" in score:
-            table.add_row(f"{title}: {score['skipped']}")
-            continue
-        values = [score.get(k) for k in ("rmse", "ubrmse", "bias", "r")]
-        values.append(score.get("stations", {}).get("r"))
-        texts = ("–" if value is None else f"{value:.3f}" for value in values)
-        table.add_row(title, f"{score['n']:,}", *texts)
-    return table
 
 
 @app.command()
@@ -314,7 +269,7 @@ def demo(
 
     with told(), bars() as progress:
         scores = run_demo(folder.resolve(), progress=progress, tell=say)
-    console.print(_score_table(scores))
+    _print_scores(scores)
     for name in ("raw", "features.zarr", "ssm.zarr"):
         files = [path for path in (folder / name).rglob("*") if path.is_file()]
         total = sum(path.stat().st_size for path in files)

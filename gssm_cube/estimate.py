@@ -70,7 +70,7 @@ def estimate_block(
     origin = cube.quality_reader(store)
     for region, place, chunk in _land_chunks(store, layout, block, forest.features):
         dynamic, static = split_codes(chunk, forest.features)
-        # float64: rounded once, to a code
+        # Both float64: rounded once, to a code.
         ssm, spread = predict_codes(forest, dynamic, static, spread=True)
         found = product_flags(origin.read_origin(region), forest.features)
         found[np.isnan(ssm)] |= PRODUCT_FLAGS["predictor_missing"]
@@ -78,11 +78,10 @@ def estimate_block(
         cold = physics.frozen(*(PREDICTORS[name].packing.decode(chunk[name]) for name in COLD))
         found[cold] |= PRODUCT_FLAGS["frozen"]
         if frozen == "mask":
-            ssm[cold] = np.nan
+            ssm[cold] = spread[cold] = np.nan
         land = chunk["land"].values == 1
         codes[place] = np.where(land, SSM.packing.encode(ssm), FILL)
-        known = land & ~np.isnan(ssm)
-        spreads[place] = np.where(known, SSM_SPREAD.packing.encode(spread), FILL)
+        spreads[place] = np.where(land, SSM_SPREAD.packing.encode(spread), FILL)
         quality[place] = np.where(land, found, 0)
     return Estimate(codes, spreads, quality, count_flags(quality, COUNTED))
 

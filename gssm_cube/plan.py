@@ -38,7 +38,7 @@ RATES = {
 # Seconds of a predicted row, and more for each tree: leaves of one sample, and larger ones.
 ROW_SECONDS, TREE_SECONDS = 66e-9, (7.2e-9, 4.3e-9)
 PROCESS_BYTES = 300e6  # Python with xarray, dask and scikit-learn
-PRODUCT_BYTES = 4  # a pixel and day: soil moisture and flags
+PRODUCT_BYTES = 6  # a pixel and day: soil moisture, its spread, flags
 RUN_BYTES = 84  # a pixel and day while gaps of LST are filled, some days at a time; measured
 
 

@@ -25,7 +25,7 @@ from gssm_cube.estimate import Frozen, estimate_block
 from gssm_cube.forest import CompiledForest, forest_hash, load_forest
 from gssm_cube.grid import Block, Layout
 from gssm_cube.stores import DIMS, array_of, open_group, read_layout
-from gssm_cube.variables import FILL, SSM
+from gssm_cube.variables import FILL, SSM, SSM_SPREAD
 
 STAGE = "predict"
 
@@ -129,7 +129,8 @@ def predict(features: xr.Dataset, forest: CompiledForest | str | Path) -> xr.Dat
     Returns
     -------
     DataArray (time, lat, lon), float32, m3 m-3
-        Lazy; NaN over sea and where a feature is missing.
+        Lazy; NaN over sea and where a feature is missing. Neither frozen ground is left out nor
+        the estimate held against the soil: ``physics`` has what does so.
 
     Raises
     ------
@@ -183,11 +184,11 @@ class PredictBlock:
             (stage, blocks.stage_digest(self.cube, stage, units))
             for stage, units in input_units(self.layout, block, self.starts).items()
         ]
-        packing = str(SSM.packing)
+        packing = str((SSM.packing, SSM_SPREAD.packing))
         return blocks.digest(product.FORMAT, packing, self.forest_digest, self.frozen, inputs)
 
     def __call__(self, unit: str) -> dict[str, Any]:
-        """Write the block's soil moisture and its flags."""
+        """Write the block's soil moisture, its spread and its flags."""
         block = blocks.parse_block(unit, self.layout)
         forest = open_forest(str(self.forest), digest=self.forest_digest)
         found = estimate_block(self.cube, self.layout, block, forest, self.frozen)

@@ -184,8 +184,8 @@ SSM = Variable(
 )  # fmt: skip
 
 SSM_SPREAD = Variable(
-    "ssm_spread", "Standard deviation of surface soil moisture over the trees, uncalibrated",
-    "m3 m-3", (0, 1), Packing(0.0001), "product", "gssm_cube random forest",
+    "ssm_spread", "Standard deviation of the forest's trees, uncalibrated", "m3 m-3", (0, 1),
+    Packing(0.001), "product", "gssm_cube random forest",
 )  # fmt: skip
 
 

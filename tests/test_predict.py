@@ -60,7 +60,7 @@ def shards(store):
 
 
 def _shard_paths(store):
-    folders = (store / name / "c" for name in ("ssm", "quality"))
+    folders = (store / name / "c" for name in ("ssm", "ssm_spread", "quality"))
     return [path for folder in folders for path in folder.rglob("*") if path.is_file()]
 
 
@@ -184,14 +184,14 @@ def test_a_forest_that_was_changed_under_the_run_is_refused(forest):
         open_forest(str(forest), digest="abc")
 
 
-@pytest.mark.parametrize("lost", ["marker", "ssm", "quality", "both"])
+@pytest.mark.parametrize("lost", ["marker", "ssm", "ssm_spread", "quality", "both"])
 def test_one_lost_block_is_done_again_alone(small_world, forest, written, tmp_path, lost):
     target = tmp_path / "ssm.zarr"
     predict_product(small_world.cube, target, forest, {})
     if lost in ("marker", "both"):
         (marker_folder(target, "predict") / f"{BLOCKS[2]}.json").unlink()
     if lost != "marker":
-        (target / ("quality" if lost == "quality" else "ssm") / "c/0/0/1").unlink()
+        (target / ("ssm" if lost == "both" else lost) / "c/0/0/1").unlink()
     status, skipped = predict_product(small_world.cube, target, forest, {})
     assert (list(status["unit"]), skipped) == ([BLOCKS[2]], 3)
     assert shards(target) == shards(written)

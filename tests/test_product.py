@@ -20,7 +20,7 @@ FIRST, SECOND = LAYOUT.windows()
 CODES = np.random.default_rng(0).integers(0, 600, (366, 48, 48)).astype("int16")
 CODES[5, 7, 9] = FILL
 QUALITY = np.random.default_rng(1).integers(0, 2048, CODES.shape).astype("uint16")
-SPREAD = np.random.default_rng(2).integers(0, 900, CODES.shape).astype("int16")
+SPREAD = np.random.default_rng(2).integers(0, 90, CODES.shape).astype("int16")
 SPREAD[5, 7, 9] = FILL
 LAYERS = Layers(CODES, SPREAD, QUALITY)
 INTERVAL = {"interval": '{"level": 0.9, "factor": 1.5, "floor": 0.05}'}
@@ -194,7 +194,7 @@ def judged(empty):
 
 def test_the_interval_follows_from_spread_and_two_constants(judged):
     product = open_product(judged).isel(time=slice(0, 366), lon=slice(0, 48))
-    half = 1.5 * np.sqrt((SPREAD * 1e-4) ** 2 + 0.05**2)
+    half = 1.5 * np.sqrt((SPREAD * 1e-3) ** 2 + 0.05**2)
     known = CODES != FILL
     for name, sign in (("ssm_lower", -1), ("ssm_upper", 1)):
         expected = np.clip(CODES * 0.001 + sign * half, 0, 1)

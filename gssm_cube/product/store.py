@@ -123,12 +123,7 @@ def check_product(store: str | Path) -> None:
         raise ValueError(f"{store} is not an SSM product ({FORMAT}); give another path")
 
 
-def write_block(
-    store: str | Path,
-    layout: Layout,
-    block: Block,
-    layers: Layers,
-) -> list[str]:
+def write_block(store: str | Path, layout: Layout, block: Block, layers: Layers) -> list[str]:
     """Fill one block and return the names of its objects.
 
     Parameters
