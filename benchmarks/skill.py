@@ -105,9 +105,9 @@ def difference(model: list[pd.DataFrame], first: list[pd.DataFrame]) -> dict[str
     return {name: ends[name].tolist() for name in ends}
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """Return the rows where nothing that any model needs is missing."""
-    table = derive_features(pd.read_parquet(path))
+def read_table(given: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a table where nothing that any model needs is missing."""
+    table = derive_features(given)
     needed = list(dict.fromkeys(name for model in MODELS for name in model.features))
     return table.dropna(subset=[*needed, "observed"]).reset_index(drop=True)
 
@@ -121,7 +121,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("gssm_cube").setLevel(logging.WARNING)
-    table = read_table(arguments.table)
+    table = read_table(pd.read_parquet(arguments.table))
     logger.info("%d rows of %d stations", len(table), table["station"].nunique())
     found, first = {}, None
     for model in MODELS:

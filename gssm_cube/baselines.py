@@ -10,6 +10,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+# Of all columns of estimates that stand beside a forest's, in the order in which they are shown.
+TITLES = {
+    "mean_of_training": "mean of the training stations",
+    "climatology": "climatology of the training stations",
+    "bucket_50": "untrained bucket, rescaled",
+    "swvl1": "ERA5-Land soil moisture",
+    "seed_like": "forest of the gssm1km kind",
+}
 YEAR_DAYS = 366  # a leap year's; 29 February exists in some years only, its window in all
 HALF_WINDOW_DAYS = 15  # the mean of a day of the year takes 31 days, for single days are noise
 

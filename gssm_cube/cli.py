@@ -3,31 +3,21 @@
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
-from rich import box
 from rich.console import Console
 from rich.logging import RichHandler
-from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
+
+from gssm_cube.product_commands import add_product_commands
+from gssm_cube.terminal import bars, console, say, told
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from gssm_cube.blocks import Progress as Report
     from gssm_cube.quality import Day
 
 app = typer.Typer(
@@ -36,10 +26,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-console = Console()
-
 RunFile = Annotated[Path, typer.Argument(help="Settings of the run (TOML).")]
-EXPECTED = (ValueError, FileNotFoundError, RuntimeError, TypeError)
 
 
 @app.callback()
@@ -54,43 +41,12 @@ def _configure(
     os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "error")
 
 
-@contextmanager
-def _told() -> Iterator[None]:
-    """Turn an expected error into one clear message and a non-zero exit."""
-    try:
-        yield
-    except EXPECTED as error:
-        console.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from error
-
-
-@contextmanager
-def _bars() -> "Iterator[Report]":
-    """Show a progress bar for each stage."""
-    columns = (
-        TextColumn("{task.description:>28}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bars:
-        tasks: dict[str, Any] = {}
-
-        def show(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
-
-        yield show
-
-
 def _stage(name: str, run_file: Path, *, full: bool = False) -> None:
     """Run one stage of a run."""
     from gssm_cube import pipeline
     from gssm_cube.settings import read_settings
 
-    with _told(), _bars() as progress:
+    with told(), bars() as progress:
         settings = read_settings(run_file)
         if full:
             training = settings.training.model_copy(update={"full_evaluation": True})
@@ -140,7 +96,7 @@ def stations(
         counts = read_station_counts(read_settings(source).table("stations.parquet"))
         console.print(summarise(counts), highlight=False, soft_wrap=True)
         return
-    with _told(), TemporaryDirectory() as folder:
+    with told(), TemporaryDirectory() as folder:
         counts, line = _read_archive(source, out or Path(folder) / "s.parquet", minimum_hours, day)
     console.print(summarise(counts), highlight=False, soft_wrap=True)
     console.print(f"{line} in {out}" if out else line)
@@ -155,7 +111,7 @@ def _read_archive(
 
     hours = MINIMUM_HOURS if minimum_hours is None else minimum_hours
     rules = Rules(minimum_hours=hours, day=cast("Day", day))
-    with _bars() as progress:
+    with bars() as progress:
         counts = write_archive(
             archive,
             path,
@@ -195,7 +151,7 @@ def evaluate(
     from gssm_cube.forest import find_preset
 
     places = dict(observed=observed, station=station, lat=lat, lon=lon, time=time)
-    with _told(), console.status("training and scoring"):
+    with told(), console.status("training and scoring"):
         wanted = [name.strip() for name in features.split(",")] if features else None
         tables = [read_samples(path) for path in (samples, test) if path]
         names = wanted or find_preset(preset).features
@@ -222,29 +178,13 @@ def _evaluate_run(run_file: Path, json_file: Path | None, *, full: bool) -> None
 
 def _print_scores(scores: dict[str, Any]) -> None:
     """Print the scores, and all splits side by side if they were compared."""
-    console.print(_score_table(scores))
+    from gssm_cube.score_tables import score_table, split_table, within_line
+
+    console.print(score_table(scores))
+    if line := within_line(scores):
+        say(line)
     if "splits" in scores:
-        console.print(_split_table(scores["splits"]))
-
-
-def _split_table(splits: dict[str, Any]) -> Table:
-    """Return all splits side by side: means over the seeds, RMSE with its scatter."""
-    table = Table(box=box.SIMPLE, caption="Mean over seeds; +- is the scatter over seeds")
-    table.add_column("split")
-    for name in ("folds", "RMSE", "+-", "95 % interval", "r", "station r", "climatology"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name, row in splits.items():
-        title = name.replace("_", " ") + (" (comparison)" if name == "random_rows" else "")
-        if "skipped" in row:
-            table.add_row(f"{title}: {row['skipped']}")
-            continue
-        low_high = row["interval"].get("rmse")
-        values = [row["rmse"], row["scatter"]["rmse"], row["r"], row["station_r"]]
-        rmse, scatter, r, station_r = ("" if v is None else f"{v:.3f}" for v in values)
-        interval = "{:.3f} to {:.3f}".format(*low_high) if low_high else ""
-        baseline = f"{row['baseline']['climatology']:.3f}"
-        table.add_row(title, str(row["folds"]), rmse, scatter, interval, r, station_r, baseline)
-    return table
+        console.print(split_table(scores["splits"]))
 
 
 def _with_weather(
@@ -265,40 +205,13 @@ def _with_weather(
     return [derive_features(table, chosen) for table in tables], {r: NAMES[r][0] for r in places}
 
 
-def _score_table(scores: dict[str, Any]) -> Table:
-    """Return the scores as a table; random rows stand last and say what they are."""
-    table = Table(box=box.SIMPLE, caption="RMSE, ubRMSE, bias in m3 m-3; station r is a median")
-    table.add_column("judged on")
-    for name in ("n", "RMSE", "ubRMSE", "bias", "r", "station r"):
-        table.add_column(name, justify="right", no_wrap=True)
-    titles = {
-        "new_stations": "new stations",
-        "new_years": "new years",
-        "test": "second table (test)",
-        "truth": "synthetic truth",
-        "random_rows": "random rows (comparison)",
-    }
-    for name, title in titles.items():
-        score = scores.get(name)
-        if score is None:
-            continue
-        if "skipped" in score:
-            table.add_row(f"{title}: {score['skipped']}")
-            continue
-        values = [score.get(k) for k in ("rmse", "ubrmse", "bias", "r")]
-        values.append(score.get("stations", {}).get("r"))
-        texts = ("–" if value is None else f"{value:.3f}" for value in values)
-        table.add_row(title, f"{score['n']:,}", *texts)
-    return table
-
-
 @app.command()
 def plan(run_file: RunFile) -> None:
     """Print what a run will take, before anything runs."""
     from gssm_cube.plan import plan_run, plan_table
     from gssm_cube.settings import read_settings
 
-    with _told():
+    with told():
         settings = read_settings(run_file)
         console.print(plan_table(plan_run(settings), settings.folder))
 
@@ -317,10 +230,10 @@ def check(
     from gssm_cube.settings import read_settings
 
     if source.suffix != ".toml":
-        with _told():
-            _say(pipeline.check_forest(source))
+        with told():
+            say(pipeline.check_forest(source))
         return
-    with _told(), _bars() as progress:
+    with told(), bars() as progress:
         report = pipeline.look(read_settings(source), progress=progress)
     if json_file is not None:
         json_file.write_text(json.dumps(report.to_dict(), indent=1))
@@ -331,10 +244,10 @@ def check(
     for line in cost_lines(report):
         console.print(line, highlight=False)
     if not report.can_start:
-        _say("[bold red]The run cannot start before the faults are mended[/]")
+        say("[bold red]The run cannot start before the faults are mended[/]")
         raise typer.Exit(1)
     warned = any(finding.warnings for finding in report.findings)
-    _say("The run can start" + "; what the warnings name becomes a gap" * warned)
+    say("The run can start" + "; what the warnings name becomes a gap" * warned)
 
 
 @app.command()
@@ -343,8 +256,8 @@ def run(run_file: RunFile) -> None:
     from gssm_cube import pipeline
     from gssm_cube.settings import read_settings
 
-    with _told(), _bars() as progress:
-        pipeline.run(read_settings(run_file), progress=progress, tell=_say)
+    with told(), bars() as progress:
+        pipeline.run(read_settings(run_file), progress=progress, tell=say)
 
 
 @app.command()
@@ -355,9 +268,9 @@ def demo(
     from gssm_cube.demo import run_demo
     from gssm_cube.plan import size
 
-    with _told(), _bars() as progress:
-        scores = run_demo(folder.resolve(), progress=progress, tell=_say)
-    console.print(_score_table(scores))
+    with told(), bars() as progress:
+        scores = run_demo(folder.resolve(), progress=progress, tell=say)
+    _print_scores(scores)
     for name in ("raw", "features.zarr", "ssm.zarr"):
         files = [path for path in (folder / name).rglob("*") if path.is_file()]
         total = sum(path.stat().st_size for path in files)
@@ -371,10 +284,7 @@ def demo(
     )
 
 
-def _say(line: str) -> None:
-    """Print a line above the bars."""
-    console.print(line, highlight=False)
-
+add_product_commands(app)
 
 if __name__ == "__main__":
     app()

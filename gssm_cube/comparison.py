@@ -85,7 +85,7 @@ def compare_splits(
 
 
 def learning_curve(
-    known: Samples, recipe: Recipe, *, shares: Sequence[float] = SHARES
+    known: Samples, recipe: Recipe, *, shares: Sequence[float] = SHARES, seeds: Sequence[int] = (0,)
 ) -> list[dict[str, Any]]:
     """Score new stations by forests of ever more training stations.
 
@@ -95,20 +95,39 @@ def learning_curve(
     recipe : Recipe
     shares : sequence of float
         Of the groups of places outside a fold.
+    seeds : sequence of int
+        Each deals folds, chooses the groups and grows forests anew.
 
     Returns
     -------
     list of dict
-        ``stations`` (mean number that trained), ``rmse`` and ``station_r`` for each share; empty
-        if the stations cannot be split.
+        For each share the means over the seeds of ``stations`` (number that trained), ``rmse`` and
+        ``station_r``, and ``scatter``, the standard deviation of the RMSE over the seeds (None for
+        one); empty if the stations cannot be split.
     """
+    points = [_curve(known, recipe.with_seed(seed), shares) for seed in seeds]
+    curve = []
+    for share in shares:
+        found = pd.DataFrame([point[share] for point in points if share in point])
+        if len(found):
+            means = {
+                str(name): plain(value) for name, value in found.astype("float64").mean().items()
+            }
+            curve.append(means | {"scatter": plain(found["rmse"].std())})
+    return curve
+
+
+def _curve(
+    known: Samples, recipe: Recipe, shares: Sequence[float]
+) -> dict[float, dict[str, float | None]]:
+    """Score forests of each share of the training stations, with one seed."""
     groups = place_groups(known.places["lat"], known.places["lon"], block_km=BLOCK_KM)
     folds = place_folds(groups, k=FOLDS, seed=recipe.seed)
     if folds is None:
-        return []
+        return {}
     names, index = np.unique(groups, return_inverse=True)
     rank = np.random.default_rng(recipe.seed).permutation(names.size)[index] / names.size
-    curve = []
+    curve = {}
     for share in shares:
         split = Split(folds, trained=rank < share)
         held = out_of_fold(known, recipe, split)
@@ -116,11 +135,11 @@ def learning_curve(
             continue
         counts = [known.places["station"][train].nunique() for train, _ in split.parts()]
         found = score_table(held)
-        curve.append({
+        curve[share] = {
             "stations": float(np.mean(counts)),
             "rmse": found["rmse"],
             "station_r": found["stations"]["r"],
-        })  # fmt: skip
+        }
     return curve
 
 
@@ -169,7 +188,8 @@ def _split_of(found: Split | MatchedFolds) -> Split:
 
 def _row(held: list[pd.DataFrame]) -> dict[str, Any]:
     """Mean and scatter of the scores over the seeds."""
-    tables = [score_table(frame) for frame in held]
+    first = station_table(held[0])
+    tables = [score_table(held[0], stations=first), *(score_table(frame) for frame in held[1:])]
     flat = pd.DataFrame([
         {name: found[name] for name in STATION_SCORES}
         | {f"station_{name}": found["stations"][name] for name in STATION_SCORES}
@@ -182,7 +202,7 @@ def _row(held: list[pd.DataFrame]) -> dict[str, Any]:
     return {
         **{str(name): plain(value) for name, value in flat.mean().items()},
         "scatter": {str(name): plain(value) for name, value in flat.std().items()},
-        "interval": confidence(station_table(held[0])),
+        "interval": confidence(first),
         "baseline": baselines,
         "folds": int(held[0]["fold"].nunique()),
         "seeds": len(held),

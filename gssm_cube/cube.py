@@ -302,9 +302,19 @@ def open_quality(store: str | Path) -> xr.DataArray:
     FileNotFoundError, ValueError
         As ``open_cube``.
     """
-    features, root = open_cube(store), open_group(store)
-    layout = read_layout(store)
-    reader = QualityReader(
+    features, layout = open_cube(store), read_layout(store)
+    reader = quality_reader(store)
+    lazy = PackedArray(reader, (layout.days, *layout.shape), None)
+    lazy.dtype = np.dtype("uint16")
+    attrs = flag_attrs(FLAGS, "What was filled, is provisional or is missing")
+    variable = xr.Variable(DIMS, indexing.LazilyIndexedArray(lazy), attrs)
+    return xr.DataArray(variable, {dim: features[dim] for dim in DIMS}, name="quality")
+
+
+def quality_reader(store: str | Path) -> QualityReader:
+    """Return what reads a cube's flags of any region, without xarray."""
+    root, layout = open_group(store), read_layout(store)
+    return QualityReader(
         array_of(root, "daily/quality"),
         array_of(root, "composite/quality"),
         composite_starts_of(root, layout),
@@ -315,11 +325,6 @@ def open_quality(store: str | Path) -> xr.DataArray:
         layout.cell_pixels,
         upsampling_of(root),
     )
-    lazy = PackedArray(reader, (layout.days, *layout.shape), None)
-    lazy.dtype = np.dtype("uint16")
-    attrs = flag_attrs(FLAGS, "What was filled, is provisional or is missing")
-    variable = xr.Variable(DIMS, indexing.LazilyIndexedArray(lazy), attrs)
-    return xr.DataArray(variable, {dim: features[dim] for dim in DIMS}, name="quality")
 
 
 def _readers(root: zarr.Group, layout: Layout, block: Block | None) -> dict[str, Reader]:

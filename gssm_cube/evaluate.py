@@ -26,6 +26,7 @@ from gssm_cube.findings import (
 from gssm_cube.forest.rows import check_columns
 from gssm_cube.forest.train import Forest, Preset, find_preset
 from gssm_cube.intervals import Calibration, coverage
+from gssm_cube.resolution import within_cells
 from gssm_cube.scores import score_table, station_table
 from gssm_cube.splits import Split, place_folds, place_groups, split_random_rows, split_years
 from gssm_cube.trials import (
@@ -34,6 +35,7 @@ from gssm_cube.trials import (
     Recipe,
     Samples,
     complete_samples,
+    judged,
     out_of_fold,
     predicted,
 )
@@ -54,8 +56,9 @@ class Evaluation:
         ``random_rows``, ``new_years``, ``new_stations``, ``test`` if there is a test table, each
         a `score_table` or a reason under ``skipped``; ``rows`` read, dropped and kept; ``forest``.
         ``new_stations`` has more: ``interval`` (95 % over stations), ``baseline``, ``strata``,
-        ``intervals`` (calibration and coverage), ``applicability``. A full evaluation adds
-        ``splits`` and ``learning_curve``. Plain values: JSON takes it as it is.
+        ``intervals`` (calibration and coverage), ``applicability``, ``resolution``
+        (`within_cells`); ``new_years`` and ``test`` have ``baseline`` as well. A full evaluation
+        adds ``splits`` and ``learning_curve``. Plain values: JSON takes it as it is.
     predictions : DataFrame
         ``station``, ``lat``, ``lon``, ``time``, ``observed``, ``predicted`` (m3 m-3) and
         ``split``, the key in ``scores``; for ``new_stations`` out of fold.
@@ -125,7 +128,7 @@ def evaluate(
         Second table with the same columns, scored by a forest trained on all of the first.
     full : bool
         Also compare all splits over three seeds, and with fewer stations, and the forest that
-        the project set out from: some 130 more fits.
+        the project set out from: some 170 more fits.
     points : pair of arrays, degrees
         Latitudes and longitudes where predictions will be made, for the full comparison; the
         stations of ``test`` if not given.
@@ -208,13 +211,18 @@ def _random_rows(known: Samples, recipe: Recipe) -> tuple[dict[str, Any], pd.Dat
 
 
 def _new_years(known: Samples, recipe: Recipe) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Score the last quarter of the calendar years."""
+    """Score the last quarter of the years."""
     rows = split_years(known.places["time"])
     if rows is None:
         return {"skipped": "one calendar year"}, pd.DataFrame()
-    held = predicted(recipe.fit(known.table[~rows]), known, rows)
+    held = judged(known, recipe, ~rows, known, rows)
     years = sorted(held["time"].dt.year.unique().tolist())
-    return score_table(held) | {"years": years}, held
+    ends = held["time"].agg(["min", "max"]).dt.strftime("%Y-%m-%d").tolist()
+    return score_table(held) | {
+        "years": years,
+        "days": ends,
+        "baseline": baseline_scores(held),
+    }, held
 
 
 def _usual(
@@ -249,14 +257,16 @@ def _new_stations(
     held = out_of_fold(known, recipe, Split(folds))
     calibration, said = calibrated(held, groups)
     reference = reference_of(known.table.assign(station=known.places["station"]), importance)
-    score = score_table(held) | {
+    table = station_table(held)
+    score = score_table(held, stations=table) | {
         "folds": int(held["fold"].nunique()),
         "places": int(np.unique(groups).size),
-        "interval": confidence(station_table(held)),
+        "interval": confidence(table),
         "baseline": baseline_scores(held),
         "strata": strata_scores(held.join(known.more.filter(STRATA))),
         "intervals": said,
         "applicability": applicability_note(held, reference),
+        "resolution": within_cells(held),
     }
     return score, held, calibration, reference
 
@@ -265,7 +275,7 @@ def _full(known: Samples, recipe: Recipe, points: Points | None) -> dict[str, An
     """Compare all splits, and forests of fewer stations."""
     seeds = range(recipe.seed, recipe.seed + SEEDS)
     splits = compare_splits(known, recipe, points=points, seeds=seeds)
-    return {"splits": splits, "learning_curve": learning_curve(known, recipe)}
+    return {"splits": splits, "learning_curve": learning_curve(known, recipe, seeds=seeds)}
 
 
 def _add_seed_like(
@@ -305,19 +315,21 @@ def _test_table(
     known: Samples, unseen: Samples, recipe: Recipe, calibration: Calibration | None
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """Score a second table by a forest that was trained on all of the first."""
-    every = np.ones(len(unseen.table), dtype=bool)
-    held = predicted(recipe.fit(known.table), unseen, every)
+    train, test = (np.ones(len(samples.table), dtype=bool) for samples in (known, unseen))
+    held = judged(known, recipe, train, unseen, test)
     common = set(known.places["station"]) & set(unseen.places["station"])
     if common:
         logger.warning("test: %d stations are in the training table too", len(common))
+    table = station_table(held)
     about: dict[str, Any] = {
         "stations_in_common": len(common),
         "rows": _row_counts(unseen),
-        "interval": confidence(station_table(held)),
+        "interval": confidence(table),
+        "baseline": baseline_scores(held),
     }
     if calibration is not None:
         about["intervals"] = coverage(held, calibration)
-    return score_table(held) | about, held
+    return score_table(held, stations=table) | about, held
 
 
 def _with_trees(preset: Preset, trees: int) -> Preset:

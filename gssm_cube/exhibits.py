@@ -117,6 +117,8 @@ def skill_exhibits(scores: Mapping[str, Any], layer: xr.DataArray | None) -> lis
         made.append(_curve(scores["learning_curve"]))
     if "factor" in (said := new.get("intervals") or {}):
         made.append(_intervals(said))
+    if "pattern" in (within := new.get("resolution") or {}):
+        made.append(_resolution(within))
     if layer is not None:
         made.append(_applicability(layer, new.get("applicability") or {}))
     return made
@@ -172,6 +174,30 @@ def _intervals(said: Mapping[str, Any]) -> Exhibit:
     return Exhibit.of(
         "coverage", figure, title="How sure: days inside the interval, by station", caption=caption
     )
+
+
+def _resolution(said: Mapping[str, Any]) -> Exhibit:
+    """Show what is known below the cell of the meteorology."""
+    known, ends = [], said["interval"]
+    for name, words in (
+        ("spatial_r", "of all departures from the cell's mean"),
+        ("pattern_r", "of the stations' lasting departures (drawn)"),
+        ("change_r", "of what changes from day to day"),
+    ):
+        if said[name] is not None:
+            between = f" ({ends[name][0]:.2f} to {ends[name][1]:.2f})" if ends[name] else ""
+            known.append(f"{said[name]:.2f}{between} {words}")
+    gain = "" if said["gain"] is None else f" Gain G_DOWN (Merlin et al. 2015) {said['gain']:+.2f}."
+    caption = (
+        f"{said['stations']} held-out stations that share {said['cells']} cells of 0.1 degrees, "
+        f"{said['n']:,} station-days. r with 95 % over stations: {'; '.join(known) or 'none'}. "
+        f"RMSE {said['rmse']:.3f} m³ m⁻³, of the cell's mean estimate {said['coarse_rmse']:.3f}."
+        f"{gain} "
+        "Where r is not above 0, the product's pixels tell no more than its meteorology's cells."
+    )
+    figure = skill_figures.cell_departures(said)
+    title = "How fine: what is known within a cell of 0.1 degrees"
+    return Exhibit.of("resolution", figure, title=title, caption=caption)
 
 
 def _applicability(layer: xr.DataArray, note: Mapping[str, Any]) -> Exhibit:

@@ -44,16 +44,24 @@ def baseline_scores(held: pd.DataFrame) -> dict[str, Any]:
         By baseline a `score_table` with ``forest_less_baseline``: paired differences with 95 %
         intervals over stations, on the rows where the baseline has a value.
     """
-    return {name: versus(held, held[name]) for name in baseline_names(held)}
+    ours = station_table(held)
+    return {name: versus(held, held[name], ours) for name in baseline_names(held)}
 
 
-def versus(held: pd.DataFrame, other: pd.Series) -> dict[str, Any]:
-    """Return the scores of another estimate of the same rows, and the paired differences to it."""
+def versus(
+    held: pd.DataFrame, other: pd.Series, ours: pd.DataFrame | None = None
+) -> dict[str, Any]:
+    """Return the scores of another estimate of the same rows, and the paired differences to it.
+
+    ``ours`` is the `station_table` of all held-out rows, where it is known already.
+    """
     both = held.assign(other=other).dropna(subset="other")
     theirs = both.assign(predicted=both["other"])
-    difference = paired_difference(station_table(both), station_table(theirs))
+    table = station_table(theirs)
+    mine = ours if ours is not None and len(both) == len(held) else station_table(both)
+    difference = paired_difference(mine, table)
     told = {name: difference[name] for name in COMPARED if name in difference}
-    return score_table(theirs) | {"forest_less_baseline": told}
+    return score_table(theirs, stations=table) | {"forest_less_baseline": told}
 
 
 def strata_scores(held: pd.DataFrame) -> dict[str, Any]:
@@ -77,8 +85,9 @@ def strata_scores(held: pd.DataFrame) -> dict[str, Any]:
         for value, rows in held.groupby(column, observed=True):
             if rows["station"].nunique() < LEAST_STRATUM:
                 continue
-            interval = confidence(station_table(rows)).get("rmse")
-            values[str(value)] = score_table(rows) | {"interval": {"rmse": interval}}
+            stations = station_table(rows)
+            interval = {"rmse": confidence(stations).get("rmse")}
+            values[str(value)] = score_table(rows, stations=stations) | {"interval": interval}
         found[column] = values
     return found
 

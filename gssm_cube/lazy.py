@@ -119,13 +119,19 @@ class QualityReader:
     def read(self, region: Region) -> NDArray[np.uint16]:
         """Read a region; 0 over the sea."""
         time, lat, lon = region
-        flags = np.asarray(self.daily[region]) | self._of_composites(time, lat, lon)
-        flags[:, np.asarray(self.filled[lat, lon]) == 1] |= FLAGS["static_filled"]
+        flags = self.read_origin(region)
         lacking = np.any([np.asarray(a[lat, lon]) == FILL for a in self.static], axis=0)
         missing = lacking | self._meteo_missing(time, lat, lon)
         missing |= flags & (FLAGS["lst_missing"] | FLAGS["vegetation_missing"]) > 0
         flags[missing] |= FLAGS["predictor_missing"]
         flags[:, np.asarray(self.land[lat, lon]) == 0] = 0
+        return flags
+
+    def read_origin(self, region: Region) -> NDArray[np.uint16]:
+        """Read where values came from, without looking whether one of all predictors is missing."""
+        time, lat, lon = region
+        flags = np.asarray(self.daily[region]) | self._of_composites(time, lat, lon)
+        flags[:, np.asarray(self.filled[lat, lon]) == 1] |= FLAGS["static_filled"]
         return flags
 
     def _of_composites(self, time: slice, lat: slice, lon: slice) -> NDArray[np.uint16]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gssm_cube.baselines import TITLES
 from gssm_cube.blocks import write_atomically
 from gssm_cube.scores import plain
 
@@ -14,13 +15,6 @@ SPLITS = {
     "new_years": "new years",
     "test": "second table",
     "random_rows": "random rows (comparison only)",
-}
-BASELINES = {
-    "mean_of_training": "mean of the training stations",
-    "climatology": "climatology of the training stations",
-    "bucket_50": "untrained bucket, rescaled",
-    "swvl1": "ERA5-Land soil moisture",
-    "seed_like": "forest of the gssm1km kind",
 }
 
 
@@ -77,7 +71,7 @@ def _skill(scores: Mapping[str, Any]) -> str:
     rows.append("|---" * (len(MEASURES) + 3) + "|")
     rows += [_row(title, scores[key]) for key, title in SPLITS.items() if key in scores]
     baselines = (scores.get("new_stations") or {}).get("baseline", {})
-    rows += [_row(title, baselines[key]) for key, title in BASELINES.items() if key in baselines]
+    rows += [_row(title, baselines[key]) for key, title in TITLES.items() if key in baselines]
     note = (scores.get("forest") or {}).get("note")
     said = "n counts station-days; RMSE, ubRMSE and bias in m3 m-3; station r is a median."
     lines = ["Baselines are judged at new stations.", said, *([f"Judged: {note}."] if note else [])]

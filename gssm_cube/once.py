@@ -1,5 +1,6 @@
 """What keeps a stage from being done twice: keys, and files that are replaced whole."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,14 @@ def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
     partial = path.with_name(f"{path.name}.partial")
     write(partial)
     partial.replace(path)
+
+
+def content_hash(path: Path) -> str:
+    """Return a hash of a file's bytes; nothing if it is not there."""
+    if not path.exists():
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def file_facts(path: Path) -> list[tuple[str, int, int]]:

@@ -25,10 +25,18 @@ from gssm_cube.forest import Preset, compile_forest, find_preset, load_forest, t
 from gssm_cube.ingest import inputs
 from gssm_cube.knndm import prediction_points
 from gssm_cube.model_card import write_cards
-from gssm_cube.once import check_there, done_once, file_facts, key_of, replace_file
+from gssm_cube.once import (
+    check_there,
+    content_hash,
+    done_once,
+    file_facts,
+    key_of,
+    replace_file,
+)
 from gssm_cube.placing import check_places, describe_unchosen
 from gssm_cube.quality import Rules
 from gssm_cube.report import write_report
+from gssm_cube.run_facts import flag_line, product_units, run_facts
 from gssm_cube.sample_store import MANIFEST, count_rows, open_samples, sample_files
 from gssm_cube.samples import write_samples
 from gssm_cube.settings import Settings
@@ -218,10 +226,11 @@ def predict_all(settings: Settings, *, progress: Progress = silent) -> str:
             settings.product,
             settings.forest,
             attrs,
+            frozen=settings.frozen,
             client=client,
             progress=progress,
         )
-    return f"predict: {len(status)} blocks done, {skipped} skipped"
+    return f"predict: {len(status)} blocks done, {skipped} skipped; {flag_line(settings)}"
 
 
 def report(settings: Settings, *, progress: Progress = silent) -> str:
@@ -232,11 +241,13 @@ def report(settings: Settings, *, progress: Progress = silent) -> str:
     check_there(settings.product / "zarr.json", "predict")
     progress("report", 0, 1)
     page = settings.table("report.html")
+    shown = [settings.table(name) for name in (*EVALUATED, "stations.parquet")]
     key = digest(
         settings.title,
-        settings.table("scores.json").read_text(),
-        blocks.stage_digest(settings.product, predict.STAGE, _product_units(settings)),
-        __version__,
+        [content_hash(path) for path in shown],
+        run_facts(settings),
+        blocks.stage_digest(settings.product, predict.STAGE, product_units(settings)),
+        _cube_digest(settings),
     )
     line = done_once(settings.folder, "report", key, [page], lambda: _write_page(settings, page))
     progress("report", 1, 1)
@@ -258,7 +269,7 @@ def _write_page(settings: Settings, page: Path) -> str:
         stations=station_list(settings.table("stations.parquet")),
         product=product.open_product(settings.product),
         cube=features,
-        facts=_facts(settings),
+        facts=run_facts(settings),
         more=[
             *skill_exhibits(scores, overview_layer(reference, features)),
             *station_exhibits(
@@ -342,29 +353,3 @@ def _score_line(score: dict[str, Any]) -> str:
     if "skipped" in score:
         return f"skipped ({score['skipped']})"
     return f"RMSE {score['rmse']:.3f} m3 m-3, r {score['r']:.2f}, n {score['n']}"
-
-
-def _product_units(settings: Settings) -> list[str]:
-    """Labels of the blocks that are predicted."""
-    folder = blocks.marker_folder(settings.product, predict.STAGE)
-    return [path.stem for path in folder.glob("*.json")]
-
-
-def _facts(settings: Settings) -> dict[str, str]:
-    """Facts of a run for the report."""
-    layout, forest = settings.layout, load_forest(settings.forest)
-    west, south, east, north = layout.bounds
-    size = layout.tile_size
-    return {
-        "Period": f"{layout.first_day} to {layout.last_day}, days are {settings.day}",
-        "Area": f"{west:.2f} to {east:.2f} E, {south:.2f} to {north:.2f} N",
-        "Blocks": f"{len(_product_units(settings))} of {size} x {size} pixels x 366 days",
-        "Forest": f"{forest.preset}, {forest.trees} trees, {len(forest.features)} features",
-        "Trained on": f"{forest.card['rows']:,} station-days of {forest.card['stations']} stations",
-        "Forest digest": forest.digest[:16],
-        "Version": f"gssm_cube {__version__}",
-        "Licence of the product": (
-            "MERIT Hydro, one of the sources, is CC-BY-NC 4.0 or ODbL 1.0; what is derived from "
-            "it must be shared under one of these"
-        ),
-    }

@@ -38,6 +38,7 @@ RATES = {
 # Seconds of a predicted row, and more for each tree: leaves of one sample, and larger ones.
 ROW_SECONDS, TREE_SECONDS = 66e-9, (7.2e-9, 4.3e-9)
 PROCESS_BYTES = 300e6  # Python with xarray, dask and scikit-learn
+PRODUCT_BYTES = 6  # a pixel and day: soil moisture, its spread, flags
 RUN_BYTES = 84  # a pixel and day while gaps of LST are filled, some days at a time; measured
 
 
@@ -116,7 +117,7 @@ def make_plan(
         bytes_read=bytes_read,
         scratch_bytes=COMPRESSION * scratch_bytes(layout, land_pixel_days, sensors),
         cube_bytes=COMPRESSION * cube_bytes(layout, pixels, land_pixel_days),
-        product_bytes=COMPRESSION * 2 * land_pixel_days,
+        product_bytes=COMPRESSION * PRODUCT_BYTES * land_pixel_days,
         ingest_memory=PROCESS_BYTES + ingest_bytes(layout),
         predict_memory=predict_bytes(layout, features),
     )
@@ -189,9 +190,13 @@ def ingest_bytes(layout: Layout) -> float:
 
 
 def predict_bytes(layout: Layout, features: int) -> float:
-    """Memory of a prediction task: the block's codes, and an inner chunk's features twice."""
+    """Memory of a prediction task: its layers, one once more, and a chunk's features twice."""
     chunk = CHUNK_PIXELS**2 * WINDOW_DAYS
-    return 2.0 * 2 * layout.tile_size**2 * WINDOW_DAYS + 2 * 4 * features * chunk + 16 * chunk
+    return (
+        (PRODUCT_BYTES + 2.0) * layout.tile_size**2 * WINDOW_DAYS
+        + 2 * 4 * features * chunk
+        + 16 * chunk
+    )
 
 
 def plan_table(plan: Plan, place: Path) -> Table:

@@ -1,8 +1,9 @@
 """From features to soil moisture: one block, a lazy region, or the whole run.
 
 A region goes through ``predict_block``, a pure function of a Dataset and a forest; the whole run
-through the block kernel on packed codes, which gives the same bits. NaN goes out wherever a feature
-is missing.
+through the block kernel on packed codes (``estimate``), which gives the same bits. NaN goes out
+wherever a feature is missing. A lazy region is what the forest says; only the whole run leaves out
+frozen ground and holds the estimate against what the soil can hold.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,10 +21,11 @@ from numpy.typing import NDArray
 from gssm_cube import blocks, cube, product
 from gssm_cube.blocks import Client, Progress
 from gssm_cube.clusters import ForestPlugin
-from gssm_cube.forest import CompiledForest, forest_hash, load_forest, predict_codes
-from gssm_cube.grid import Block, Layout, inner_chunks
+from gssm_cube.estimate import Frozen, estimate_block
+from gssm_cube.forest import CompiledForest, forest_hash, load_forest
+from gssm_cube.grid import Block, Layout
 from gssm_cube.stores import DIMS, array_of, open_group, read_layout
-from gssm_cube.variables import FILL, PREDICTORS, SSM
+from gssm_cube.variables import FILL, SSM, SSM_SPREAD
 
 STAGE = "predict"
 
@@ -127,7 +129,8 @@ def predict(features: xr.Dataset, forest: CompiledForest | str | Path) -> xr.Dat
     Returns
     -------
     DataArray (time, lat, lon), float32, m3 m-3
-        Lazy; NaN over sea and where a feature is missing.
+        Lazy; NaN over sea and where a feature is missing. Neither frozen ground is left out nor
+        the estimate held against the soil: ``physics`` has what does so.
 
     Raises
     ------
@@ -173,6 +176,7 @@ class PredictBlock:
     forest_digest: str
     layout: Layout
     starts: tuple[int, ...]  # of the composites, days after the first day
+    frozen: Frozen
 
     def key(self, block: Block) -> str:
         """Return a hash of all that a block depends on: forest, packing, its inputs' markers."""
@@ -180,63 +184,22 @@ class PredictBlock:
             (stage, blocks.stage_digest(self.cube, stage, units))
             for stage, units in input_units(self.layout, block, self.starts).items()
         ]
-        return blocks.digest(product.FORMAT, str(SSM.packing), self.forest_digest, inputs)
+        packing = str((SSM.packing, SSM_SPREAD.packing))
+        return blocks.digest(product.FORMAT, packing, self.forest_digest, self.frozen, inputs)
 
     def __call__(self, unit: str) -> dict[str, Any]:
-        """Write the block's soil moisture."""
+        """Write the block's soil moisture, its spread and its flags."""
         block = blocks.parse_block(unit, self.layout)
         forest = open_forest(str(self.forest), digest=self.forest_digest)
-        codes = block_codes(self.cube, self.layout, block, forest)
-        objects = product.write_block(self.product, self.layout, block, codes)
+        found = estimate_block(self.cube, self.layout, block, forest, self.frozen)
+        objects = product.write_block(self.product, self.layout, block, found.layers)
         facts = {
-            "valid": int((codes != FILL).sum()),
-            "checksum": blocks.checksum(codes),
+            "valid": int((found.codes != FILL).sum()),
+            "checksum": blocks.digest([blocks.checksum(layer) for layer in found.layers]),
+            **found.counts,
         }
         blocks.write_marker(self.product, STAGE, unit, self.key(block), objects, **facts)
         return facts
-
-
-def block_codes(
-    store: Path, layout: Layout, block: Block, forest: CompiledForest
-) -> NDArray[np.int16]:
-    """Return a block's packed soil moisture, computed on packed features, chunk by chunk."""
-    rows, cols = layout.tile_slices(block.tile)
-    features = cube.open_cube(store, block=block, mask_and_scale=False)
-    names = [name for name in forest.features if name not in DIMS] + ["land"]
-    features = features[names].isel(time=block.window.slice)
-    codes = np.full((block.window.days, layout.tile_size, layout.tile_size), FILL, dtype="int16")
-    for lat, lon in inner_chunks(rows, cols):
-        chunk = features.isel(lat=lat, lon=lon)
-        land = chunk["land"].values == 1
-        if not land.any():
-            continue
-        dynamic, static = split_codes(chunk.load(), forest.features)
-        ssm = predict_codes(forest, dynamic, static)  # float64: rounded once, to a code
-        top, left = lat.start - rows.start, lon.start - cols.start
-        place = (slice(None), slice(top, top + land.shape[0]), slice(left, left + land.shape[1]))
-        codes[place] = np.where(land, SSM.packing.encode(ssm), FILL)
-    return codes
-
-
-def split_codes(
-    features: xr.Dataset, names: Sequence[str]
-) -> tuple[dict[str, NDArray[np.int16]], dict[str, NDArray[np.int16]]]:
-    """Return the packed features of a chunk: (time, lat, lon) ones, and (lat, lon) ones.
-
-    Positions are packed here, for the cube does not store them.
-    """
-    dynamic, static = {}, {}
-    shape = features.sizes["lat"], features.sizes["lon"]
-    for name in names:
-        if name in DIMS:
-            values = PREDICTORS[name].packing.encode(features[name].values)
-            across = values[:, np.newaxis] if name == "lat" else values
-            static[name] = np.ascontiguousarray(np.broadcast_to(across, shape))
-        elif "time" in features[name].dims:
-            dynamic[name] = features[name].values
-        else:
-            static[name] = features[name].values
-    return dynamic, static
 
 
 def input_units(layout: Layout, block: Block, starts: Sequence[int]) -> dict[str, list[str]]:
@@ -272,6 +235,7 @@ def predict_product(
     forest: Path,
     attrs: Mapping[str, Any],
     *,
+    frozen: Frozen = "mask",
     client: Client | None = None,
     progress: Progress = blocks.silent,
 ) -> tuple[pd.DataFrame, int]:
@@ -283,13 +247,15 @@ def predict_product(
         Feature cube, product and forest folder; workers must see them under these paths.
     attrs : mapping
         Provenance for the product's attributes.
+    frozen : "mask" or "flag"
+        Whether soil moisture is missing where the ground is frozen, or only flagged.
     client : distributed.Client, optional
     progress : callable
 
     Returns
     -------
     status : DataFrame
-        One row for each block that was predicted.
+        One row for each block that was predicted, with its counts of flags.
     skipped : int
         Blocks that were done before, by this forest from these features.
 
@@ -307,7 +273,7 @@ def predict_product(
     with blocks.locked(target):
         blocks.remove_partial_files(target)
         product.create_product(target, layout, attrs)
-        work = PredictBlock(store, target, forest, opened.digest, layout, starts)
+        work = PredictBlock(store, target, forest, opened.digest, layout, starts, frozen)
         todo = [str(b) for b in units if not blocks.is_done(target, STAGE, str(b), work.key(b))]
         if client is not None:
             opener = partial(open_forest, digest=opened.digest)

@@ -5,7 +5,10 @@ in which gridded rain errs: wet days come on another day, and their amounts are 
 One severity drives both, and is chosen so that the daily correlation to the gauge is as wanted.
 """
 
+import zlib
+
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 SHIFTS = (-2, -1, 1, 2)  # days by which an event may be displaced
@@ -64,6 +67,55 @@ def degrade_rain(
             f"{reached:.2f}, expected {correlation:.2f}; give a longer series"
         )
     return np.where(known, found, np.nan)
+
+
+def degrade_stations(
+    rain: pd.Series,
+    station: ArrayLike,
+    time: ArrayLike,
+    correlation: float,
+    *,
+    seed: int = 0,
+    tolerance: float = 0.03,
+) -> pd.Series:
+    """Return the rain of a table of station-days, each station's as wrong as wanted.
+
+    Parameters
+    ----------
+    rain : Series (row), mm
+    station, time : array (row)
+        Name, and day; rows in any order. Days without a row count as dry and get no rain.
+    correlation : float
+        As `degrade_rain` takes it, for each station by itself.
+    seed : int
+        Stations have errors of their own, whatever other stations are in the table.
+    tolerance : float
+        As `degrade_rain`; where it rains on few days low correlations are out of reach.
+
+    Returns
+    -------
+    Series (row), mm
+        With the index of ``rain``.
+
+    Raises
+    ------
+    ValueError
+        As `degrade_rain`, with the station's name.
+    """
+    rows = pd.DataFrame(
+        {"rain": rain.to_numpy("float64"), "time": pd.to_datetime(np.asarray(time))}
+    )
+    degraded = np.full(len(rows), np.nan)
+    for name, places in rows.groupby(np.asarray(station)).indices.items():
+        days = rows.iloc[places].set_index("time")["rain"]
+        series = days.reindex(pd.date_range(days.index.min(), days.index.max()))
+        own = zlib.crc32(str(name).encode())
+        try:
+            series[:] = degrade_rain(series, correlation, seed=own + seed, tolerance=tolerance)
+        except ValueError as error:
+            raise ValueError(f"station {name}: {error}") from error
+        degraded[places] = series[days.index]
+    return pd.Series(degraded, rain.index, name=rain.name)
 
 
 class _Draws:

@@ -5,7 +5,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product as combinations
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import numpy as np
@@ -16,25 +15,17 @@ from gssm_cube import figures
 from gssm_cube.exhibits import SPLITS as SPLIT_TITLES
 from gssm_cube.exhibits import Exhibit
 from gssm_cube.grid import WINDOW_DAYS, Grid
+from gssm_cube.score_rows import number, score_rows, stratum_rows
 from gssm_cube.variables import PREDICTORS
 
 logger = logging.getLogger(__name__)
 
 PLACE = ["station", "lat", "lon"]  # names of stations are not unique among networks
 PREDICTION_COLUMNS = [*PLACE, "time", "observed", "predicted", "split"]
-MEASURES = {"rmse": 4, "ubrmse": 4, "bias": 4, "r": 3}  # digits in the table
 MIN_DAYS = 100  # fewer give no score of a station's own
 SAME_DEGREES = 0.1  # stations of one name that are farther apart are two
 MAP_PIXELS = 2000  # edge of the largest map that is drawn pixel by pixel
 PIECE_PIXELS = 240  # edge of what a map reads at once: whole inner chunks, about 0.2 GB
-
-# Random rows come last: they say nothing about a place or a year that has no station.
-SPLITS = {
-    "new_stations": ("New stations", "none of the station's days were used"),
-    "new_years": ("New years", "the station is known, the year is not"),
-    "truth": ("Synthetic truth", "the product against the invented world, all land pixels"),
-    "random_rows": ("Random rows", "comparison only"),
-}
 
 
 def write_report(
@@ -349,7 +340,9 @@ def _page(title: str, scores: dict, facts: Mapping[str, str], exhibits: list[Exh
     return environment.get_template("report.html.j2").render(
         title=title,
         facts=facts,
-        rows=_score_rows(scores),
+        rows=score_rows(scores),
+        strata=stratum_rows(scores.get("new_stations") or {}),
+        truth=scores.get("truth") or {},
         counts={name: number(value, 0) for name, value in (scores.get("rows") or {}).items()},
         forest=scores.get("forest") or {},
         new=scores.get("new_stations") or {},
@@ -357,36 +350,3 @@ def _page(title: str, scores: dict, facts: Mapping[str, str], exhibits: list[Exh
         split_titles=SPLIT_TITLES,
         exhibits={exhibit.name: exhibit for exhibit in exhibits},
     )
-
-
-def _score_rows(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row a split, in the order of the table, with the baseline after the new stations."""
-    rows = []
-    for key, (name, note) in SPLITS.items():
-        score = scores.get(key)
-        if score is None:
-            continue
-        if years := score.get("years"):
-            note = f"{note}; here {', '.join(map(str, years))}"
-        row = {"name": name, "note": note, "grey": key == "random_rows"}
-        rows.append(row | {"skipped": score.get("skipped"), "cells": _cells(score)})
-        if baseline := score.get("baseline", {}).get("mean_of_training"):
-            row = {"name": "Mean of the training stations", "note": "no forest, no skill"}
-            rows.append(row | {"grey": False, "skipped": None, "cells": _cells(baseline)})
-    return rows
-
-
-def _cells(score: Mapping[str, Any]) -> list[str]:
-    """Cells of one row: pooled over all days, then the medians of the stations."""
-    medians = score.get("stations") or {}
-    pooled = [number(score.get(name), digits) for name, digits in MEASURES.items()]
-    middle = [number(medians.get(name), digits) for name, digits in MEASURES.items()]
-    counts = [number(medians.get(name), 0) for name in ("count", "left_out")]
-    return [*pooled, number(score.get("n"), 0), *middle, *counts]
-
-
-def number(value: float | None, digits: int) -> str:
-    """Return a number for the table; a dash where there is none."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    return f"{value:,.{digits}f}"

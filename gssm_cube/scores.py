@@ -5,11 +5,13 @@ functions and None in the tables, which go into JSON as they are.
 """
 
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+
+Values = TypeVar("Values", pd.Series, pd.DataFrame)
 
 MIN_STATION_DAYS = 100  # a station with fewer days is counted, not scored by itself
 SCORES = ("rmse", "ubrmse", "bias", "r")
@@ -88,17 +90,17 @@ def kge(observed: ArrayLike, predicted: ArrayLike) -> float:
     return float(1 - math.hypot(r - 1, y.std() / x.std() - 1, y.mean() / x.mean() - 1))
 
 
-def anomalies(values: pd.Series) -> pd.Series:
+def anomalies(values: Values) -> Values:
     """Return a station's deviation from its mean over the 35 days about each day.
 
     Parameters
     ----------
-    values : Series (day), m3 m-3
+    values : Series (day) or DataFrame of such columns, m3 m-3
         Indexed by day, sorted; NaN and days that are not there do not count.
 
     Returns
     -------
-    Series (day), m3 m-3
+    The same (day), m3 m-3
         NaN where fewer than 15 of the 35 days have a value.
     """
     window = values.rolling(ANOMALY_WINDOW, center=True, min_periods=ANOMALY_LEAST)
@@ -123,7 +125,9 @@ def pooled_scores(observed: ArrayLike, predicted: ArrayLike) -> dict[str, Any]:
     }
 
 
-def score_table(frame: pd.DataFrame, *, min_days: int = MIN_STATION_DAYS) -> dict[str, Any]:
+def score_table(
+    frame: pd.DataFrame, *, min_days: int = MIN_STATION_DAYS, stations: pd.DataFrame | None = None
+) -> dict[str, Any]:
     """Return the pooled scores and the medians over the stations.
 
     Parameters
@@ -133,6 +137,8 @@ def score_table(frame: pd.DataFrame, *, min_days: int = MIN_STATION_DAYS) -> dic
         ``time`` for scores of anomalies.
     min_days : int
         Pairs that a station needs to be scored by itself.
+    stations : DataFrame, optional
+        The frame's `station_table`, where it is known already: it is most of the work.
 
     Returns
     -------
@@ -141,7 +147,7 @@ def score_table(frame: pd.DataFrame, *, min_days: int = MIN_STATION_DAYS) -> dic
         station's mean of 35 days), and ``stations``: ``count`` scored, ``left_out`` for too few
         days, and the median of each score over those scored.
     """
-    table = station_table(frame, min_days=min_days)
+    table = station_table(frame, min_days=min_days) if stations is None else stations
     scored = table[table["n"] >= min_days]
     left_out = int(frame["station"].nunique()) - len(scored)
     medians = {name: plain(table[name].median()) for name in STATION_SCORES}
@@ -202,7 +208,7 @@ def _station_row(days: pd.DataFrame, min_days: int) -> list[float]:
 def _departures(days: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Anomalies of both sides on the days that have them."""
     by_day = days.set_index("time")[["observed", "predicted"]].astype("float64").sort_index()
-    both = by_day.apply(anomalies).dropna()
+    both = anomalies(by_day).dropna()
     return both["observed"].to_numpy(), both["predicted"].to_numpy()
 
 

@@ -101,7 +101,7 @@ class Training(_Part):
     preset: str = "default"
     trees: int | None = Field(default=None, ge=1)  # as the preset says
     evaluation_trees: int | None = Field(default=None, ge=1)  # a lighter forest for the scores
-    full_evaluation: bool = False  # all splits side by side, over seeds: some 130 fits
+    full_evaluation: bool = False  # all splits side by side, over seeds: some 170 fits
     seed: int = 0
 
 
@@ -133,7 +133,8 @@ class Settings(_Part):
     LST also take what was seen round them on that day, and ``refit_climatology`` lets the frozen
     LST climatology, and the bridges from other sensors, follow changed files. ``climate_years``,
     first and last, are those over which the climate of a place is the mean; by default the run's
-    without the last quarter, which the scores hold out as new years.
+    without the last quarter, which the scores hold out as new years. ``frozen`` says whether the
+    product's soil moisture is missing where the ground is frozen or only flagged.
     """
 
     title: str = "GSSM cube"
@@ -148,6 +149,7 @@ class Settings(_Part):
     lst_filling: Literal["temporal", "temporal_spatial"] = "temporal"
     refit_climatology: bool = False
     climate_years: tuple[int, int] | None = None
+    frozen: Literal["mask", "flag"] = "mask"
     folder: Path
     sources: Sources
     stations: StationRules = StationRules()

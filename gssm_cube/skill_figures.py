@@ -115,7 +115,7 @@ def learning_curve(curve: Sequence[Mapping[str, float]]) -> Figure:
     Parameters
     ----------
     curve : sequence of mapping
-        ``stations`` and ``rmse``, m3 m-3.
+        ``stations`` and ``rmse``, m3 m-3; ``scatter`` over seeds, where there are several.
 
     Returns
     -------
@@ -124,9 +124,42 @@ def learning_curve(curve: Sequence[Mapping[str, float]]) -> Figure:
     figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
     axes = figure.add_subplot()
     points = pd.DataFrame(list(curve))
-    axes.plot(points["stations"], points["rmse"], "o-", color=BLUE)
+    scatter = points.get("scatter", pd.Series(np.nan, points.index)).astype("float64")
+    axes.errorbar(
+        points["stations"], points["rmse"], scatter.fillna(0.0), fmt="o-", color=BLUE, capsize=3
+    )
     axes.set(xlabel="training stations", ylabel="RMSE at new stations, m³ m⁻³")
     axes.set_xlim(left=0)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def cell_departures(said: Mapping[str, Any]) -> Figure:
+    """Draw how far each station lies from the mean of its 0.1 degree cell, as seen and estimated.
+
+    Parameters
+    ----------
+    said : mapping
+        Of `resolution.within_cells`: ``pattern``, pairs of mean departures, m3 m-3.
+
+    Returns
+    -------
+    Figure
+    """
+    figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    pairs = np.array(said["pattern"], dtype="float64")
+    edge = 1.1 * max(float(np.abs(pairs).max()), 0.01)
+    axes.axline((0, 0), slope=1, color=INK, linewidth=0.8, linestyle="--", label="1:1")
+    axes.axhline(0, color=ORANGE, linewidth=1, label="all that 0.1 degrees can say")
+    axes.plot(*pairs.T, "o", color=BLUE, label=f"a station, n {len(pairs)}")
+    axes.set(
+        xlabel="observed less the cell's mean, m³ m⁻³",
+        ylabel="estimated less the cell's mean",
+        xlim=(-edge, edge),
+        ylim=(-edge, edge),
+    )
+    axes.legend(loc="upper left", frameon=False, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 

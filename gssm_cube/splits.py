@@ -10,18 +10,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.cluster.hierarchy import fcluster
 
 from gssm_cube.grid import Grid
 from gssm_cube.sphere import cluster_tree, group_centres
+from gssm_cube.years import HELD_FRACTION, first_held_day
 
 logger = logging.getLogger(__name__)
 
 # A degree of latitude at the equator, where it is shortest on WGS 84: blocks are never smaller.
 KM_PER_DEGREE = 110.574
-HELD_FRACTION = 0.25  # Han et al. (2023), doi:10.1038/s41597-023-02011-7
 REGION_KM = 1500.0  # across at most: a large country, or a quarter of a continent
 
 
@@ -100,7 +99,7 @@ def random_folds(rows: int, *, k: int = 5, seed: int = 0) -> NDArray[np.int64]:
 
 
 def split_years(time: ArrayLike) -> NDArray[np.bool_] | None:
-    """Hold out the last quarter of the calendar years, rounded up to whole years.
+    """Hold out the last quarter of the years, rounded up to whole years; see `first_held_day`.
 
     Parameters
     ----------
@@ -112,12 +111,8 @@ def split_years(time: ArrayLike) -> NDArray[np.bool_] | None:
     ndarray (row), bool, or None
         True where a row lies in a held-out year; None if there is only one calendar year.
     """
-    year = pd.DatetimeIndex(np.asarray(time)).year.to_numpy()
-    years = np.unique(year)
-    if years.size < 2:
-        return None
-    held = years[-int(np.ceil(years.size * HELD_FRACTION)) :]
-    return np.isin(year, held)
+    first = first_held_day(time)
+    return None if first is None else np.asarray(time).astype("M8[D]") >= first
 
 
 def place_groups(

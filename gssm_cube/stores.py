@@ -24,8 +24,18 @@ from gssm_cube.variables import FILL, Packing
 numcodecs.blosc.use_threads = False
 
 DIMS = ("time", "lat", "lon")
-LAT_ATTRS = {"standard_name": "latitude", "units": "degrees_north", "axis": "Y"}
-LON_ATTRS = {"standard_name": "longitude", "units": "degrees_east", "axis": "X"}
+LAT_ATTRS = {
+    "long_name": "Latitude",
+    "standard_name": "latitude",
+    "units": "degrees_north",
+    "axis": "Y",
+}
+LON_ATTRS = {
+    "long_name": "Longitude",
+    "standard_name": "longitude",
+    "units": "degrees_east",
+    "axis": "X",
+}
 
 
 @contextmanager
@@ -116,6 +126,7 @@ def write_days(group: zarr.Group, name: str, days: NDArray[np.datetime64]) -> No
     """Write a daily axis as whole days after its first."""
     numbers = (days - days[0]).astype("int64")
     attrs = {
+        "long_name": "Day, UTC",
         "standard_name": "time",
         "axis": "T",
         "units": f"days since {days[0]}",

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gssm_cube.baselines import climatology, rescaled, training_mean
+from gssm_cube.baselines import TITLES, climatology, rescaled, training_mean
 from gssm_cube.forest.compiled import compile_forest
 from gssm_cube.forest.rows import check_columns, table_values
 from gssm_cube.forest.train import Forest, Preset, check_features, train_forest
@@ -120,42 +120,60 @@ def predicted(forest: Forest, samples: Samples, rows: NDArray[np.bool_]) -> pd.D
     return samples.places[rows].assign(predicted=mean, spread=spread)
 
 
+def judged(
+    known: Samples,
+    recipe: Recipe,
+    train: NDArray[np.bool_],
+    unseen: Samples,
+    test: NDArray[np.bool_],
+) -> pd.DataFrame:
+    """Estimate rows by a forest, and by baselines, of other rows of the same or another table.
+
+    Returns
+    -------
+    DataFrame
+        As `predicted`, with a column a baseline.
+    """
+    held = predicted(recipe.fit(known.table[train]), unseen, test)
+    return held.assign(**_baselines(known, train, unseen, test))
+
+
 def out_of_fold(known: Samples, recipe: Recipe, split: Split) -> pd.DataFrame:
     """Estimate every judged row by a forest, and by baselines, that have not seen its fold.
 
     Returns
     -------
     DataFrame
-        As `predicted`, with ``fold`` and a column a baseline, sorted as the samples are.
+        As `judged`, with ``fold``, sorted as the samples are.
     """
-    parts = []
-    for train, test in split.parts():
-        held = predicted(recipe.fit(known.table[train]), known, test)
-        held = held.assign(fold=split.folds[test], **_baselines(known, train, test))
-        parts.append(held)
+    parts = [
+        judged(known, recipe, train, known, test).assign(fold=split.folds[test])
+        for train, test in split.parts()
+    ]
     return pd.concat(parts).sort_index() if parts else pd.DataFrame()
 
 
 def baseline_names(held: pd.DataFrame) -> list[str]:
     """Return which columns of `out_of_fold` are baselines."""
-    candidates = ("mean_of_training", "climatology", *BASELINE_COLUMNS)
-    return [name for name in candidates if name in held]
+    return [name for name in TITLES if name in held]
 
 
-def _baselines(known: Samples, train: NDArray[np.bool_], test: NDArray[np.bool_]) -> dict[str, Any]:
+def _baselines(
+    known: Samples, train: NDArray[np.bool_], unseen: Samples, test: NDArray[np.bool_]
+) -> dict[str, Any]:
     """Return what needs no forest, at the rows to judge."""
     places = known.places[train]
     found: dict[str, Any] = {
         "mean_of_training": training_mean(places),
-        "climatology": climatology(places, known.places["time"][test]),
+        "climatology": climatology(places, unseen.places["time"][test]),
     }
     for name, kind in BASELINE_COLUMNS.items():
-        if name in known.more:
-            column = known.more[name].to_numpy("float64")
-            as_it_is = kind == "plain" or not np.isfinite(column[train]).any()
-            found[name] = (
-                column[test] if as_it_is else rescaled(places, column[train], column[test])
-            )
+        if name not in known.more or name not in unseen.more:
+            continue
+        column = known.more[name].to_numpy("float64")[train]
+        values = unseen.more[name].to_numpy("float64")[test]
+        as_it_is = kind == "plain" or not np.isfinite(column).any()
+        found[name] = values if as_it_is else rescaled(places, column, values)
     return found
 
 

@@ -11,7 +11,11 @@ WINDOW_DAYS = 122  # days in memory at once
 
 
 def score_against_truth(
-    product: xr.DataArray, truth: xr.DataArray, *, progress: Progress = silent
+    product: xr.DataArray,
+    truth: xr.DataArray,
+    *,
+    interval: xr.Dataset | None = None,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Score a product over all pixel-days where both have a value.
 
@@ -19,6 +23,8 @@ def score_against_truth(
     ----------
     product, truth : DataArray (time, lat, lon), m3 m-3
         On the same grid; read a few months at a time.
+    interval : Dataset (time, lat, lon), optional
+        ``ssm_lower`` and ``ssm_upper``, m3 m-3, of the product; lazy with Dask chunks.
     progress : callable
 
     Returns
@@ -26,6 +32,7 @@ def score_against_truth(
     dict
         ``n``, ``rmse``, ``ubrmse``, ``bias`` (product minus truth), ``r``; ``missing``: pixel-days
         that the truth has and the product lacks; ``extra``: the reverse (values over the sea).
+        With an interval also ``coverage``, the share of pairs inside, and ``width``, its mean.
 
     Raises
     ------
@@ -36,7 +43,7 @@ def score_against_truth(
         xr.align(product, truth, join="exact", copy=False)
     except ValueError as error:
         raise ValueError(f"product and truth differ in grid or days: {error}") from error
-    sums, missing, extra = np.zeros(6), 0, 0
+    sums, missing, extra, held = np.zeros(6), 0, 0, np.zeros(2)
     starts = range(0, truth.sizes["time"], WINDOW_DAYS)
     for number, start in enumerate(starts, start=1):
         days = slice(start, start + WINDOW_DAYS)
@@ -45,10 +52,23 @@ def score_against_truth(
         missing += int((np.isfinite(x) & np.isnan(y)).sum())
         extra += int((np.isnan(x) & np.isfinite(y)).sum())
         both = np.isfinite(x) & np.isfinite(y)
+        if interval is not None:
+            held += _inside(x, interval.isel(time=days).transpose(*truth.dims), both)
         x, y = x[both], y[both]
         sums += (x.size, x.sum(), y.sum(), (x * x).sum(), (y * y).sum(), (x * y).sum())
         progress("truth", number, len(starts))
-    return {**_scores(*sums), "missing": missing, "extra": extra}
+    scores = {**_scores(*sums), "missing": missing, "extra": extra}
+    if interval is not None and scores["n"]:
+        scores |= {"coverage": float(held[0] / sums[0]), "width": float(held[1] / sums[0])}
+    return scores
+
+
+def _inside(truth: np.ndarray, interval: xr.Dataset, both: np.ndarray) -> np.ndarray:
+    """Return how many pairs lie inside, and the sum of the widths."""
+    loaded = interval.compute()  # both ends at once: they are made of the same chunks
+    low, high = (loaded[name].values for name in ("ssm_lower", "ssm_upper"))
+    inside = (low <= truth) & (truth <= high) & both
+    return np.array([inside.sum(), (high - low)[both].sum(dtype="float64")])
 
 
 def _scores(n: float, x: float, y: float, xx: float, yy: float, xy: float) -> dict[str, Any]:

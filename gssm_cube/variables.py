@@ -184,6 +184,11 @@ SSM = Variable(
     "gssm_cube random forest", "volume_fraction_of_condensed_water_in_soil",
 )  # fmt: skip
 
+SSM_SPREAD = Variable(
+    "ssm_spread", "Standard deviation of the forest's trees, uncalibrated", "m3 m-3", (0, 1),
+    Packing(0.001), "product", "gssm_cube random forest",
+)  # fmt: skip
+
 
 def names_of(group: Group) -> tuple[str, ...]:
     """Names of the predictors of one group, in the table's order."""

@@ -62,6 +62,10 @@ def test_the_scores_of_a_run_are_shown_and_written_though_up_to_date(run_file, t
     scores = json.loads((tmp_path / "said.json").read_text())
     assert scores == json.loads((run_file.parent / "scores.json").read_text())
     assert f"{scores['new_stations']['rmse']:.3f}" in said.split("judged on")[1]
+    assert "  climatology" in said  # beside it
+    within = scores["new_stations"]["resolution"]
+    told = f"{within.get('stations')} new stations in {within.get('cells')}: r "
+    assert (told in said) == ("spatial_r" in within)
 
 
 def test_harmonise_and_predict_do_what_is_left(run_file):

@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gssm_cube.comparison import compare_splits
 from gssm_cube.evaluate import evaluate
 from gssm_cube.forest import Preset
+from gssm_cube.trials import Recipe, complete_samples
 
 PRESET = Preset(name="small", features=("wet", "clay"), trees=6, min_samples_leaf=5)
 BY_PLACE = ("new_stations", "blocks_100km", "blocks_300km", "regions", "knndm")
@@ -35,6 +37,16 @@ def world(stations: int = 20, days: int = 130, seed: int = 1) -> pd.DataFrame:
 def points() -> tuple[np.ndarray, np.ndarray]:
     lat, lon = np.meshgrid(np.linspace(-42, -18, 15), np.linspace(-2, 17, 15))
     return lat.ravel(), lon.ravel()
+
+
+def splits_of(table, trees=6, points=None, seeds=(0,)):
+    """All splits of a table by a small forest, without the rest of a full evaluation."""
+    names = {"station": "station", "lat": "station_lat", "lon": "station_lon"}
+    names |= {"time": "time", "observed": "observed"}
+    preset = PRESET.model_copy(update={"trees": trees})
+    known = complete_samples(table, PRESET.features, names, least=2)
+    recipe = Recipe(preset, list(PRESET.features), "observed", 0, 1)
+    return compare_splits(known, recipe, points=points, seeds=seeds)
 
 
 @pytest.fixture(scope="module")
@@ -81,12 +93,13 @@ def test_the_learning_curve_ends_with_all_stations(scores):
     assert [point["stations"] for point in curve] == sorted(p["stations"] for p in curve)
     assert curve[-1]["stations"] == 16  # four fifths of 20
     assert curve[0]["stations"] == pytest.approx(4, abs=1)
-    assert curve[-1]["rmse"] == scores["new_stations"]["rmse"]
+    assert curve[-1]["rmse"] == scores["splits"]["new_stations"]["rmse"]  # of the same seeds
+    assert curve[-1]["scatter"] == scores["splits"]["new_stations"]["scatter"]["rmse"] > 0
 
 
 def test_without_prediction_points_matched_distances_are_skipped_unless_there_is_a_test_table():
     table = world(8, 40)
-    found = evaluate(table, PRESET, full=True, trees=1).scores["splits"]
+    found = splits_of(table, trees=1)
     assert found["knndm"] == {"skipped": "no prediction points are given"}
     other = world(4, 40, seed=2)
     found = evaluate(table, PRESET, full=True, trees=1, test=other).scores["splits"]
@@ -95,7 +108,7 @@ def test_without_prediction_points_matched_distances_are_skipped_unless_there_is
 
 def test_one_year_and_one_block_are_skipped_with_a_reason():
     crowded = world(4, 30).assign(station_lat=10.0, station_lon=10.0)
-    found = evaluate(crowded, PRESET, full=True, trees=1).scores["splits"]
+    found = splits_of(crowded, trees=1)
     assert found["new_years"] == {"skipped": "one calendar year"}
     for name in ("new_stations", "blocks_100km", "regions", "new_stations_and_years"):
         assert found[name] == {"skipped": "all stations lie in one group"}
@@ -105,13 +118,13 @@ def test_one_year_and_one_block_are_skipped_with_a_reason():
 def test_shuffled_observations_have_no_skill_in_any_split_by_place():
     table = world()
     shuffled = np.random.default_rng(9).permutation(table["observed"].to_numpy())
-    found = evaluate(table.assign(observed=shuffled), PRESET, full=True, points=points()).scores
+    found = splits_of(table.assign(observed=shuffled), points=points())
     for name in (*BY_PLACE, "new_stations_and_years"):
-        row = found["splits"][name]
+        row = found[name]
         assert abs(row["r"]) < 0.15
         assert row["rmse"] >= row["baseline"]["mean_of_training"]
         assert row["station_r"] is None or abs(row["station_r"]) < 0.15
-    assert found["splits"]["new_stations"]["rmse"] > 0.9 * shuffled.std()
+    assert found["new_stations"]["rmse"] > 0.9 * shuffled.std()
 
 
 def test_baselines_are_judged_beside_the_forest_at_new_stations(scores):
@@ -125,6 +138,12 @@ def test_baselines_are_judged_beside_the_forest_at_new_stations(scores):
         assert told["difference"] < 0 and told["significant"]
         difference = scores["new_stations"]["rmse"] - baseline[name]["rmse"]
         assert told["difference"] == pytest.approx(difference, abs=1e-10)
+
+
+def test_baselines_stand_beside_new_years_and_stations_apart_tell_nothing_within_a_cell(scores):
+    assert scores["new_years"]["baseline"]["swvl1"]["rmse"] == pytest.approx(0.1)
+    assert scores["new_years"]["days"] == ["2020-01-01", "2020-02-07"]
+    assert list(scores["new_stations"]["resolution"]) == ["skipped"]
 
 
 def test_scores_are_told_apart_by_network(scores):
@@ -158,6 +177,9 @@ def test_the_index_of_held_out_stations_is_ranked_against_their_errors(scores):
 
 def test_a_second_table_is_covered_by_the_interval_of_the_first():
     found = evaluate(world(), PRESET, test=world(seed=7)).scores["test"]
+    assert set(found["baseline"]) == {"mean_of_training", "climatology", "bucket_50", "swvl1"}
+    assert found["baseline"]["swvl1"]["rmse"] == pytest.approx(0.1)  # as it is, too wet by 0.1
+    assert found["baseline"]["bucket_50"]["stations"]["ubrmse"] < 0.01
     assert found["intervals"]["stations"] == 20
     assert 0.7 < found["intervals"]["coverage"] <= 1
     assert found["interval"]["rmse"][0] < found["rmse"] < found["interval"]["rmse"][1]

@@ -15,6 +15,7 @@ import xarray as xr
 
 from gssm_cube import open_cube, open_product, pipeline
 from gssm_cube.blocks import marker_folder
+from gssm_cube.flags import PRODUCT_FLAGS
 from gssm_cube.forest import compile_forest, forest_hash, train_forest
 from gssm_cube.predict import feature_values
 from gssm_cube.sample_store import open_samples
@@ -52,18 +53,20 @@ def test_new_stations_are_predicted_far_better_than_by_the_mean(scores):
     assert scores["random_rows"]["label"] == "comparison only"
 
 
-def test_the_product_follows_the_truth_at_every_land_pixel_and_day(demo, scores):
+def test_the_product_follows_the_truth_at_every_land_pixel_and_day_that_is_not_frozen(demo, scores):
     truth = xr.open_zarr(demo / "truth.zarr", chunks=None, consolidated=False)["ssm"].values
-    ssm = open_product(demo / "ssm.zarr")["ssm"].values
-    np.testing.assert_array_equal(np.isfinite(ssm), np.isfinite(truth))
-    land = np.isfinite(truth)
+    product = open_product(demo / "ssm.zarr").load()
+    ssm, frozen = product["ssm"].values, product["quality"].values & PRODUCT_FLAGS["frozen"] > 0
+    np.testing.assert_array_equal(np.isfinite(ssm), np.isfinite(truth) & ~frozen)
+    assert frozen.sum() < 0.2 * np.isfinite(truth).sum()
+    land = np.isfinite(ssm)
     r = np.corrcoef(ssm[land], truth[land])[0, 1]
     assert r > 0.8
     assert scores["truth"]["r"] == pytest.approx(r, abs=1e-9)
     assert scores["truth"]["n"] == land.sum()
 
 
-def test_every_code_is_what_scikit_learn_itself_predicts(demo):
+def test_every_code_neither_frozen_nor_clipped_is_what_scikit_learn_itself_predicts(demo):
     settings = read_settings(demo / "run.toml")
     samples = open_samples(demo / "samples")
     fitted = train_forest(samples, pipeline._preset(settings), seed=settings.training.seed)
@@ -72,13 +75,18 @@ def test_every_code_is_what_scikit_learn_itself_predicts(demo):
     names = fitted.feature_names_in_
     cube = open_cube(demo / "features.zarr").isel(time=slice(3, None, 11)).load()
     product = xr.open_zarr(demo / "ssm.zarr", mask_and_scale=False, chunks=None, consolidated=False)
-    found = product["ssm"].isel(time=slice(3, None, 11)).values
+    product = product[["ssm", "quality"]].isel(time=slice(3, None, 11)).load()
+    found = product["ssm"].values
     land = cube["land"].values == 1
     rows = pd.DataFrame(feature_values(cube, names, land), columns=names)
     complete = rows.notna().all(axis="columns").to_numpy()
     expected = np.full(len(rows), FILL, dtype="int16")
     expected[complete] = SSM.packing.encode(fitted.predict(rows[complete]))
-    np.testing.assert_array_equal(found[:, land].ravel(), expected)
+    flags = product["quality"].values[:, land].ravel()
+    expected[flags & PRODUCT_FLAGS["frozen"] > 0] = FILL
+    as_predicted = flags & PRODUCT_FLAGS["clipped"] == 0
+    assert as_predicted.mean() > 0.9
+    np.testing.assert_array_equal(found[:, land].ravel()[as_predicted], expected[as_predicted])
     assert (found[:, ~land] == FILL).all()
 
 
@@ -92,7 +100,8 @@ def test_a_place_gives_a_named_dated_series_with_units(demo):
         series = dataset["ssm"].sel(lat=42.8, lon=-31.1, method="nearest")
         assert (series.name, series.attrs["units"]) == ("ssm", "m3 m-3")
         assert str(series.time.values[0])[:10] == "2018-03-01"
-        assert series.notnull().all()
+        frozen = dataset["quality"].sel(lat=42.8, lon=-31.1, method="nearest")
+        assert (series.notnull() == (frozen.values & PRODUCT_FLAGS["frozen"] == 0)).all()
 
 
 def test_a_second_run_does_nothing(demo):

@@ -16,6 +16,7 @@ from gssm_cube.cube import METEO, STATE_VALUES, open_cube
 from gssm_cube.grid import Tile
 from gssm_cube.harmonise import memory
 from gssm_cube.harmonise.memory import RECURSIVE
+from gssm_cube.ingest.run import default_climate_years
 from gssm_cube.stores import array_of, open_group
 from gssm_cube.variables import PREDICTORS, names_of
 
@@ -320,6 +321,20 @@ def test_memory_at_a_cell_is_that_of_the_raw_hours_run_in_one_go(small_world, ho
     named = open_group(small_world.cube)["meteo"].attrs["state_values"]
     assert tuple(named) == end._fields and len(named) == STATE_VALUES
     np.testing.assert_allclose(kept, np.stack(end), rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("last_day", "years"),
+    [
+        (date(2018, 12, 30), (2018, 2018)),  # nothing can be left out
+        (date(2019, 3, 5), (2018, 2018)),
+        (date(2021, 2, 28), (2018, 2019)),  # March 2020 to February 2021 is held out
+        (date(2021, 12, 31), (2018, 2020)),
+    ],
+)
+def test_the_climate_s_years_end_before_those_that_are_held_out(small_world, last_day, years):
+    layout = replace(small_world.layout, last_day=last_day)
+    assert default_climate_years(layout) == years
 
 
 def test_the_climate_at_a_cell_is_that_of_the_years_that_are_not_held_out(small_world):

@@ -9,7 +9,9 @@ import pytest
 import xarray as xr
 
 from gssm_cube import open_product, pipeline
+from gssm_cube.flags import PRODUCT_FLAGS
 from gssm_cube.forest import load_forest
+from gssm_cube.run_facts import flag_counts
 from gssm_cube.sample_store import open_samples
 from gssm_cube.settings import read_settings
 from gssm_cube.variables import PREDICTORS
@@ -25,14 +27,20 @@ def test_every_stage_says_what_it_did(small_run):
     assert said["harmonise"].startswith("0 tasks done")  # the cube was there before
     assert said["stations"].endswith("station days of 12 stations")
     assert said["train"].startswith("5 trees on ")
-    assert said["predict"] == "4 blocks done, 0 skipped"
+    done, flags = said["predict"].split("; pixel-days: ")
+    assert done == "4 blocks done, 0 skipped"
+    assert flags.endswith(" clipped") and ", 0 predictor missing, " in flags
 
 
-def test_the_product_is_finite_exactly_where_the_truth_is_and_follows_it(small_world, small_run):
+def test_the_product_is_finite_where_the_truth_is_but_for_frozen_ground_and_follows_it(
+    small_world, small_run
+):
     truth = xr.open_zarr(small_world.folder / "truth.zarr", chunks=None, consolidated=False)["ssm"]
-    ssm = open_product(small_run.folder / "ssm.zarr")["ssm"]
+    product = open_product(small_run.folder / "ssm.zarr").load()
+    ssm, frozen = product["ssm"], product["quality"].values & PRODUCT_FLAGS["frozen"] > 0
     xr.align(ssm, truth, join="exact")
-    land = np.isfinite(truth.values)
+    land = np.isfinite(truth.values) & ~frozen
+    assert frozen.sum() == flag_counts(read_settings(small_run.settings))["frozen"] > 0
     np.testing.assert_array_equal(np.isfinite(ssm.values), land)
     assert 0 < ssm.values[land].min() and ssm.values[land].max() < 1
     # Five trees on twelve stations; a constant or shuffled product has r = 0.
@@ -80,10 +88,24 @@ def test_only_what_depends_on_a_lost_or_changed_thing_is_done_again(small_run, t
     assert "skipped" in pipeline.samples(settings)
     assert pipeline.train(settings).startswith("train: 4 trees")
     assert "new stations: RMSE" in pipeline.evaluate(settings)
-    assert pipeline.predict_all(settings) == "predict: 4 blocks done, 0 skipped"
+    assert pipeline.predict_all(settings).startswith("predict: 4 blocks done, 0 skipped; ")
     attrs = open_product(settings.product).attrs
     assert attrs["forest_digest"] == load_forest(settings.forest).digest
     assert "report.html" in pipeline.report(settings)
+
+
+@pytest.mark.parametrize("table", ["importance.csv", "predictions.parquet", "stations.parquet"])
+def test_a_report_is_made_again_if_a_table_that_it_shows_has_changed(small_run, tmp_path, table):
+    settings = read_settings(small_run.copy(tmp_path / "run"))
+    assert "skipped, up to date" in pipeline.report(settings)
+    with settings.table(table).open("ab") as file:  # the page is not written for this test
+        file.write(b" ")
+    made = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(pipeline, "_write_page", lambda settings, page: made.append(page) or "")
+        pipeline.report(settings)
+        assert made == [settings.table("report.html")]
+        assert "skipped, up to date" in pipeline.report(settings)
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_memory_of_an_ingest_task_is_that_of_the_larger_step():
 
 def test_memory_of_a_prediction_is_a_block_and_a_chunk_of_features():
     chunk = 48 * 48 * 366
-    assert plan.predict_bytes(LAYOUT, features=18) == 4 * chunk + 8 * 18 * chunk + 16 * chunk
+    assert plan.predict_bytes(LAYOUT, features=18) == 8 * chunk + 8 * 18 * chunk + 16 * chunk
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,11 @@ from distributed import Client, LocalCluster
 from gssm_cube import open_product
 from gssm_cube.blocks import UnitsFailed, marker_folder
 from gssm_cube.cube import create_cube, open_cube
+from gssm_cube.flags import PRODUCT_FLAGS
 from gssm_cube.forest import Preset, compile_forest, load_forest, train_forest
 from gssm_cube.ingest.inputs import composite_starts
 from gssm_cube.predict import land_blocks, open_forest, predict, predict_block, predict_product
-from gssm_cube.variables import SSM
+from gssm_cube.variables import FILL, SSM
 
 FEATURES = ("apei", "lst", "ndvi", "clay", "lat")
 BLOCKS = ["r116c370_w00", "r116c370_w01", "r116c371_w00", "r116c371_w01"]
@@ -55,11 +56,12 @@ def region(small_world):
 
 
 def shards(store):
-    return {path.name: path.read_bytes() for path in _shard_paths(store)}
+    return {str(path.relative_to(store)): path.read_bytes() for path in _shard_paths(store)}
 
 
 def _shard_paths(store):
-    return [path for path in (store / "ssm" / "c").rglob("*") if path.is_file()]
+    folders = (store / name / "c" for name in ("ssm", "ssm_spread", "quality"))
+    return [path for folder in folders for path in folder.rglob("*") if path.is_file()]
 
 
 def codes(store):
@@ -78,12 +80,14 @@ def test_a_block_a_lazy_region_and_the_product_agree(region, forest, written):
     np.testing.assert_array_equal(lazy.values, eager.values)
     np.testing.assert_array_equal(predict(region, str(forest)).values, eager.values)
     stored = codes(written)[360:370, 20:40, 40:60]
-    np.testing.assert_array_equal(stored, SSM.packing.encode(eager.values))
-    opened = open_product(written)["ssm"].isel(
-        time=slice(360, 370), lat=slice(20, 40), lon=slice(40, 60)
-    )
-    np.testing.assert_allclose(opened, eager, atol=0.00051)
-    np.testing.assert_array_equal(np.isnan(opened), np.isnan(eager))
+    box = dict(time=slice(360, 370), lat=slice(20, 40), lon=slice(40, 60))
+    opened = open_product(written).isel(box)
+    frozen = opened["quality"].values & PRODUCT_FLAGS["frozen"] > 0
+    assert 0 < frozen.sum() < np.isfinite(eager.values).sum()
+    expected = np.where(frozen, FILL, SSM.packing.encode(eager.values))
+    np.testing.assert_array_equal(stored, expected)
+    np.testing.assert_allclose(opened["ssm"], eager.where(~frozen), atol=0.00051)
+    np.testing.assert_array_equal(np.isnan(opened["ssm"]), np.isnan(eager.where(~frozen)))
 
 
 def test_rows_are_those_of_the_forest_s_own_table(region, forest):
@@ -162,19 +166,32 @@ def test_a_second_run_skips_all_and_another_forest_redoes_all(small_world, writt
     np.testing.assert_array_equal(codes(target)[200:201, :, :48], expected)
 
 
+def test_another_way_with_frozen_ground_redoes_all_and_only_fills_it(
+    small_world, forest, written, tmp_path
+):
+    target = tmp_path / "ssm.zarr"
+    predict_product(small_world.cube, target, forest, {})
+    status, skipped = predict_product(small_world.cube, target, forest, {}, frozen="flag")
+    assert (list(status["unit"]), skipped) == (BLOCKS, 0)
+    frozen = open_product(target)["quality"].values & PRODUCT_FLAGS["frozen"] > 0
+    assert status["frozen"].sum() == frozen.sum() > 0
+    np.testing.assert_array_equal(codes(written) == FILL, frozen | (codes(target) == FILL))
+    np.testing.assert_array_equal(codes(written)[~frozen], codes(target)[~frozen])
+
+
 def test_a_forest_that_was_changed_under_the_run_is_refused(forest):
     with pytest.raises(ValueError, match="holds the forest .*, expected abc; it was trained again"):
         open_forest(str(forest), digest="abc")
 
 
-@pytest.mark.parametrize("lost", ["marker", "shard", "both"])
+@pytest.mark.parametrize("lost", ["marker", "ssm", "ssm_spread", "quality", "both"])
 def test_one_lost_block_is_done_again_alone(small_world, forest, written, tmp_path, lost):
     target = tmp_path / "ssm.zarr"
     predict_product(small_world.cube, target, forest, {})
-    if lost != "shard":
+    if lost in ("marker", "both"):
         (marker_folder(target, "predict") / f"{BLOCKS[2]}.json").unlink()
     if lost != "marker":
-        (target / "ssm/c/0/0/1").unlink()
+        (target / ("ssm" if lost == "both" else lost) / "c/0/0/1").unlink()
     status, skipped = predict_product(small_world.cube, target, forest, {})
     assert (list(status["unit"]), skipped) == ([BLOCKS[2]], 3)
     assert shards(target) == shards(written)

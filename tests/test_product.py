@@ -8,8 +8,9 @@ import pytest
 import xarray as xr
 import zarr
 
+from gssm_cube.flags import PRODUCT_FLAGS
 from gssm_cube.grid import Block, Layout, Tile
-from gssm_cube.product import create_product, open_product, write_block
+from gssm_cube.product import Layers, create_product, open_product, write_block
 from gssm_cube.variables import FILL
 
 # Two tiles side by side; the second window has four days.
@@ -18,6 +19,11 @@ WEST, EAST = LAYOUT.tiles()
 FIRST, SECOND = LAYOUT.windows()
 CODES = np.random.default_rng(0).integers(0, 600, (366, 48, 48)).astype("int16")
 CODES[5, 7, 9] = FILL
+QUALITY = np.random.default_rng(1).integers(0, 2048, CODES.shape).astype("uint16")
+SPREAD = np.random.default_rng(2).integers(0, 90, CODES.shape).astype("int16")
+SPREAD[5, 7, 9] = FILL
+LAYERS = Layers(CODES, SPREAD, QUALITY)
+INTERVAL = {"interval": '{"level": 0.9, "factor": 1.5, "floor": 0.05}'}
 
 
 @pytest.fixture
@@ -29,7 +35,7 @@ def empty(tmp_path):
 @pytest.fixture
 def store(empty):
     """The first window of the western tile is written."""
-    write_block(empty, LAYOUT, Block(WEST, FIRST), CODES)
+    write_block(empty, LAYOUT, Block(WEST, FIRST), LAYERS)
     return empty
 
 
@@ -43,26 +49,41 @@ def test_a_block_is_read_as_it_was_written_and_the_rest_is_missing(store):
     assert np.isnan(ssm[366:]).all() and np.isnan(ssm[:, :, 48:]).all()
 
 
-def test_a_block_is_one_object_in_its_place(empty):
+def test_a_block_is_one_object_of_each_layer_in_its_place(empty):
     names = [
-        write_block(empty, LAYOUT, Block(tile, window), CODES[: window.days])
+        write_block(
+            empty, LAYOUT, Block(tile, window), Layers(*(part[: window.days] for part in LAYERS))
+        )
         for window in (FIRST, SECOND)
         for tile in (WEST, EAST)
     ]
-    assert names == [["ssm/c/0/0/0"], ["ssm/c/0/0/1"], ["ssm/c/1/0/0"], ["ssm/c/1/0/1"]]
-    assert all((empty / name).is_file() for (name,) in names)
+    places = ("0/0/0", "0/0/1", "1/0/0", "1/0/1")
+    assert names == [[f"{name}/c/{place}" for name in Layers._fields] for place in places]
+    assert all((empty / name).is_file() for block in names for name in block)
     ssm = open_product(empty)["ssm"]
     np.testing.assert_allclose(ssm[366:, :, 48:].values, CODES[:4] * 0.001, rtol=1e-12)
 
 
 def test_a_block_of_another_shape_is_refused(empty):
     with pytest.raises(ValueError, match=r"values are int16 \(366, 48, 48\), expected int16 \(4,"):
-        write_block(empty, LAYOUT, Block(WEST, SECOND), CODES)
+        write_block(
+            empty,
+            LAYOUT,
+            Block(WEST, SECOND),
+            LAYERS._replace(quality=QUALITY[:4], ssm_spread=SPREAD[:4]),
+        )
 
 
 def test_a_tile_outside_is_refused(empty):
     with pytest.raises(ValueError, match="tile r118c374 is outside the store"):
-        write_block(empty, LAYOUT, Block(Tile(118, 374), FIRST), CODES)
+        write_block(empty, LAYOUT, Block(Tile(118, 374), FIRST), LAYERS)
+
+
+def test_flags_come_back_as_they_were_written_and_are_0_elsewhere(store):
+    quality = open_product(store)["quality"]
+    assert quality.dtype == np.uint16
+    np.testing.assert_array_equal(quality.values[:366, :, :48], QUALITY)
+    assert not quality.values[366:].any() and not quality.values[:, :, 48:].any()
 
 
 # ---- opening ----------------------------------------------------------------------------------
@@ -70,8 +91,10 @@ def test_a_tile_outside_is_refused(empty):
 
 def test_it_opens_as_plain_xarray_opens_it(store):
     plain = xr.open_zarr(store, chunks=None, consolidated=False)
-    xr.testing.assert_identical(open_product(store), plain.set_coords("depth_bounds"))
-    assert list(open_product(store).data_vars) == ["ssm"]
+    xr.testing.assert_identical(
+        open_product(store), plain.set_coords([n for n in plain if n.endswith("_bounds")])
+    )
+    assert list(open_product(store).data_vars) == ["quality", "ssm", "ssm_spread"]
 
 
 def test_nothing_is_read_and_no_dask_graph_is_built_unless_asked_for(store):
@@ -97,11 +120,17 @@ def test_the_series_nearest_to_a_place_is_named_dated_and_in_units(store):
 def test_it_says_what_cf_asks_for(store):
     product = open_product(store)
     ssm = product["ssm"]
-    assert product.attrs["Conventions"] == "CF-1.11"
+    assert product.attrs["Conventions"] == "CF-1.11, ACDD-1.3"
     assert product.attrs["gssm_day"] == "UTC"
     assert product.attrs["forest_digest"] == "abc"
     assert ssm.attrs["standard_name"] == "volume_fraction_of_condensed_water_in_soil"
     assert ssm.attrs["cell_methods"] == "time: mean area: mean"
+    assert ssm.encoding.get("coordinates", ssm.attrs.get("coordinates")) == "depth"
+    assert ssm.attrs["ancillary_variables"] == "ssm_spread quality"
+    flags = product["quality"].attrs
+    assert flags["standard_name"] == "quality_flag"
+    meanings = dict(zip(flags["flag_meanings"].split(), flags["flag_masks"], strict=True))
+    assert meanings == PRODUCT_FLAGS
     for name, standard, axis in (
         ("time", "time", "T"), ("lat", "latitude", "Y"), ("lon", "longitude", "X"),
     ):  # fmt: skip
@@ -150,3 +179,62 @@ def test_other_stores_are_refused(tmp_path):
         create_product(tmp_path / "foreign", LAYOUT, {})
     with pytest.raises(FileNotFoundError, match="no Zarr store at .*nowhere"):
         open_product(tmp_path / "nowhere")
+
+
+# ---- what follows from the stored layers ------------------------------------------------------
+
+
+@pytest.fixture
+def judged(empty):
+    """A product that knows the constants of its interval."""
+    create_product(empty, LAYOUT, INTERVAL)
+    write_block(empty, LAYOUT, Block(WEST, FIRST), LAYERS)
+    return empty
+
+
+def test_the_interval_follows_from_spread_and_two_constants(judged):
+    product = open_product(judged).isel(time=slice(0, 366), lon=slice(0, 48))
+    half = 1.5 * np.sqrt((SPREAD * 1e-3) ** 2 + 0.05**2)
+    known = CODES != FILL
+    for name, sign in (("ssm_lower", -1), ("ssm_upper", 1)):
+        expected = np.clip(CODES * 0.001 + sign * half, 0, 1)
+        np.testing.assert_allclose(product[name].values[known], expected[known], atol=0.51e-3)
+        assert np.isnan(product[name].values[5, 7, 9])
+        assert product[name].attrs["units"] == "m3 m-3"
+    assert (product.ssm_lower <= product.ssm).sum() == known.sum()
+    assert product.ssm_upper.attrs["long_name"].startswith("Upper end of the 90% interval")
+    assert "1.5 sqrt(ssm_spread^2 + 0.05^2)" in product.ssm_upper.attrs["comment"]
+
+
+def test_the_interval_is_lazy_and_may_have_chunks(judged):
+    product = open_product(judged, chunks={})
+    assert product["ssm_lower"].chunks == product["ssm"].chunks
+    point = {"lat": 3, "lon": slice(2, 7), "time": [1, 40]}
+    lazy, eager = (opened["ssm_upper"].isel(point) for opened in (product, open_product(judged)))
+    np.testing.assert_array_equal(lazy.compute(), eager)
+
+
+@pytest.mark.parametrize("interval", [{}, {"interval": "null"}])
+def test_a_product_without_constants_has_no_interval(tmp_path, interval):
+    create_product(tmp_path / "ssm.zarr", LAYOUT, interval)
+    assert "ssm_lower" not in open_product(tmp_path / "ssm.zarr")
+
+
+def test_the_recommended_mask_leaves_out_what_is_frozen_or_beyond_the_soil(judged):
+    masked, whole = open_product(judged, mask="recommended"), open_product(judged)
+    bits = 128 + 256 + 512 + 1024  # frozen, below residual water, above porosity, clipped
+    left_out = (whole.quality & bits) > 0
+    for name in ("ssm", "ssm_lower", "ssm_upper"):
+        xr.testing.assert_equal(
+            masked[name].astype("float32"), whole[name].where(~left_out).astype("float32")
+        )
+    assert 0.9 < left_out[:366, :, :48].mean() < 0.95  # 15 of 16 at random
+    assert masked.ssm.attrs["mask"] == (
+        "missing where quality has frozen or below_residual_water or above_porosity or clipped"
+    )
+    assert masked.ssm.attrs["units"] == "m3 m-3"
+
+
+def test_an_unknown_mask_is_refused(judged):
+    with pytest.raises(ValueError, match="mask is 'all', expected one of"):
+        open_product(judged, mask="all")

@@ -1,11 +1,12 @@
 """Rain that is as wrong as wanted."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gssm_cube.rain_errors import degrade_rain
+from gssm_cube.rain_errors import degrade_rain, degrade_stations
 
 
 def gauge(days: int = 1500, seed: int = 0) -> np.ndarray:
@@ -57,3 +58,33 @@ def test_what_cannot_be_is_refused():
         degrade_rain(np.zeros(30), 0.5)
     with pytest.raises(ValueError, match="correlation is 0"):
         degrade_rain(gauge(), 0)
+
+
+def test_each_station_of_a_table_has_errors_of_its_own_in_any_order_of_rows():
+    days = pd.date_range("2020-01-01", periods=400)
+    table = pd.DataFrame({
+        "station": np.repeat(["a", "b"], 400),
+        "time": np.tile(days, 2),
+        "rain": np.tile(gauge(400), 2),
+    })  # fmt: skip
+    found = degrade_stations(table["rain"], table["station"], table["time"], 0.6)
+    a, b = found[:400].to_numpy(), found[400:].to_numpy()
+    assert not np.array_equal(a, b)  # of the same rain
+    for spoilt in (a, b):
+        assert np.corrcoef(spoilt, gauge(400))[0, 1] == pytest.approx(0.6, abs=0.03)
+    mixed = table.sample(frac=1, random_state=0)
+    again = degrade_stations(mixed["rain"], mixed["station"], mixed["time"], 0.6)
+    pd.testing.assert_series_equal(again.sort_index(), found)
+    alone = table[400:]
+    only = degrade_stations(alone["rain"], alone["station"], alone["time"], 0.6)
+    np.testing.assert_array_equal(only, b)
+
+
+def test_days_without_a_row_stay_without_one_and_a_dry_station_is_named():
+    days = pd.date_range("2020-01-01", periods=700)
+    table = pd.DataFrame({"station": "a", "time": days, "rain": gauge(700)}).drop(range(90, 95))
+    found = degrade_stations(table["rain"], table["station"], table["time"], 0.6)
+    assert found.index.equals(table.index) and found.notna().all()
+    dry = table.assign(rain=0.0)
+    with pytest.raises(ValueError, match="station a: 0 wet days of 700"):
+        degrade_stations(dry["rain"], dry["station"], dry["time"], 0.6)

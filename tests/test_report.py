@@ -13,6 +13,7 @@ import pytest
 import xarray as xr
 from matplotlib.image import imread
 from nbclient import NotebookClient
+from product_files import layers_of
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
@@ -28,6 +29,7 @@ from gssm_cube.report import (
     station_skill,
     write_report,
 )
+from gssm_cube.score_rows import score_rows, stratum_rows
 from gssm_cube.variables import SSM
 
 DAYS = 120
@@ -366,19 +368,58 @@ def test_the_facts_the_forest_and_the_counts_are_on_the_page(parsed):
 
 
 def test_the_synthetic_truth_has_its_row_before_the_random_rows(scores):
-    from gssm_cube.report import _score_rows
-
-    rows = _score_rows(scores | {"truth": {"n": 5, "rmse": 0.01234}})
+    rows = score_rows(scores | {"truth": {"n": 5, "rmse": 0.01234}})
     assert [row["name"] for row in rows[-2:]] == ["Synthetic truth", "Random rows"]
     assert rows[-2]["cells"][0] == "0.0123"
 
 
-def test_the_years_that_were_held_out_are_named(scores):
-    from gssm_cube.report import _score_rows
-
-    rows = _score_rows(scores | {"new_years": {"n": 592, "rmse": 0.04, "years": [2020, 2021]}})
+def test_the_days_that_were_held_out_as_new_years_are_named(scores):
+    days = ["2020-03-01", "2021-02-28"]
+    rows = score_rows(scores | {"new_years": {"n": 365, "rmse": 0.04, "days": days}})
     (note,) = (row["note"] for row in rows if row["name"] == "New years")
-    assert note.endswith("; here 2020, 2021")
+    assert note.endswith("; here 2020-03-01 to 2021-02-28")
+
+
+def test_the_true_error_stands_beside_the_estimated_one_with_the_interval_s_coverage(
+    tmp_path, scores, predictions, importance, stations, product, cube
+):
+    truth = {"n": 5, "rmse": 0.0412, "coverage": 0.934, "width": 0.151}
+    path = write_report(
+        tmp_path / "report.html", title="t", scores=scores | {"truth": truth}, facts={},
+        predictions=predictions, importance=importance, stations=stations, product=product,
+        cube=cube,
+    )  # fmt: skip
+    text = " ".join(path.read_text(encoding="utf-8").split())
+    assert "RMSE 0.0412 m³ m⁻³, where the new stations said 0.0786." in text
+    assert "covers 93.4 % of all pixel-days, 0.151 m³ m⁻³ wide" in text
+
+
+def test_every_baseline_has_a_row_after_the_score_that_it_stands_beside():
+    beside = {"swvl1": {"n": 9, "rmse": 0.07}, "mean_of_training": {"n": 9, "rmse": 0.1}}
+    rows = score_rows({
+        "new_stations": {"n": 9, "rmse": 0.05, "baseline": beside},
+        "new_years": {"n": 9, "rmse": 0.04, "baseline": {"climatology": {"n": 9, "rmse": 0.08}}},
+    })  # fmt: skip
+    assert [(row["name"], row["cells"][0]) for row in rows] == [
+        ("New stations", "0.0500"),
+        ("Mean of the training stations", "0.1000"),
+        ("ERA5-Land soil moisture", "0.0700"),
+        ("New years", "0.0400"),
+        ("Climatology of the training stations", "0.0800"),
+    ]
+
+
+def test_strata_are_rows_with_their_interval_and_count():
+    score = {"n": 700, "rmse": 0.06, "ubrmse": 0.05, "bias": 0.01, "r": 0.8}
+    score |= {
+        "interval": {"rmse": [0.05, 0.071]},
+        "stations": {"count": 3, "ubrmse": 0.03, "r": 0.9},
+    }
+    (row,) = stratum_rows({"strata": {"koeppen": {"Cfb": score}, "network": {}}})
+    assert row["name"] == "climate Cfb"
+    assert row["cells"] == [
+        *("0.0600", "0.050–0.071", "0.0500", "0.0100", "0.800", "700", "0.0300", "0.900", "3"),
+    ]
 
 
 def test_a_run_without_held_out_stations_says_so_and_has_no_score_figures(
@@ -447,7 +488,7 @@ def test_the_notebook_runs_and_finds_the_skill_worked_by_hand(
     create_product(store, layout, {})
     (tile,), (window,) = layout.tiles(), layout.windows()
     codes = SSM.packing.encode(product["ssm"])
-    write_block(store, layout, Block(tile, window), codes)
+    write_block(store, layout, Block(tile, window), layers_of(codes))
     # The station observes 0.03 m3 m-3 less than the pixel that holds it, rounded as it is stored.
     pixel = at_place(product["ssm"], *stations.loc[0, ["lat", "lon"]]).to_numpy()
     table = pd.DataFrame([stations.loc[0]] * DAYS).drop(columns="days")

@@ -250,3 +250,9 @@ def test_the_climatology_is_refitted_only_when_asked(write):
 def test_years_of_the_climate_must_lie_in_the_run(write, years):
     with pytest.raises(ValueError, match=r"climate_years are \[.*\], expected .* 2018 \.\."):
         read_settings(write(f"climate_years = {years}\n" + HEAD))
+
+
+def test_frozen_ground_is_left_out_or_flagged_and_nothing_else(write):
+    assert read_settings(write()).frozen == "mask"
+    assert read_settings(write(HEAD + 'frozen = "flag"\n')).frozen == "flag"
+    refused(write(HEAD + 'frozen = "melt"\n'), "frozen: Input should be 'mask' or 'flag'")

@@ -52,3 +52,26 @@ def test_a_rank_correlation_of_zero_is_told_and_none_is_not(rank, said):
     scores = {"new_stations": {"applicability": {"rank_correlation_with_rmse": rank}}}
     (shown,) = skill_exhibits(scores, layer)
     assert shown.values["caption"].endswith(said)
+
+
+def test_what_is_known_within_a_cell_is_told_with_its_count_and_what_is_not_left_out():
+    said = {
+        "cells": 2, "stations": 5, "n": 1234, "spatial_r": 0.31, "pattern_r": 0.4,
+        "change_r": None, "interval": {"spatial_r": [0.1, 0.5], "pattern_r": None},
+        "rmse": 0.061, "coarse_rmse": 0.07, "gain": 0.12, "gain_stations": 5,
+        "pattern": [[-0.02, -0.01], [0.03, 0.02]],
+    }  # fmt: skip
+    (shown,) = skill_exhibits({"new_stations": {"resolution": said}}, None)
+    caption = shown.values["caption"]
+    assert caption.startswith("5 held-out stations that share 2 cells of 0.1 degrees, 1,234 ")
+    assert "0.31 (0.10 to 0.50) of all departures" in caption and "0.40 of the stations'" in caption
+    assert "from day to day" not in caption and "G_DOWN (Merlin et al. 2015) +0.12" in caption
+    assert skill_exhibits({"new_stations": {"resolution": {"skipped": "apart"}}}, None) == []
+
+
+def test_the_learning_curve_shows_its_scatter_over_seeds():
+    curve = [{"stations": 5.0, "rmse": 0.08, "scatter": 0.01}, {"stations": 9.0, "rmse": 0.07}]
+    (axes,) = skill_figures.learning_curve(curve).axes
+    (bars,) = axes.containers[0].lines[2]
+    ends = [tuple(segment[:, 1]) for segment in bars.get_segments()]
+    assert ends == [pytest.approx((0.07, 0.09)), pytest.approx((0.07, 0.07))]

@@ -1,6 +1,7 @@
 """Who is held out from whom."""
 
 import logging
+from datetime import date
 
 import numpy as np
 import pandas as pd
@@ -67,6 +68,33 @@ def test_the_last_quarter_of_the_years_is_held_out_rounded_up(years, held_years)
     time = days(*years)
     assert set(time.year[split_years(time)]) == held_years
     assert not set(time.year[~split_years(time)]) & held_years
+
+
+def test_years_that_are_held_out_are_whole_though_the_record_ends_within_one():
+    time = pd.date_range("2018-03-01", "2021-02-28")
+    held = time[split_years(time)]
+    assert (held[0], held[-1], held.size) == (*pd.to_datetime(["2020-03-01", "2021-02-28"]), 365)
+    longer = pd.date_range("2016-03-01", "2021-02-28")  # five years: a quarter is two
+    assert longer[split_years(longer)][0] == pd.Timestamp("2019-03-01")
+    leap = pd.date_range("2017-01-01", "2020-02-28")  # a year that would begin on 29 February
+    assert leap[split_years(leap)][0] == pd.Timestamp("2019-03-01")
+
+
+def test_a_record_of_less_than_two_years_is_split_at_the_turn_of_the_year():
+    time = pd.date_range("2018-03-01", "2019-12-30")
+    assert time[split_years(time)][0] == pd.Timestamp("2019-01-01")
+
+
+@given(st.dates(date(1999, 1, 1), date(2015, 12, 31)), st.integers(731, 9000))
+@settings(deadline=None)
+def test_of_a_long_record_a_quarter_or_more_is_held_out_in_whole_years(first, count):
+    time = pd.date_range(first, periods=count)
+    held = time[split_years(time)]
+    assert held[-1] == time[-1]
+    years = round(held.size / 365.25)
+    assert held[0] + pd.DateOffset(years=years) - time[-1] <= pd.Timedelta(days=2)
+    assert 0.25 * (count - 366) <= held.size <= 0.25 * count + 366
+    assert (~split_years(time)).sum() >= 365
 
 
 def test_one_calendar_year_cannot_be_split():

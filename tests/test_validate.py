@@ -31,6 +31,19 @@ def test_scores_of_four_pairs_worked_by_hand():
     np.testing.assert_allclose(scores["r"], 0.07 / np.sqrt(0.05 * 0.11), rtol=1e-6)
 
 
+def test_coverage_and_width_of_an_interval_worked_by_hand():
+    truth = field([[[0.1, 0.2]], [[0.3, np.nan]]])
+    product = field([[[0.2, 0.2]], [[0.4, 0.6]]])
+    ends = xr.Dataset({
+        "ssm_lower": field([[[0.15, 0.1]], [[0.2, 0.0]]]),
+        "ssm_upper": field([[[0.25, 0.3]], [[0.5, 1.0]]]),
+    })  # fmt: skip
+    scores = score_against_truth(product, truth, interval=ends)
+    assert scores["coverage"] == pytest.approx(2 / 3)  # the first is too wet, the last not known
+    assert scores["width"] == pytest.approx((0.1 + 0.2 + 0.3) / 3)
+    assert "coverage" not in score_against_truth(product, truth)
+
+
 def test_scores_over_several_stretches_of_days_equal_those_of_libraries():
     rng = np.random.default_rng(0)
     truth = rng.uniform(0.05, 0.5, (250, 2, 3))

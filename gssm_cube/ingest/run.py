@@ -19,10 +19,10 @@ from gssm_cube.ingest import vegetation as composites
 from gssm_cube.ingest.keys import FileKeys
 from gssm_cube.stores import open_group
 from gssm_cube.variables import Upsampling
+from gssm_cube.years import first_held_day
 
 logger = logging.getLogger(__name__)
 
-HELD_SHARE = 4  # one calendar year in so many is held out by ``splits.split_years``
 Row = dict[str, str | int]
 
 
@@ -122,12 +122,12 @@ def harmonise(
 
 
 def default_climate_years(layout: Layout) -> tuple[int, int]:
-    """Return the calendar years of a layout without the last quarter, rounded up.
+    """Return the calendar years of a layout that a test on new years does not touch.
 
-    That quarter is what a test on new years holds out; of one year nothing can be left out.
+    Of one year nothing can be left out.
     """
-    first, last = layout.first_day.year, layout.last_day.year
-    return first, max(first, last - -(-(last - first + 1) // HELD_SHARE))
+    first, last, held = layout.first_day.year, layout.last_day.year, first_held_day(layout.time)
+    return first, last if held is None else held.astype(object).year - 1
 
 
 def describe_memory(store: Path, lead_days: int, years: tuple[int, int]) -> None:

@@ -1,5 +1,6 @@
 """The SSM product: one Zarr store that plain xarray reads; create, write by block, open."""
 
-from gssm_cube.product.store import FORMAT, create_product, open_product, write_block
+from gssm_cube.product.series import series
+from gssm_cube.product.store import FORMAT, Layers, create_product, open_product, write_block
 
-__all__ = ["FORMAT", "create_product", "open_product", "write_block"]
+__all__ = ["FORMAT", "Layers", "create_product", "open_product", "series", "write_block"]

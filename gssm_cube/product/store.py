@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
+from gssm_cube.flags import PRODUCT_FLAGS, flag_attrs
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Block, Layout
+from gssm_cube.product.attributes import discovery_attrs, write_bounds
+from gssm_cube.product.derived import Mask, with_derived_layers
 from gssm_cube.stores import (
     DIMS,
     array_of,
@@ -23,10 +26,28 @@ from gssm_cube.stores import (
     write_position,
     write_region,
 )
-from gssm_cube.variables import FILL, SSM
+from gssm_cube.variables import FILL, SSM, SSM_SPREAD
 
-FORMAT = "gssm_cube product 1"
+FORMAT = "gssm_cube product 2"
 DEPTH, DEPTH_BOUNDS = 0.025, (0.0, 0.05)  # m
+
+
+class Layers(NamedTuple):
+    """What the product stores of a block, each (time, lat, lon).
+
+    Parameters
+    ----------
+    ssm : int16
+        Packed soil moisture.
+    ssm_spread : int16
+        Packed standard deviation over the trees.
+    quality : uint16
+        Bits of ``flags.PRODUCT_FLAGS``.
+    """
+
+    ssm: NDArray[np.int16]
+    ssm_spread: NDArray[np.int16]
+    quality: NDArray[np.uint16]
 
 
 def create_product(store: str | Path, layout: Layout, attrs: Mapping[str, Any]) -> None:
@@ -57,14 +78,21 @@ def create_product(store: str | Path, layout: Layout, attrs: Mapping[str, Any]) 
     with created_whole(store) as root:
         write_position(root, layout)
         write_days(root, "time", layout.time)
+        write_bounds(root, layout)
         _write_depth(root)
         ssm = SSM.attrs | packed_attrs(SSM.packing)
         ssm |= {"cell_methods": "time: mean area: mean", "coordinates": "depth"}
+        ssm |= {"coverage_content_type": "modelResult"}
+        ssm |= {"ancillary_variables": "ssm_spread quality"}
         create_daily_array(root, "ssm", layout, "int16", FILL, ssm)
+        spread = SSM_SPREAD.attrs | packed_attrs(SSM_SPREAD.packing) | {"coordinates": "depth"}
+        create_daily_array(root, "ssm_spread", layout, "int16", FILL, spread)
+        about = flag_attrs(PRODUCT_FLAGS, "What the estimate rests on, and whether soil allows it")
+        about |= {"standard_name": "quality_flag"}
+        create_daily_array(root, "quality", layout, "uint16", 0, about)
         root.attrs.update(
             {
-                "Conventions": "CF-1.11",
-                "title": "Surface soil moisture, daily, 1 km",
+                **discovery_attrs(layout),
                 "gssm_format": FORMAT,
                 "gssm_layout": layout.to_dict(),
                 "gssm_day": "UTC",
@@ -76,6 +104,7 @@ def create_product(store: str | Path, layout: Layout, attrs: Mapping[str, Any]) 
 def _write_depth(root: zarr.Group) -> None:
     """Write the scalar depth of the soil layer and its bounds."""
     attrs: dict[str, Any] = {
+        "long_name": "Depth of the middle of the soil layer",
         "standard_name": "depth",
         "units": "m",
         "positive": "down",
@@ -94,21 +123,28 @@ def check_product(store: str | Path) -> None:
         raise ValueError(f"{store} is not an SSM product ({FORMAT}); give another path")
 
 
-def write_block(
-    store: str | Path, layout: Layout, block: Block, codes: NDArray[np.int16]
-) -> list[str]:
+def write_block(store: str | Path, layout: Layout, block: Block, layers: Layers) -> list[str]:
     """Fill one block and return the names of its objects.
 
     Parameters
     ----------
-    codes : (time, lat, lon) int16
-        The whole block, one writer.
+    layers : Layers
+        Of the whole block, one writer.
     """
     region = (block.window.slice, *layout.tile_slices(block.tile))
-    return write_region(array_of(open_group(store, "r+"), "ssm"), region, codes)
+    root = open_group(store, "r+")
+    objects = []
+    for name, values in layers._asdict().items():
+        objects += write_region(array_of(root, name), region, values)
+    return objects
 
 
-def open_product(store: str | Path, *, chunks: Mapping[str, int] | None = None) -> xr.Dataset:
+def open_product(
+    store: str | Path,
+    *,
+    chunks: Mapping[str, int] | None = None,
+    mask: Mask | None = None,
+) -> xr.Dataset:
     """Open the product lazily, as plain xarray.
 
     Parameters
@@ -117,22 +153,30 @@ def open_product(store: str | Path, *, chunks: Mapping[str, int] | None = None) 
     chunks : mapping, optional
         Dask chunks; ``{}`` means one inner chunk (366 days, 48 x 48 pixels) each. By default
         there is no Dask graph, which at global size would have millions of tasks.
+    mask : "recommended", optional
+        Leave out the values that the product itself advises against: on frozen ground, or outside
+        of what the soil can hold (``flags.RECOMMENDED``; ``ssm`` says so in its attribute
+        ``mask``).
 
     Returns
     -------
     Dataset (time, lat, lon)
-        ``ssm`` m3 m-3, NaN over sea and where nothing was predicted.
+        ``ssm`` m3 m-3, NaN over sea and where nothing was predicted; ``ssm_spread`` m3 m-3, the
+        standard deviation over the trees; ``ssm_lower`` and ``ssm_upper`` m3 m-3, the 90 %
+        interval, where the product knows its constants (``interval`` in its attributes);
+        ``quality``, bits as its ``flag_masks`` and ``flag_meanings`` say, 0 over sea.
 
     Raises
     ------
     FileNotFoundError
         If there is no store.
     ValueError
-        If the store is something else.
+        If the store is something else, or there is no such mask.
     """
     check_product(store)
     dataset = xr.open_zarr(str(store), chunks=None, consolidated=False)
-    dataset = dataset.set_coords("depth_bounds")
+    dataset = dataset.set_coords([name for name in map(str, dataset) if name.endswith("_bounds")])
+    dataset = with_derived_layers(dataset, open_group(store), mask)
     if chunks is None:
         return dataset
     inner = dict(zip(DIMS, (WINDOW_DAYS, CHUNK_PIXELS, CHUNK_PIXELS), strict=True))

@@ -1,0 +1,120 @@
+"""Layers that follow from the stored ones: the bounds of the interval, and a masked estimate.
+
+They are worked out when they are read, from packed codes, and come out as codes of soil moisture:
+nothing is stored, no Dask graph is built.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+from xarray.core import indexing
+
+from gssm_cube.flags import RECOMMENDED, RECOMMENDED_BITS
+from gssm_cube.lazy import PackedArray, Reader, Region, StoredReader
+from gssm_cube.stores import DIMS, array_of
+from gssm_cube.variables import FILL, SSM, SSM_SPREAD
+
+Mask = Literal["recommended"]
+CODE_RANGE = (0, 1000)  # codes of 0 to 1 m3 m-3
+
+
+@dataclass(frozen=True)
+class BoundReader:
+    """One end of the interval: ``ssm`` plus ``factor`` times ``sqrt(spread**2 + floor**2)``."""
+
+    ssm: zarr.Array
+    spread: zarr.Array
+    factor: float  # negative for the lower end
+    floor: float  # m3 m-3
+
+    def read(self, region: Region) -> NDArray[np.int16]:
+        """Read a region; what lies beyond 0 or 1 m3 m-3 is drawn to it."""
+        codes, spread = np.asarray(self.ssm[region]), np.asarray(self.spread[region])
+        scale = np.hypot(SSM_SPREAD.packing.decode(spread), np.float32(self.floor))
+        ends = codes + np.rint(self.factor * scale / SSM.packing.scale)
+        known = (codes != FILL) & (spread != FILL)
+        return np.where(known, np.clip(ends, *CODE_RANGE), FILL).astype("int16")
+
+
+@dataclass(frozen=True)
+class MaskedReader:
+    """Codes of a layer, missing where one of the recommended bits is set."""
+
+    layer: Reader
+    quality: zarr.Array
+
+    def read(self, region: Region) -> NDArray[np.int16]:
+        """Read a region."""
+        advised_against = np.asarray(self.quality[region]) & RECOMMENDED_BITS > 0
+        return np.where(advised_against, FILL, self.layer.read(region)).astype("int16")
+
+
+def with_derived_layers(dataset: xr.Dataset, root: zarr.Group, mask: Mask | None) -> xr.Dataset:
+    """Return a product with the ends of its interval, and masked if that is wanted.
+
+    Parameters
+    ----------
+    dataset : Dataset (time, lat, lon)
+        As stored.
+    root : Group
+        Of the same store.
+    mask : "recommended" or None
+
+    Raises
+    ------
+    ValueError
+        If there is no such mask.
+    """
+    if mask is not None and mask not in get_args(Mask):
+        raise ValueError(f"mask is {mask!r}, expected one of {get_args(Mask)} or None")
+    ssm, quality = array_of(root, "ssm"), array_of(root, "quality")
+    readers = _interval_readers(root, dataset.attrs)
+    about = {name: dict(_interval_attrs(name, dataset.attrs)) for name in readers}
+    if mask is not None:
+        readers = {
+            n: MaskedReader(r, quality) for n, r in {"ssm": StoredReader(ssm), **readers}.items()
+        }
+        rule = f"missing where quality has {' or '.join(RECOMMENDED)}"
+        about = {n: {**about.get(n, dataset["ssm"].attrs), "mask": rule} for n in readers}
+    layers = {}
+    for name, reader in readers.items():
+        array = PackedArray(reader, ssm.shape, SSM.packing)
+        layers[name] = (DIMS, indexing.LazilyIndexedArray(array), about[name])
+    return dataset.assign(layers)
+
+
+def _interval_of(attrs: dict[Any, Any]) -> dict[str, Any] | None:
+    """Return the constants of a product's interval."""
+    found: dict[str, Any] | None = json.loads(attrs.get("interval") or "null")
+    return found
+
+
+def _interval_readers(root: zarr.Group, attrs: dict[Any, Any]) -> dict[str, Reader]:
+    """Return a reader for each end of the interval, if its constants are known."""
+    found = _interval_of(attrs)
+    if found is None:
+        return {}
+    ssm, spread = array_of(root, "ssm"), array_of(root, "ssm_spread")
+    return {
+        "ssm_lower": BoundReader(ssm, spread, -found["factor"], found["floor"]),
+        "ssm_upper": BoundReader(ssm, spread, found["factor"], found["floor"]),
+    }
+
+
+def _interval_attrs(name: str, attrs: dict[Any, Any]) -> dict[str, str]:
+    """Say what an end of the interval is."""
+    found = _interval_of(attrs) or {}
+    end = name.removeprefix("ssm_").capitalize()
+    return {
+        "long_name": f"{end} end of the {found['level']:.0%} interval of surface soil moisture",
+        "units": SSM.units,
+        "comment": (
+            f"ssm {'-' if end == 'Lower' else '+'} {found['factor']:.4g} sqrt(ssm_spread^2 + "
+            f"{found['floor']:g}^2), calibrated on stations that their forests had not seen"
+        ),
+    }

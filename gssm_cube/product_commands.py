@@ -1,0 +1,124 @@
+"""The commands on a product that is there: export it, describe its climatology."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gssm_cube.terminal import bars, say, told
+
+Source = Annotated[Path, typer.Argument(help="A product (Zarr), or settings of its run (TOML).")]
+
+
+def add_product_commands(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    for command in (export, climatology, overviews):
+        app.command()(command)
+
+
+def export(
+    source: Source,
+    target: Annotated[Path, typer.Argument(help="Ends in .nc, .tif, .zarr, .csv or .parquet.")],
+    box: Annotated[str | None, typer.Option(help="west,south,east,north in degrees.")] = None,
+    region: Annotated[Path | None, typer.Option(help="Polygons, GeoJSON.")] = None,
+    points: Annotated[
+        Path | None, typer.Option(help="CSV with columns lat, lon and perhaps point or station.")
+    ] = None,
+    first_day: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])] = None,
+    last_day: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])] = None,
+) -> None:
+    """Write a part of a product as NetCDF, GeoTIFF, plain Zarr, or series as a table."""
+    from gssm_cube.export import Part, export_points, read_points
+    from gssm_cube.export import export as export_part
+    from gssm_cube.regions import read_region
+
+    if sum(choice is not None for choice in (box, region, points)) > 1:
+        raise typer.BadParameter("give one of --box, --region and --points")
+    days = {
+        name: day.date() if day else None
+        for name, day in (("first_day", first_day), ("last_day", last_day))
+    }
+    with told(), bars() as progress:
+        store = _product_of(source)
+        if points is not None:
+            paths = export_points(store, target, read_points(points), **days)
+        else:
+            polygon = read_region(region) if region else None
+            part = Part(_parse_box(box) if box else None, polygon, **days)
+            paths = export_part(store, target, part, progress=progress)
+    for path in paths:
+        say(f"{path}")
+
+
+def climatology(
+    source: Source,
+    years: Annotated[str, typer.Option(help="Baseline, as 2001-2020; both included.")],
+    out: Annotated[Path | None, typer.Option(help="Zarr; beside the product by default.")] = None,
+) -> None:
+    """Describe each day of the year: mean, standard deviation, percentiles over years."""
+    from gssm_cube.climatology import describe_product
+
+    with told(), bars() as progress:
+        store = _product_of(source)
+        target = out or store.with_name("climatology.zarr")
+        baseline = _parse_years(years)
+        with _client_of(source) as client:
+            status, skipped = describe_product(
+                store, target, baseline, client=client, progress=progress
+            )
+    say(f"climatology: {len(status)} tiles done, {skipped} skipped, in {target}")
+
+
+def overviews(source: Source) -> None:
+    """Write coarse daily maps (0.05 and 0.1 deg) into the product, for looking at whole days."""
+    from gssm_cube.overviews import write_overviews
+
+    with told(), bars() as progress, _client_of(source) as client:
+        done, skipped = write_overviews(_product_of(source), client=client, progress=progress)
+    say(f"overviews: {done} slabs of six days done, {skipped} skipped")
+
+
+def _product_of(source: Path) -> Path:
+    """Return the product that a store or the settings of a run name."""
+    from gssm_cube.settings import read_settings
+
+    return read_settings(source).product if source.suffix == ".toml" else source
+
+
+def _client_of(source: Path) -> Any:
+    """Client of the run's cluster; none for a store by itself."""
+    from contextlib import nullcontext
+
+    from gssm_cube.clusters import open_client
+    from gssm_cube.settings import read_settings
+
+    if source.suffix != ".toml":
+        return nullcontext()
+    chosen = read_settings(source).cluster
+    return open_client(
+        chosen.kind, "predict", workers=chosen.workers, memory_limit=chosen.memory_limit
+    )
+
+
+def _parse_box(text: str) -> tuple[float, float, float, float]:
+    """Return four numbers separated by commas."""
+    try:
+        west, south, east, north = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ValueError(f"box is {text!r}, expected west,south,east,north in degrees") from error
+    if not (west < east and south < north):
+        raise ValueError(f"box is {text!r}, expected west < east and south < north")
+    return west, south, east, north
+
+
+def _parse_years(text: str) -> tuple[int, int]:
+    """Return the first and last year of a span such as 2001-2020."""
+    first, _, last = text.partition("-")
+    try:
+        years = int(first), int(last or first)
+    except ValueError as error:
+        raise ValueError(f"years are {text!r}, expected a span such as 2001-2020") from error
+    if years[0] > years[1]:
+        raise ValueError(f"years are {text!r}, expected the first before the last")
+    return years
