@@ -36,7 +36,7 @@ RATES = {
     "vegetation": 6.3e6,  # pixel-days
 }
 # Seconds of a predicted row, and more for each tree: leaves of one sample, and larger ones.
-ROW_SECONDS, TREE_SECONDS = 66e-9, (7.2e-9, 4.3e-9)
+ROW_SECONDS, TREE_SECONDS = 100e-9, (8.7e-9, 5.8e-9)
 PROCESS_BYTES = 300e6  # Python with xarray, dask and scikit-learn
 PRODUCT_BYTES = 6  # a pixel and day: soil moisture, its spread, flags
 RUN_BYTES = 84  # a pixel and day while gaps of LST are filled, some days at a time; measured
