@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gssm_cube.baselines import climatology, rescaled, training_mean
-from gssm_cube.forest.compiled import compile_forest
+from gssm_cube.forest.flatten import compile_forest
 from gssm_cube.forest.rows import check_columns, table_values
 from gssm_cube.forest.train import Forest, Preset, check_features, train_forest
 from gssm_cube.splits import Split

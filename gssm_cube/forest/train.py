@@ -1,27 +1,79 @@
-"""Presets and fitting: from a table of samples to a scikit-learn forest.
+"""Presets and fitting: from a table of samples to a scikit-learn forest, or a blend.
 
-scikit-learn trains and stays the oracle; `compiled` turns its forest into flat arrays.
+scikit-learn and LightGBM train and stay the oracles; `flatten` turns their trees into flat arrays.
 """
 
 import logging
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 
+from gssm_cube.forest.blend import Blend, Member, fixed_features, place_members
 from gssm_cube.forest.rows import check_columns, table_values
 from gssm_cube.variables import names_of
 
 logger = logging.getLogger(__name__)
 
-Forest: TypeAlias = RandomForestRegressor | ExtraTreesRegressor
+Forest: TypeAlias = RandomForestRegressor | ExtraTreesRegressor | Blend
 KINDS = MappingProxyType(
     {"random": RandomForestRegressor, "extremely_randomised": ExtraTreesRegressor}
 )
+
+
+class Boosting(BaseModel, frozen=True, extra="forbid"):
+    """How trees are boosted; the fields are LightGBM's in our words.
+
+    The values are those of the project's trials at new stations: small trees of large leaves,
+    splits at random places, many of them.
+
+    Parameters
+    ----------
+    trees : int
+        Number of trees.
+    leaves : int
+        Of a tree, at most.
+    learning_rate : float
+        Share of each tree in the sum.
+    min_samples_leaf : int
+        Smallest number of samples in a leaf.
+    max_features : float
+        Share of the features tried at a split.
+    max_samples : float
+        Share of the rows drawn for each tree, without replacement.
+    ridge : float
+        Added to the sum of weights in a leaf: shrinks its value.
+    random_splits : bool
+        Whether the threshold of each feature tried is drawn at random.
+    """
+
+    trees: int = Field(default=400, gt=0)
+    leaves: int = Field(default=15, gt=1)
+    learning_rate: float = Field(default=0.04, gt=0)
+    min_samples_leaf: int = Field(default=100, gt=0)
+    max_features: float = Field(default=0.4, gt=0, le=1)
+    max_samples: float = Field(default=0.5, gt=0, le=1)
+    ridge: float = Field(default=5.0, ge=0)
+    random_splits: bool = True
+
+
+class Weights(BaseModel, frozen=True, extra="forbid"):
+    """How much each member counts in the estimate; see `blend` for what they are."""
+
+    forest: float = Field(default=1.0, ge=0)
+    booster: float = Field(default=0.0, ge=0)
+    place: float = Field(default=0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _must_sum_to_one(self) -> "Weights":
+        total = self.forest + self.booster + self.place
+        if abs(total - 1) > 1e-9:
+            raise ValueError(f"the weights sum to {total:g}, expected 1: the estimate is a mean")
+        return self
 
 
 class Preset(BaseModel, frozen=True, extra="forbid"):
@@ -48,6 +100,10 @@ class Preset(BaseModel, frozen=True, extra="forbid"):
         Share of the rows drawn for each tree; all if None.
     increasing : tuple of str
         Features with which the estimate may only rise, all else equal.
+    weights : Weights
+        Of the forest that the other fields say, and of what is blended with it.
+    boosting : Boosting
+        Of the blend's boosted trees.
     """
 
     name: str
@@ -59,6 +115,8 @@ class Preset(BaseModel, frozen=True, extra="forbid"):
     bootstrap: bool = True
     max_samples: float | None = Field(default=None, gt=0, le=1)
     increasing: tuple[str, ...] = ()
+    weights: Weights = Weights()
+    boosting: Boosting = Boosting()
 
 
 _GSSM1KM = (
@@ -159,24 +217,115 @@ def train_forest(
 
     Returns
     -------
-    RandomForestRegressor or ExtraTreesRegressor
+    RandomForestRegressor, ExtraTreesRegressor or Blend
         Knows its features by name; set to predict with one job, whose sums are reproducible.
 
     Raises
     ------
     ValueError
         If a column is missing or not numeric, a value infinite, or no row complete.
+    ModuleNotFoundError
+        If the preset blends boosted trees and LightGBM is not installed.
     """
     preset = find_preset(preset)
     names = list(preset.features if features is None else features)
     table, target = _complete_rows(samples, names, observed)
+    if preset.weights == Weights():
+        return _fit_forest(table, target, preset, seed, n_jobs)
+    return _fit_blend(table, target, preset, seed, n_jobs)
+
+
+def usable_weights(preset: Preset, names: Sequence[str]) -> dict[str, float]:
+    """Return the weights of a blend's members that can be fitted on these features.
+
+    Without a feature that is fixed in place there is no mean of places to learn; the others then
+    share its weight in proportion.
+
+    Raises
+    ------
+    ValueError
+        If no member is left.
+    """
+    weights = {name: weight for name, weight in preset.weights.model_dump().items() if weight}
+    if not fixed_features(names):
+        weights.pop("place", None)
+    if not weights:
+        raise ValueError(
+            f"preset {preset.name!r} needs a feature that is fixed in place, the features are "
+            f"{list(names)}"
+        )
+    total = sum(weights.values())
+    return {name: weight / total for name, weight in weights.items()}
+
+
+def _fit_blend(
+    table: pd.DataFrame, target: np.ndarray, preset: Preset, seed: int, n_jobs: int
+) -> Blend:
+    """Fit every member of a blend; their order is that of their sum."""
+    names = tuple(map(str, table))
+    weights = usable_weights(preset, names)
+    if set(weights) < {name for name, weight in preset.weights if weight}:
+        logger.info("training: no feature is fixed in place, weights are %s", weights)
+
+    def fit_booster(features: pd.DataFrame, values: np.ndarray) -> Any:
+        return _fit_booster(features, values, preset, seed)
+
+    members = []
+    if "forest" in weights:
+        forest = _fit_forest(table, target, preset, seed, n_jobs)
+        members.append(Member("forest", weights["forest"], forest, names))
+    if "booster" in weights:
+        booster = fit_booster(table, target)
+        members.append(Member("booster", weights["booster"], booster, names))
+    if "place" in weights:
+        members += place_members(table, target, weights["place"], fit_booster, seed)
+    return Blend(names, tuple(members))
+
+
+def _fit_booster(table: pd.DataFrame, target: np.ndarray, preset: Preset, seed: int) -> Any:
+    """Fit boosted trees; the same on every machine with the same version of LightGBM."""
+    try:
+        from lightgbm import LGBMRegressor
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"preset {preset.name!r} blends boosted trees, for which LightGBM is missing; install "
+            "gssm-cube[boost], or choose another preset such as 'memory'"
+        ) from error
+    how = preset.boosting
+    booster = LGBMRegressor(
+        n_estimators=how.trees,
+        num_leaves=how.leaves,
+        learning_rate=how.learning_rate,
+        min_child_samples=how.min_samples_leaf,
+        subsample=how.max_samples,
+        subsample_freq=1,
+        reg_lambda=how.ridge,
+        random_state=seed,
+        n_jobs=1,
+        importance_type="gain",
+        feature_fraction_bynode=how.max_features,
+        extra_trees=how.random_splits,
+        monotone_constraints=[int(name in preset.increasing) for name in table],
+        monotone_constraints_method="intermediate",
+        deterministic=True,
+        force_row_wise=True,
+        verbose=-1,
+    )
+    # An array, for LightGBM would change names with blanks; the member knows what its columns are.
+    return booster.fit(table.to_numpy(), target)
+
+
+def _fit_forest(
+    table: pd.DataFrame, target: np.ndarray, preset: Preset, seed: int, n_jobs: int
+) -> RandomForestRegressor | ExtraTreesRegressor:
+    """Fit the mean of trees that a preset says."""
     forest = KINDS[preset.kind](
         n_estimators=preset.trees,
         min_samples_leaf=preset.min_samples_leaf,
         max_features=preset.max_features,
         bootstrap=preset.bootstrap,
         max_samples=preset.max_samples,
-        monotonic_cst=[int(name in preset.increasing) for name in names],
+        monotonic_cst=[int(name in preset.increasing) for name in table],
         random_state=seed,
         n_jobs=n_jobs,
     )
