@@ -2,8 +2,9 @@
 
 LightGBM adds the leaves of its trees, in their order, starting from 0; shrinkage and the first
 guess are in the leaves. So a walk that does the same has its bits. Thresholds are float64, a row
-goes left where it is not above, as in scikit-learn. What LightGBM does with a missing value does
-not matter: a row that lacks a feature has no estimate here.
+goes left where it is not above, as in scikit-learn, but for values next to zero, which LightGBM
+reads as zero. What it does with a missing value does not matter: a row that lacks a feature has no
+estimate here.
 """
 
 import re
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 # Objectives whose estimate is the sum itself; the others take it through a function.
 PLAIN = ("regression", "regression_l1", "huber", "fair", "quantile", "mape")
+NEXT_TO_ZERO = float(np.float32(1e-35))  # LightGBM's kZeroThreshold
 
 
 class FlatTree(NamedTuple):
@@ -94,7 +96,7 @@ def _flat_tree(root: dict[str, Any]) -> FlatTree:
         if "split_feature" in node:
             _check_split(node)
             feature.append(node["split_feature"])
-            threshold.append(node["threshold"])
+            threshold.append(_clear_of_zero(node["threshold"]))
             right.append(0)  # until it is known
             waiting += [(node["right_child"], number), (node["left_child"], None)]
         else:
@@ -106,6 +108,13 @@ def _flat_tree(root: dict[str, Any]) -> FlatTree:
     return FlatTree(
         np.array(feature), np.array(threshold, "float64"), np.array(right), np.array(leaves)
     )
+
+
+def _clear_of_zero(threshold: float) -> float:
+    """Move a threshold so that values next to zero go where zero goes."""
+    if abs(threshold) > NEXT_TO_ZERO:
+        return threshold
+    return NEXT_TO_ZERO if threshold >= 0 else float(np.nextafter(-NEXT_TO_ZERO, -np.inf))
 
 
 def _check_split(node: dict[str, Any]) -> None:
