@@ -24,6 +24,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from gssm_cube.skill_commands import add_skill_commands
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -112,11 +114,11 @@ def _add_stage(name: str, text: str) -> None:
 for _name, _text in {
     "harmonise": "Build the feature cube from provider files.",
     "samples": "Sample the cube at the stations.",
-    "train": "Train the forest on the samples.",
     "predict": "Predict all land blocks into the SSM Zarr.",
     "report": "Write the page of scores and figures.",
 }.items():
     _add_stage(_name, _text)
+add_skill_commands(app)
 
 
 @app.command()

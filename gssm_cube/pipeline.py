@@ -31,6 +31,7 @@ from gssm_cube.quality import Rules
 from gssm_cube.report import write_report
 from gssm_cube.sample_store import MANIFEST, open_samples, sample_files
 from gssm_cube.samples import write_samples
+from gssm_cube.search import search_forest
 from gssm_cube.settings import Settings
 from gssm_cube.station_tables import (
     read_station_counts,
@@ -38,6 +39,7 @@ from gssm_cube.station_tables import (
     remove_station_table,
 )
 from gssm_cube.stations import write_archive
+from gssm_cube.trials import COLUMNS, complete_samples
 from gssm_cube.variables import PREDICTORS
 
 logger = logging.getLogger(__name__)
@@ -145,16 +147,20 @@ def train(settings: Settings, *, progress: Progress = silent) -> str:
     source = settings.table("samples")
     check_there(source / MANIFEST, "samples")
     preset, seed = _preset(settings), settings.training.seed
-    key = digest(key_of(settings.folder, "samples"), preset.model_dump(), seed, __version__)
+    search = settings.training.search
+    key = digest(key_of(settings.folder, "samples"), preset.model_dump(), seed, search, __version__)
 
     def work() -> str:
         table = open_samples(source)
-        forest = train_forest(table, preset, seed=seed)
-        card = _model_card(settings, table, preset)
-        compile_forest(forest, preset=preset.name, card=card).save(settings.forest)
+        chosen, said = _searched(settings, table, preset) if search else (preset, {})
+        card = _model_card(settings, table, chosen) | said
+        forest = compile_forest(
+            train_forest(table, chosen, seed=seed), preset=chosen.name, card=card
+        )
+        forest.save(settings.forest)
         # The card has no scores yet: the evaluation puts them there.
         blocks.remove_marker(settings.folder / "run", "stages", "evaluate")
-        return f"{preset.trees} trees on {card['rows']} rows of {card['stations']} stations"
+        return f"{forest.trees} trees on {card['rows']} rows of {card['stations']} stations"
 
     progress("train", 0, 1)
     line = done_once(settings.folder, "train", key, [settings.forest / "forest.json"], work)
@@ -176,7 +182,7 @@ def evaluate(settings: Settings, *, progress: Progress = silent) -> str:
     def work() -> str:
         found = evaluate_samples(
             open_samples(source),
-            _preset(settings),
+            Preset.model_validate(load_forest(settings.forest).card["preset"]),
             seed=training.seed,
             trees=training.evaluation_trees,
             full=training.full_evaluation,
@@ -297,6 +303,16 @@ def _preset(settings: Settings) -> Preset:
     preset = find_preset(settings.training.preset)
     trees = settings.training.trees
     return preset if trees is None else preset.model_copy(update={"trees": trees})
+
+
+def _searched(
+    settings: Settings, table: pd.DataFrame, preset: Preset
+) -> tuple[Preset, dict[str, Any]]:
+    """Choose settings of the forest at places held out, on the run's cluster."""
+    known = complete_samples(table, preset.features, COLUMNS, least=2)
+    with _client(settings, "ingest"):
+        found, said = search_forest(known, preset, seed=settings.training.seed)
+    return found, {"search": said}
 
 
 def _cube_digest(settings: Settings) -> str:

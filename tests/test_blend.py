@@ -12,8 +12,10 @@ from pydantic import ValidationError
 
 from gssm_cube.forest import (
     Blend,
+    Boosting,
     CompiledForest,
     Preset,
+    Weights,
     compile_forest,
     load_forest,
     predict_codes,
@@ -21,7 +23,7 @@ from gssm_cube.forest import (
 )
 from gssm_cube.forest.blend import fixed_features, place_members
 from gssm_cube.forest.parts import Part
-from gssm_cube.forest.train import Boosting, Weights, usable_weights
+from gssm_cube.forest.train import usable_weights
 from gssm_cube.variables import FILL, PREDICTORS
 
 NAMES = ("tair", "apei", "clay", "sand")

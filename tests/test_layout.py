@@ -59,11 +59,16 @@ ALLOWED = {
     "trials": {"baselines", "forest", "splits"},
     "findings": {"applicability", "bootstrap", "intervals", "scores", "trials"},
     "comparison": {"bootstrap", "knndm", "scores", "splits", "trials"},
+    "search": {"forest", "splits", "trials"},
+    "ablate": {
+        *("blocks", "bootstrap", "forest", "once", "scores", "splits", "trials", "variables"),
+    },
     "evaluate": {
         *("splits", "variables", "scores", "forest", "bootstrap", "intervals", "applicability"),
         *("trials", "findings", "comparison"),
     },
     "station_weather": {"harmonise", "variables"},
+    "terminal": set(),
     "product": GROUND | {"stores"},
     "predict": GROUND | {"cube", "product", "forest", "blocks", "clusters", "stores"},
     "plan": GROUND | {"cube", "forest", "ingest", "settings", "sources"},
@@ -89,7 +94,12 @@ ALLOWED = {
     "__init__": {"cube", "product"},
 }
 # These compose: they import what they like, but of one another only this.
-COMPOSERS = {"pipeline": set(), "demo": {"pipeline"}, "cli": {"pipeline", "demo"}}
+COMPOSERS = {
+    "pipeline": set(),
+    "demo": {"pipeline"},
+    "skill_commands": {"pipeline"},
+    "cli": {"pipeline", "demo", "skill_commands"},
+}
 ONLY_IN = {
     "ee": {"sources/earthengine.py"},
     "distributed": {"blocks.py", "clusters.py"},

@@ -26,7 +26,7 @@ from gssm_cube.variables import names_of
 logger = logging.getLogger(__name__)
 
 FIXED = (*names_of("static"), *names_of("climate"), *names_of("climatology"))
-PLACE_TREES = 300  # of some tens of leaves each, for there are as many rows as places
+PLACE_TREES = 100  # of some tens of leaves each, for there are as many rows as places
 DAYS_A_PLACE = 2  # on average at least, or what is said to be fixed in place is not
 
 Fit = Callable[[pd.DataFrame, NDArray[np.float64]], Any]
@@ -84,6 +84,11 @@ class Blend:
             seen = values if hasattr(member.model, "estimators_") else values.to_numpy()
             estimate += member.weight * member.model.predict(seen)
         return estimate
+
+    @property
+    def feature_names_in_(self) -> NDArray[np.object_]:
+        """Names of the features, as scikit-learn's forests know theirs."""
+        return np.array(self.features, dtype=object)
 
     @property
     def feature_importances_(self) -> NDArray[np.float64]:
