@@ -24,7 +24,7 @@ from gssm_cube.exhibits import skill_exhibits, station_exhibits
 from gssm_cube.forest import Preset, compile_forest, find_preset, load_forest, train_forest
 from gssm_cube.ingest import inputs
 from gssm_cube.knndm import prediction_points
-from gssm_cube.model_card import write_cards
+from gssm_cube.model_card import model_line, write_cards
 from gssm_cube.once import check_there, done_once, file_facts, key_of, replace_file
 from gssm_cube.placing import check_places, describe_unchosen
 from gssm_cube.quality import Rules
@@ -154,13 +154,12 @@ def train(settings: Settings, *, progress: Progress = silent) -> str:
         table = open_samples(source)
         chosen, said = _searched(settings, table, preset) if search else (preset, {})
         card = _model_card(settings, table, chosen) | said
-        forest = compile_forest(
-            train_forest(table, chosen, seed=seed), preset=chosen.name, card=card
-        )
-        forest.save(settings.forest)
+        forest = compile_forest(train_forest(table, chosen, seed=seed), preset=chosen.name)
+        parts = [part.to_dict() for part in forest.parts]
+        replace(forest, card=card | {"parts": parts}).save(settings.forest)
         # The card has no scores yet: the evaluation puts them there.
         blocks.remove_marker(settings.folder / "run", "stages", "evaluate")
-        return f"{forest.trees} trees on {card['rows']} rows of {card['stations']} stations"
+        return f"{model_line(parts)} on {card['rows']} rows of {card['stations']} stations"
 
     progress("train", 0, 1)
     line = done_once(settings.folder, "train", key, [settings.forest / "forest.json"], work)
@@ -263,7 +262,7 @@ def _write_page(settings: Settings, page: Path) -> str:
         stations=_station_list(settings),
         product=product.open_product(settings.product),
         cube=features,
-        facts=_facts(settings),
+        facts=_facts(settings) | {"Model": model_line(load_forest(settings.forest).card["parts"])},
         more=[
             *skill_exhibits(scores, overview_layer(reference, features)),
             *station_exhibits(

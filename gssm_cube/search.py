@@ -96,7 +96,7 @@ def search_forest(
 
 
 def _ranked(results: Mapping[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:
-    """A row a combination, the least RMSE first."""
+    """Return a row a combination, the least RMSE first."""
     columns = (results[name] for name in ("params", "mean_test_score", "std_test_score"))
     rows = [
         {name: tried[name] for name in names} | {"rmse": -float(mean), "std": float(spread)}

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 SHOWN = {
     "rmse": "RMSE",
     "r": "r",
-    "station_r": "station r",
-    "station_ubrmse": "ubRMSE",
-    "station_anomaly_r": "anomaly r",
+    "station_r": "r st.",
+    "station_ubrmse": "ub st.",
+    "station_anomaly_r": "anom. r",
 }
 
 
@@ -122,20 +122,21 @@ def ablation_table(rows: Sequence[dict[str, Any]], reference: str) -> Table:
     """Return a row a variant: scores, and a star where the difference is significant."""
     table = Table(
         box=box.SIMPLE,
-        caption=f"New stations, means over the deals; * differs from {reference!r}: the 95 % "
-        "interval over stations excludes 0. ubRMSE, station r and anomaly r are medians",
+        padding=(0, 1, 0, 0),
+        caption=f"New stations, means over the deals. * differs from {reference!r}: the 95 % "
+        "interval over stations, shown for 1000 times the RMSE, excludes 0. st.: median of the "
+        "stations' r, ubRMSE, anomaly r; r and RMSE (m3 m-3) are pooled",
     )
-    table.add_column("variant")
-    for title in (*SHOWN.values(), "RMSE less the reference's"):
-        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("variant", min_width=18)
+    for title in SHOWN.values():
+        table.add_column(title, justify="right", min_width=6)
+    table.add_column("1000 dRMSE", justify="right", no_wrap=True)
     for row in rows:
         difference = row["difference"]
         cells = [
-            f"{row['scores'][name]:.4f}" + "*" * difference.get(name, {}).get("significant", False)
+            f"{row['scores'][name]:.3f}" + "*" * difference.get(name, {}).get("significant", False)
             for name in SHOWN
         ]
-        interval = difference.get("rmse", {}).get("interval")
-        table.add_row(
-            row["name"], *cells, "{:+.4f} to {:+.4f}".format(*interval) if interval else ""
-        )
+        ends = [1000 * end for end in difference.get("rmse", {}).get("interval") or ()]
+        table.add_row(row["name"], *cells, " ".join(f"{end:+.1f}" for end in ends))
     return table

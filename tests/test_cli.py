@@ -42,7 +42,11 @@ def test_a_run_done_before_is_skipped_everywhere(run_file):
     [
         ("stations", "stations.parquet", "station days of 12 stations"),
         ("samples", "samples/_manifest.json", "samples of 12 stations"),
-        ("train", "forest/forest.json", "train: 5 trees on"),
+        (
+            "train",
+            "forest/forest.json",
+            "train: 0.333 x forest (mean of 5 trees) + 0.333 x booster",
+        ),
         ("evaluate", "scores.json", "evaluate: new stations: RMSE"),
         ("report", "report.html", "report.html"),
     ],

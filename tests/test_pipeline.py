@@ -24,7 +24,9 @@ def test_every_stage_says_what_it_did(small_run):
     said = dict(line.split(": ", 1) for line in small_run.lines)
     assert said["harmonise"].startswith("0 tasks done")  # the cube was there before
     assert said["stations"].endswith("station days of 12 stations")
-    assert said["train"].startswith("5 trees on ")
+    assert said["train"].startswith(
+        "0.333 x forest (mean of 5 trees) + 0.333 x booster (sum of 200"
+    )
     assert said["predict"] == "4 blocks done, 0 skipped"
 
 
