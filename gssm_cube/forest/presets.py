@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
+from gssm_cube.forest.blend import PLACE_TREES
 from gssm_cube.variables import names_of
 
 
@@ -104,6 +105,12 @@ class Preset(BaseModel, frozen=True, extra="forbid"):
     weights: Weights = Weights()
     boosting: Boosting = Boosting()
     unseen_by_booster: tuple[str, ...] = ()
+
+    @property
+    def small_trees(self) -> int:
+        """Number of trees that a blend has beside its forest's."""
+        boosted = (self.weights.booster > 0) + (self.weights.place > 0)
+        return boosted * self.boosting.trees + (self.weights.place > 0) * PLACE_TREES
 
 
 _GSSM1KM = (
