@@ -117,6 +117,14 @@ class CompiledForest:
         return slice(int(nodes[0]), int(nodes[1])), slice(int(leaves[0]), int(leaves[1]))
 
     @cached_property
+    def part_features(self) -> list[frozenset[str]]:
+        """Names of the features by which the trees of each part split."""
+        ends = [self.node_offsets[[part.start, part.stop]] for part in tree_ranges(self.parts)]
+        split = [np.unique(self.feature[first:last]) for first, last in ends]
+        return [frozenset(self.features[number] for number in found if number >= 0)
+                for found in split]  # fmt: skip
+
+    @cached_property
     def _row_trees(self) -> list[list[Tree]]:
         """The trees of each part as the row kernel walks them, made at first use."""
         slices = (self.tree_slices(tree) for tree in range(self.trees))

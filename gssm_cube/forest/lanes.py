@@ -66,7 +66,7 @@ from gssm_cube.forest.lane_walk import (
     predict_sub_block,
 )
 from gssm_cube.forest.packed import PackedForest, feature_packings, packed_forest, read_only
-from gssm_cube.forest.parts import Part, part_of_spread, tree_ranges
+from gssm_cube.forest.parts import part_of_spread, tree_ranges
 from gssm_cube.variables import FILL, Packing
 
 GROUP = 8  # edge of a group, pixels
@@ -173,28 +173,48 @@ def predict_codes(
     results = [np.empty(shape) for _ in range(2 if spread else 1)]
     for sub_block in _sub_blocks(shape):
         block = _lay_out(arrays, sub_block)
-        planes = _predict(forest.parts, packed, block, spread=spread)
+        planes = _predict(forest, packed, block, spread=spread)
         for plane, result in zip(planes, results, strict=True):
             _unpack(plane, block.valid, *sub_block, result)
     return tuple(results) if spread else results[0]
 
 
 def _predict(
-    parts: Sequence[Part], packed: PackedForest, block: Block, *, spread: bool
+    forest: CompiledForest, packed: PackedForest, block: Block, *, spread: bool
 ) -> list[NDArray[np.float64]]:
     """Return the estimate of each row of a sub-block, and its spread if wanted."""
-    scratch, rows = _scratch(packed, block), block.valid.size * LANES
-    telling, deviation, weighed = part_of_spread(parts), None, []
-    for number, trees in enumerate(tree_ranges(parts)):
-        sums = _sums(rows, spread and number == telling)
-        predict_sub_block(PATH, packed.only(trees), block, scratch, sums, NUMBERS)
-        weighed.append(parts[number].weighed(sums.total))
+    still = {name for name, static in zip(forest.features, block.static, strict=True) if static}
+    telling, deviation, weighed = part_of_spread(forest.parts), None, []
+    for number, trees in enumerate(tree_ranges(forest.parts)):
+        part, days = forest.parts[number], 1
+        seen = block
+        if forest.part_features[number] <= still:
+            seen, days = _one_day(block)
+        sums = _sums(seen.valid.size * LANES, spread and number == telling)
+        predict_sub_block(PATH, packed.only(trees), seen, _scratch(packed, seen), sums, NUMBERS)
+        weighed.append(_every_day(part.weighed(sums.total), days))
         if sums.first.size:
-            deviation = _deviation(sums, parts[number].trees)
+            deviation = _every_day(_deviation(sums, part.trees), days)
     estimate = reduce(np.add, weighed)
     if not spread:
         return [estimate]
-    return [estimate, np.zeros(rows) if deviation is None else deviation]
+    return [estimate, np.zeros_like(estimate) if deviation is None else deviation]
+
+
+def _one_day(block: Block) -> tuple[Block, int]:
+    """Return a block with one day for all, for trees that see only what is static; the days."""
+    groups = int(block.group[-1]) + 1
+    by_group = block.valid.reshape(groups, -1)
+    valid = np.bitwise_or.reduce(by_group, axis=1)
+    one = block._replace(group=np.arange(groups, dtype="uint32"), valid=valid)
+    return one, by_group.shape[1]
+
+
+def _every_day(values: NDArray[np.float64], days: int) -> NDArray[np.float64]:
+    """Return the lanes of one day repeated for all days."""
+    if days == 1:
+        return values
+    return np.repeat(values.reshape(-1, LANES), days, axis=0).reshape(-1)
 
 
 def check_codes(features: Sequence[str], dynamic: Codes, static: Codes) -> tuple[int, int, int]:
