@@ -59,8 +59,8 @@ def train_forest(
     ------
     ValueError
         If a column is missing or not numeric, a value infinite, or no row complete.
-    ModuleNotFoundError
-        If the preset blends boosted trees and LightGBM is not installed.
+    RuntimeError
+        If the preset blends boosted trees and LightGBM cannot be loaded.
     """
     preset = find_preset(preset)
     names = list(preset.features if features is None else features)
@@ -120,12 +120,13 @@ def _fit_blend(
 
 def _fit_booster(table: pd.DataFrame, target: np.ndarray, preset: Preset, seed: int) -> Any:
     """Fit boosted trees; the same on every machine with the same version of LightGBM."""
-    try:
+    try:  # here, for it needs a library of the system that a forest by itself does not
         from lightgbm import LGBMRegressor
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"preset {preset.name!r} blends boosted trees, for which LightGBM is missing; install "
-            "gssm-cube[boost], or choose another preset such as 'memory'"
+    except (ImportError, OSError) as error:
+        raise RuntimeError(
+            f"preset {preset.name!r} blends boosted trees, but LightGBM cannot be loaded "
+            f"({error}); install it and the system's libgomp (Debian: libgomp1), or choose a "
+            "preset without, such as 'memory_forest'"
         ) from error
     how = preset.boosting
     booster = LGBMRegressor(
