@@ -16,7 +16,8 @@ import dask
 import numpy as np
 import pandas as pd
 
-from gssm_cube.blocks import digest
+from gssm_cube import __version__
+from gssm_cube.blocks import Progress, digest, silent
 from gssm_cube.bootstrap import mean_difference, mean_scores
 from gssm_cube.forest.presets import Preset, Weights
 from gssm_cube.once import replace_file
@@ -38,7 +39,6 @@ MEMORY = (
 )  # fmt: skip
 CLIMATE = (*names_of("climate"), *names_of("climatology"))
 REFERENCE = "seed-like forest"
-Told = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def ablate(
     folder: Path | None = None,
     seeds: Sequence[int] = range(SEEDS),
     reference: str = REFERENCE,
-    told: Told = lambda stage, done, total: None,
+    progress: Progress = silent,
 ) -> list[dict[str, Any]]:
     """Judge variants at new places.
 
@@ -156,8 +156,7 @@ def ablate(
         Each deals the folds and grows the forests anew.
     reference : str
         Name of the variant that the others are compared with.
-    told : callable
-        Hears of every variant that is done.
+    progress : callable
 
     Returns
     -------
@@ -174,14 +173,15 @@ def ablate(
     names = [variant.name for variant in wanted]
     if reference not in names:
         raise ValueError(f"the reference {reference!r} is no variant, expected one of {names}")
-    data = digest(int(pd.util.hash_pandas_object(known.table).sum()), list(map(str, known.table)))
+    hashes = [int(pd.util.hash_pandas_object(frame).sum()) for frame in (known.table, known.places)]
+    data = digest(hashes, list(map(str, known.table)), __version__)
     tables = {}
     for number, variant in enumerate(wanted):
-        told("variants", number, len(wanted))
+        progress("variants", number, len(wanted))
         key = digest(data, variant.preset.model_dump(mode="json", exclude={"name"}), list(seeds))
         path = None if folder is None else folder / f"{key[:16]}.parquet"
         tables[variant.name] = _kept(path, partial(judge, known, variant.preset, seeds))
-    told("variants", len(wanted), len(wanted))
+    progress("variants", len(wanted), len(wanted))
     return [_row(name, tables[name], tables[reference], name == reference) for name in names]
 
 

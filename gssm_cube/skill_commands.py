@@ -84,7 +84,7 @@ def ablate(
         with open_client(cluster, "ingest"):
             rows = ablate_samples(
                 known, wanted, folder=keep or folder, seeds=range(seeds),
-                reference=reference, told=progress,
+                reference=reference, progress=progress,
             )  # fmt: skip
     if json_file is not None:
         json_file.write_text(json.dumps(rows, indent=1))
