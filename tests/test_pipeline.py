@@ -80,7 +80,7 @@ def test_only_what_depends_on_a_lost_or_changed_thing_is_done_again(small_run, t
     path.write_text(path.read_text().replace("trees = 5", "trees = 4"))
     settings = read_settings(path)
     assert "skipped" in pipeline.samples(settings)
-    assert pipeline.train(settings).startswith("train: 4 trees")
+    assert "forest (mean of 4 trees)" in pipeline.train(settings)
     assert "new stations: RMSE" in pipeline.evaluate(settings)
     assert pipeline.predict_all(settings) == "predict: 4 blocks done, 0 skipped"
     attrs = open_product(settings.product).attrs
