@@ -1,8 +1,9 @@
 """Judge how often the intervals cover stations that nothing has seen, and how wide they are.
 
-``python benchmarks/intervals.py TABLE --features A,B,C [--json FILE]``. TABLE has a row a
-station-day; columns are NOAA's (USCRN) unless named. Two forests, five folds by place, several
-seeds; then the stations are divided many times: four fifths calibrate, the others are judged.
+``python benchmarks/intervals.py TABLE [--json FILE]``. TABLE has a row a station-day with the
+columns of NOAA's Climate Reference Network, of which the project makes its features. Presets, five
+folds by place, several seeds; then the stations are divided many times: four fifths calibrate, the
+others are judged.
 Intervals calibrated on random rows, as is often done, stand beside them.
 """
 
@@ -14,40 +15,31 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 
 from gssm_cube.evaluate import read_samples
-from gssm_cube.forest import compile_forest
+from gssm_cube.forest import PRESETS, Preset, compile_forest, train_forest
 from gssm_cube.intervals import Calibration, calibrate, coverage, coverage_over_splits
 from gssm_cube.splits import Split, place_folds, place_groups, random_folds
+from gssm_cube.station_weather import derive_features
 
-COLUMNS = {
-    "observed": "soil_moisture_5_daily",
-    "station": "wban",
-    "lat": "latitude",
-    "lon": "longitude",
-}
 FOLDS = 5
 DIVISIONS = 150
-FORESTS = {
-    "random forest, leaf 5": (RandomForestRegressor, 5),
-    "extremely randomised, leaf 1": (ExtraTreesRegressor, 1),
-}
+FOREST = PRESETS["memory_forest"]
+MODELS = (
+    FOREST.model_copy(update={"name": "memory_forest, leaf 1", "min_samples_leaf": 1}),
+    FOREST,
+    PRESETS["memory"],
+)
 
 
-def residuals(
-    table: pd.DataFrame, features: list[str], kind: str, split: Split, trees: int, seed: int
-) -> pd.DataFrame:
+def residuals(table: pd.DataFrame, preset: Preset, split: Split, seed: int) -> pd.DataFrame:
     """Return observations, estimates and spread of all rows, out of fold."""
-    model, leaf = FORESTS[kind]
     parts = []
     for train, test in split.parts():
-        forest = model(trees, min_samples_leaf=leaf, max_features=0.33, random_state=seed, n_jobs=2)
-        forest.fit(table.loc[train, features].astype("float32"), table.loc[train, "observed"])
-        mean, spread = compile_forest(forest).predict_with_spread(table.loc[test, features])
+        forest = compile_forest(train_forest(table[train], preset, seed=seed))
+        mean, spread = forest.predict_with_spread(table[test])
         rows = table.loc[test, ["station", "observed", "climate"]]
-        fold = split.folds[test]
-        parts.append(rows.assign(predicted=mean, spread=spread, fold=fold))
+        parts.append(rows.assign(predicted=mean, spread=spread, fold=split.folds[test]))
     return pd.concat(parts).sort_index()
 
 
@@ -71,17 +63,15 @@ def by_random_rows(found: pd.DataFrame, rows: pd.DataFrame) -> dict[str, float]:
     return {"coverage": told["coverage"], "width": told["width"]}
 
 
-def judge(
-    table: pd.DataFrame, features: list[str], kind: str, trees: int, seeds: range
-) -> dict[str, Any]:
-    """Return coverage and width of one kind of forest, as means over the seeds."""
-    groups: NDArray[np.int64] = place_groups(table["lat"], table["lon"])
+def judge(table: pd.DataFrame, preset: Preset, seeds: range) -> dict[str, Any]:
+    """Return coverage and width of one model, as means over the seeds."""
+    groups: NDArray[np.int64] = place_groups(table["station_lat"], table["station_lon"])
     over, stations, climates, alone = [], [], [], []
     for seed in seeds:
         folds = place_folds(groups, k=FOLDS, seed=seed)
         if folds is None:
             raise ValueError("all stations lie in one block of 25 km, expected several")
-        found = residuals(table, features, kind, Split(folds), trees, seed)
+        found = residuals(table, preset, Split(folds), seed)
         over.append(coverage_over_splits(found, groups=groups, splits=DIVISIONS, seed=seed))
         alone.append(calibrate(found).to_dict() | coverage(found, calibrate(found)))
         by_station = unseen_coverage(found)
@@ -89,7 +79,7 @@ def judge(
         climate = found.groupby("station")["climate"].first()
         climates.append(by_station.groupby(climate).agg(["mean", "size"]))
     at_random = Split(random_folds(len(table), k=FOLDS, seed=seeds[0]))
-    rows = residuals(table, features, kind, at_random, trees, seeds[0])
+    rows = residuals(table, preset, at_random, seeds[0])
     divided = pd.concat(over)
     shares = pd.concat(stations)
     return {
@@ -118,30 +108,23 @@ def judge(
 
 
 def main() -> None:
-    """Judge both forests and print."""
+    """Judge all models and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("table", type=Path, help="Parquet or CSV, a row a station-day")
-    parser.add_argument("--features", required=True, help="columns, separated by commas")
     parser.add_argument("--climate", default="koeppen", help="column of the climate class")
-    for role, name in COLUMNS.items():
-        parser.add_argument(f"--{role}", default=name, help=f"column (default {name})")
-    parser.add_argument("--trees", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--json", type=Path, help="write the figures here")
     arguments = parser.parse_args()
-    features = [name.strip() for name in arguments.features.split(",")]
-    columns = {role: getattr(arguments, role) for role in COLUMNS}
-    read = read_samples(arguments.table, columns=[*features, *columns.values()])
-    table = read[features].assign(**{role: read[name] for role, name in columns.items()})
+    table = derive_features(read_samples(arguments.table, columns=[arguments.climate]))
     # The first letter of Koeppen's class: B dry, C mild, D with a cold winter.
-    table["climate"] = read[arguments.climate].astype("string").str[0].fillna("unknown")
-    table = table.dropna().reset_index(drop=True)
+    table["climate"] = table[arguments.climate].astype("string").str[0].fillna("unknown")
+    table = table.dropna(subset=[*FOREST.features, "observed"]).reset_index(drop=True)
     print(f"{len(table)} station-days of {table['station'].nunique()} stations")
     results = {}
-    for kind in FORESTS:
-        results[kind] = judge(table, features, kind, arguments.trees, range(arguments.seeds))
-        print(f"\n{kind}")
-        for name, value in results[kind].items():
+    for preset in MODELS:
+        results[preset.name] = judge(table, preset, range(arguments.seeds))
+        print(f"\n{preset.name}")
+        for name, value in results[preset.name].items():
             print(f"  {name}: {value:.3f}" if isinstance(value, float) else f"  {name}: {value}")
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1))

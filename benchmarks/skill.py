@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gssm_cube.forest import PRESETS, Preset, compile_forest, train_forest
+from gssm_cube.forest import PRESETS, Preset, Weights, compile_forest, train_forest
 from gssm_cube.scores import pearson_r, ubrmse
 from gssm_cube.station_weather import derive_features
 
@@ -29,8 +29,8 @@ SOIL = ("clay", "sand", "silt", "porosity", "omc", "elevation")
 # The predictors of Han et al. (2023) that such a table has; one index of rain less evaporation.
 SEED = ("surplus_11d", "precipitation", "pet", "tair", "lst", "lst_diff", *SOIL)
 POSITION = ("station_lat", "station_lon")
-MEMORY = PRESETS["memory"]
-NO_CLIMATE = tuple(name for name in MEMORY.features if not name.startswith("climate_"))
+FOREST, BLEND = PRESETS["memory_forest"], PRESETS["memory"]
+NO_CLIMATE = tuple(name for name in FOREST.features if not name.startswith("climate_"))
 
 MODELS = (
     Preset(name="seed-like forest", features=(*SEED, *POSITION), trees=100, min_samples_leaf=5,
@@ -39,9 +39,10 @@ MODELS = (
            max_features="sqrt", max_samples=0.5),
     Preset(name="seed-like forest + memory", features=(*NO_CLIMATE, *POSITION), trees=100,
            min_samples_leaf=5, max_features=0.33),
-    MEMORY.model_copy(update={"name": "memory without climate", "features": NO_CLIMATE}),
-    MEMORY.model_copy(update={"name": "memory, not held to rise", "increasing": ()}),
-    MEMORY,
+    FOREST.model_copy(update={"name": "memory_forest without climate", "features": NO_CLIMATE}),
+    FOREST,
+    BLEND.model_copy(update={"name": "booster", "weights": Weights(forest=0, booster=1)}),
+    BLEND,
 )  # fmt: skip
 
 

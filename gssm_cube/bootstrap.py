@@ -5,6 +5,7 @@ there are, each with all its days. Pooled scores come from sums kept for each st
 draw costs a product of matrices and no pass over the days.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -67,24 +68,56 @@ def paired_difference(
     ValueError
         If the two are not of the same stations and days.
     """
+    return mean_difference([first], [second], draws=draws, seed=seed)
+
+
+def mean_difference(
+    firsts: Sequence[pd.DataFrame],
+    seconds: Sequence[pd.DataFrame],
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Do as `paired_difference` for two models that were judged several times.
+
+    The same stations are drawn in every judgement, and differences are means over these.
+
+    Parameters
+    ----------
+    firsts, seconds : sequence of DataFrame (station)
+        A table each for every judgement, such as every deal of the folds.
+    """
+    for first, second in zip(firsts, seconds, strict=True):
+        _check_paired(first, second)
+    if len(firsts[0]) < LEAST_STATIONS:
+        return {}
+    whole = mean_scores(firsts), mean_scores(seconds)
+    drawn = [[_drawn(table, draws, seed) for table in tables] for tables in (firsts, seconds)]
+    result = {}
+    for name in whole[0]:
+        first, second = (np.mean([found[name] for found in tables], axis=0) for tables in drawn)
+        interval = _interval(first - second)
+        result[name] = {
+            "difference": plain(whole[0][name] - whole[1][name]),
+            "interval": interval,
+            "significant": interval is not None and not interval[0] <= 0 <= interval[1],
+        }
+    return result
+
+
+def mean_scores(tables: Sequence[pd.DataFrame]) -> dict[str, float]:
+    """Return the scores of a model, named as in `confidence`, as means over its judgements."""
+    found = [_weighted(table, np.ones((1, len(table)))) for table in tables]
+    return {name: float(np.mean([scores[name][0] for scores in found])) for name in found[0]}
+
+
+def _check_paired(first: pd.DataFrame, second: pd.DataFrame) -> None:
+    """Raise unless two tables are of the same stations and days."""
     if not first.index.equals(second.index) or (first["n"] != second["n"]).any():
         raise ValueError(
             f"the models are judged on {len(first)} and {len(second)} stations with unequal days; "
             "score both on the same rows"
         )
-    if len(first) < LEAST_STATIONS:
-        return {}
-    whole = [_weighted(table, np.ones((1, len(table)))) for table in (first, second)]
-    drawn = [_drawn(table, draws, seed) for table in (first, second)]
-    result = {}
-    for name in whole[0]:
-        interval = _interval(drawn[0][name] - drawn[1][name])
-        result[name] = {
-            "difference": plain(whole[0][name][0] - whole[1][name][0]),
-            "interval": interval,
-            "significant": interval is not None and not interval[0] <= 0 <= interval[1],
-        }
-    return result
 
 
 def _interval(values: NDArray[np.float64]) -> list[float] | None:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from gssm_cube.product_commands import add_product_commands
+from gssm_cube.skill_commands import add_skill_commands
 from gssm_cube.terminal import bars, console, say, told
 
 if TYPE_CHECKING:
@@ -68,11 +69,11 @@ def _add_stage(name: str, text: str) -> None:
 for _name, _text in {
     "harmonise": "Build the feature cube from provider files.",
     "samples": "Sample the cube at the stations.",
-    "train": "Train the forest on the samples.",
     "predict": "Predict all land blocks into the SSM Zarr.",
     "report": "Write the page of scores and figures.",
 }.items():
     _add_stage(_name, _text)
+add_skill_commands(app)
 
 
 @app.command()

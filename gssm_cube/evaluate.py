@@ -23,8 +23,9 @@ from gssm_cube.findings import (
     strata_scores,
     versus,
 )
+from gssm_cube.forest.presets import Preset, find_preset
 from gssm_cube.forest.rows import check_columns
-from gssm_cube.forest.train import Forest, Preset, find_preset
+from gssm_cube.forest.train import Forest
 from gssm_cube.intervals import Calibration, coverage
 from gssm_cube.resolution import within_cells
 from gssm_cube.scores import score_table, station_table

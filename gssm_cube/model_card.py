@@ -1,7 +1,7 @@
 """The model card in words: what a forest is, how good, how sure, and where not to trust it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ def card_markdown(preset: str, card: Mapping[str, Any]) -> str:
     parts = [
         f"# Forest `{preset}`",
         _about(card),
+        _model(card),
         _skill(scores),
         _sure(scores.get("new_stations") or {}),
         _trust(scores.get("new_stations") or {}),
@@ -60,6 +61,45 @@ def _about(card: Mapping[str, Any]) -> str:
         f"{card.get('seed', 'unknown')}; gssm_cube {card.get('gssm_cube', '')}.",
         "Frozen days were never trained on.",
     ]
+    return "\n".join(lines)
+
+
+def model_line(parts: Sequence[Mapping[str, Any]]) -> str:
+    """Say what trees an estimate is made of.
+
+    Parameters
+    ----------
+    parts : sequence of mapping
+        ``name``, ``trees``, ``weight`` and ``averaged`` of each part of the compiled forest.
+    """
+    told = [
+        f"{part['weight']:.3g} x {part['name']} ({'mean' if part['averaged'] else 'sum'} of "
+        f"{part['trees']} trees)"
+        for part in parts
+    ]
+    return f"{parts[0]['trees']} trees" if len(parts) == 1 else " + ".join(told)
+
+
+def _model(card: Mapping[str, Any]) -> str:
+    """Tell the model's parts, and what was tried to choose it."""
+    if not card.get("parts"):
+        return ""
+    lines = ["## Which model\n", f"The estimate is {model_line(card['parts'])}."]
+    if len(card["parts"]) > 1:
+        lines.append(
+            "The forest sees all features; the booster is boosted trees; place is the mean of a "
+            "place, learnt from what is fixed there, and departure the days' departures from it."
+        )
+    rising = (card.get("preset") or {}).get("increasing")
+    if rising:
+        lines.append(f"It only rises with {', '.join(rising)}, all else equal.")
+    if search := card.get("search"):
+        best, last = search["rmse"][0], search["rmse"][-1]
+        lines.append(
+            f"Of {len(search['rmse'])} settings of the forest, judged in {search['folds']} folds "
+            f"of {search['places']} places, {search['chosen']} had the least RMSE: "
+            f"{best['rmse']:.4f} m3 m-3, the worst {last['rmse']:.4f}."
+        )
     return "\n".join(lines)
 
 

@@ -24,7 +24,7 @@ from gssm_cube.exhibits import skill_exhibits, station_exhibits
 from gssm_cube.forest import Preset, compile_forest, find_preset, load_forest, train_forest
 from gssm_cube.ingest import inputs
 from gssm_cube.knndm import prediction_points
-from gssm_cube.model_card import write_cards
+from gssm_cube.model_card import model_line, write_cards
 from gssm_cube.once import (
     check_there,
     content_hash,
@@ -39,6 +39,7 @@ from gssm_cube.report import write_report
 from gssm_cube.run_facts import flag_line, product_units, run_facts
 from gssm_cube.sample_store import MANIFEST, count_rows, open_samples, sample_files
 from gssm_cube.samples import write_samples
+from gssm_cube.search import search_forest
 from gssm_cube.settings import Settings
 from gssm_cube.station_summary import station_list, summarise_table
 from gssm_cube.station_tables import (
@@ -46,6 +47,7 @@ from gssm_cube.station_tables import (
     remove_station_table,
 )
 from gssm_cube.stations import write_archive
+from gssm_cube.trials import COLUMNS, complete_samples
 from gssm_cube.variables import PREDICTORS
 
 logger = logging.getLogger(__name__)
@@ -153,17 +155,20 @@ def train(settings: Settings, *, progress: Progress = silent) -> str:
     source = settings.table("samples")
     check_there(source / MANIFEST, "samples")
     preset, seed = _preset(settings), settings.training.seed
-    key = digest(key_of(settings.folder, "samples"), preset.model_dump(), seed, __version__)
+    search = settings.training.search
+    key = digest(key_of(settings.folder, "samples"), preset.model_dump(), seed, search, __version__)
 
     def work() -> str:
-        names = dict.fromkeys([*preset.features, "observed", "station"])
+        names = dict.fromkeys([*preset.features, *COLUMNS.values()])
         table = open_samples(source, columns=list(names))
-        forest = train_forest(table, preset, seed=seed)
-        card = _model_card(settings, table, preset)
-        compile_forest(forest, preset=preset.name, card=card).save(settings.forest)
+        chosen, said = _searched(settings, table, preset) if search else (preset, {})
+        card = _model_card(settings, table, chosen) | said
+        forest = compile_forest(train_forest(table, chosen, seed=seed), preset=chosen.name)
+        parts = [part.to_dict() for part in forest.parts]
+        replace(forest, card=card | {"parts": parts}).save(settings.forest)
         # The card has no scores yet: the evaluation puts them there.
         blocks.remove_marker(settings.folder / "run", "stages", "evaluate")
-        return f"{preset.trees} trees on {card['rows']} rows of {card['stations']} stations"
+        return f"{model_line(parts)} on {card['rows']} rows of {card['stations']} stations"
 
     progress("train", 0, 1)
     line = done_once(settings.folder, "train", key, [settings.forest / "forest.json"], work)
@@ -185,7 +190,7 @@ def evaluate(settings: Settings, *, progress: Progress = silent) -> str:
     def work() -> str:
         found = evaluate_samples(
             open_samples(source),
-            _preset(settings),
+            Preset.model_validate(load_forest(settings.forest).card["preset"]),
             seed=training.seed,
             trees=training.evaluation_trees,
             full=training.full_evaluation,
@@ -269,7 +274,8 @@ def _write_page(settings: Settings, page: Path) -> str:
         stations=station_list(settings.table("stations.parquet")),
         product=product.open_product(settings.product),
         cube=features,
-        facts=run_facts(settings),
+        facts=run_facts(settings)
+        | {"Model": model_line(load_forest(settings.forest).card["parts"])},
         more=[
             *skill_exhibits(scores, overview_layer(reference, features)),
             *station_exhibits(
@@ -309,6 +315,16 @@ def _preset(settings: Settings) -> Preset:
     preset = find_preset(settings.training.preset)
     trees = settings.training.trees
     return preset if trees is None else preset.model_copy(update={"trees": trees})
+
+
+def _searched(
+    settings: Settings, table: pd.DataFrame, preset: Preset
+) -> tuple[Preset, dict[str, Any]]:
+    """Choose settings of the forest at places held out, on the run's cluster."""
+    known = complete_samples(table, preset.features, COLUMNS, least=2)
+    with _client(settings, "ingest"):
+        found, said = search_forest(known, preset, seed=settings.training.seed)
+    return found, {"search": said}
 
 
 def _cube_digest(settings: Settings) -> str:

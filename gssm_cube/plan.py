@@ -37,6 +37,7 @@ RATES = {
 }
 # Seconds of a predicted row, and more for each tree: leaves of one sample, and larger ones.
 ROW_SECONDS, TREE_SECONDS = 100e-9, (8.7e-9, 5.8e-9)
+SMALL_TREE_SECONDS = 1.8e-9  # of a blend's other members, whose spread is not wanted
 PROCESS_BYTES = 300e6  # Python with xarray, dask and scikit-learn
 PRODUCT_BYTES = 6  # a pixel and day: soil moisture, its spread, flags
 RUN_BYTES = 84  # a pixel and day while gaps of LST are filled, some days at a time; measured
@@ -160,7 +161,8 @@ def core_hours(settings: Settings, plan: Plan) -> dict[str, float]:
     preset = find_preset(training.preset)
     tree_seconds = TREE_SECONDS[preset.min_samples_leaf > 1]
     predicted = plan.land_share * plan.tiles * layout.tile_size**2 * layout.days
-    row_seconds = ROW_SECONDS + (training.trees or preset.trees) * tree_seconds
+    own = (training.trees or preset.trees) * (preset.weights.forest > 0)
+    row_seconds = ROW_SECONDS + own * tree_seconds + preset.small_trees * SMALL_TREE_SECONDS
     seconds["prediction"] = predicted * row_seconds
     return {name: spent / 3600 for name, spent in seconds.items()}
 

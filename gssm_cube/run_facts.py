@@ -3,6 +3,7 @@
 from gssm_cube import __version__, blocks, predict
 from gssm_cube.estimate import COUNTED
 from gssm_cube.forest import load_forest
+from gssm_cube.model_card import model_line
 from gssm_cube.settings import Settings
 
 
@@ -40,7 +41,8 @@ def run_facts(settings: Settings) -> dict[str, str]:
         "Blocks": f"{len(product_units(settings))} of {size} x {size} pixels x 366 days",
         "Frozen ground": {"mask": "left out", "flag": "only flagged"}[settings.frozen],
         "Product": flag_line(settings),
-        "Forest": f"{forest.preset}, {forest.trees} trees, {len(forest.features)} features",
+        "Forest": f"{forest.preset}, {len(forest.features)} features",
+        "Model": model_line(forest.card["parts"]),
         "Trained on": f"{forest.card['rows']:,} station-days of {forest.card['stations']} stations",
         "Forest digest": forest.digest[:16],
         "Version": f"gssm_cube {__version__}",

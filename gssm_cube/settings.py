@@ -102,6 +102,7 @@ class Training(_Part):
     trees: int | None = Field(default=None, ge=1)  # as the preset says
     evaluation_trees: int | None = Field(default=None, ge=1)  # a lighter forest for the scores
     full_evaluation: bool = False  # all splits side by side, over seeds: some 170 fits
+    search: bool = False  # leaf and share of features from a grid at places held out
     seed: int = 0
 
 

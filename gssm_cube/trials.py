@@ -10,9 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gssm_cube.baselines import TITLES, climatology, rescaled, training_mean
-from gssm_cube.forest.compiled import compile_forest
+from gssm_cube.forest.flatten import compile_forest
+from gssm_cube.forest.presets import Preset
 from gssm_cube.forest.rows import check_columns, table_values
-from gssm_cube.forest.train import Forest, Preset, check_features, train_forest
+from gssm_cube.forest.train import Forest, check_features, train_forest
 from gssm_cube.splits import Split
 
 STRATA = ("network", "koeppen", "land_cover")  # columns by which scores are told apart, if there
@@ -22,6 +23,11 @@ BASELINE_COLUMNS: Mapping[str, Literal["plain", "rescaled"]] = MappingProxyType(
     {"swvl1": "plain", "bucket_50": "rescaled"}
 )
 PLACES = ["station", "lat", "lon", "time", "observed"]
+# Columns of the project's own tables of samples.
+COLUMNS: Mapping[str, str] = MappingProxyType({
+    "station": "station", "lat": "station_lat", "lon": "station_lon", "time": "time",
+    "observed": "observed",
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -38,12 +44,15 @@ class Samples:
         Strata and columns of baselines, where the table had them.
     read : int
         Rows before the incomplete were dropped.
+    observed : str
+        Name of the observed column in ``table``.
     """
 
     table: pd.DataFrame
     places: pd.DataFrame
     more: pd.DataFrame
     read: int
+    observed: str = "observed"
 
 
 @dataclass(frozen=True)
@@ -111,7 +120,7 @@ def complete_samples(
     table[columns["observed"]] = places["observed"].to_numpy(dtype="float64")
     known = [name for name in (*STRATA, *BASELINE_COLUMNS) if name in samples]
     more = samples.loc[complete, known].reset_index(drop=True)
-    return Samples(table, places, more, len(samples))
+    return Samples(table, places, more, len(samples), columns["observed"])
 
 
 def predicted(forest: Forest, samples: Samples, rows: NDArray[np.bool_]) -> pd.DataFrame:

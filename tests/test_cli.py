@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gssm_cube.cli import app
+from gssm_cube.forest import load_forest
 from gssm_cube.station_tables import read_station_table
 
 
@@ -42,7 +43,11 @@ def test_a_run_done_before_is_skipped_everywhere(run_file):
     [
         ("stations", "stations.parquet", "station days of 12 stations"),
         ("samples", "samples/_manifest.json", "samples of 12 stations"),
-        ("train", "forest/forest.json", "train: 5 trees on"),
+        (
+            "train",
+            "forest/forest.json",
+            "train: 0.333 x forest (mean of 5 trees) + 0.333 x booster",
+        ),
         ("evaluate", "scores.json", "evaluate: new stations: RMSE"),
         ("report", "report.html", "report.html"),
     ],
@@ -54,6 +59,19 @@ def test_each_stage_is_a_command_that_makes_its_result_again(run_file, command, 
     assert said in output and "skipped" not in output
     assert path.exists()
     assert f"{command}: skipped, up to date" in invoke(command, run_file)
+
+
+def test_a_search_trains_what_it_chose_and_the_evaluation_judges_that(run_file):
+    invoke("train", run_file, "--search")
+    forest = load_forest(run_file.parent / "forest")
+    search = forest.card["search"]
+    assert len(search["rmse"]) == 12 and search["places"] >= search["folds"] == 5
+    assert {name: forest.card["preset"][name] for name in search["chosen"]} == search["chosen"]
+    invoke("evaluate", run_file)
+    assert "Of 12 settings of the forest" in (run_file.parent / "forest/card.md").read_text()
+    assert load_forest(run_file.parent / "forest").digest == forest.digest
+    assert "skipped" not in invoke("train", run_file)  # without the search it is another forest
+    assert "search" not in load_forest(run_file.parent / "forest").card
 
 
 def test_the_scores_of_a_run_are_shown_and_written_though_up_to_date(run_file, tmp_path):

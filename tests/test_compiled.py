@@ -102,7 +102,7 @@ def test_the_record_states_the_hash_of_each_array(forest, folder):
     record = json.loads((folder / "forest.json").read_text())
     expected = hashlib.sha256(forest.leaf.tobytes()).hexdigest()
     assert record["arrays"]["leaf"]["sha256"] == expected
-    assert (record["version"], record["features"]) == (3, ["wet", "warm", "flat"])
+    assert (record["version"], record["features"]) == (4, ["wet", "warm", "flat"])
 
 
 def test_the_digest_is_of_trees_and_names_and_not_of_the_card(fitted, forest, folder):
@@ -151,7 +151,7 @@ def test_a_folder_without_a_forest_is_named(tmp_path):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"version": 4}, "has format version 4, this package reads 3; update"),
+        ({"version": 5}, "has format version 5, this package reads 4; update"),
         ({"format": "other"}, "not the record of a gssm_cube forest"),
         ({"arrays": {}}, "lacks .*'feature'"),
     ],

@@ -71,7 +71,6 @@ def test_every_code_neither_frozen_nor_clipped_is_what_scikit_learn_itself_predi
     samples = open_samples(demo / "samples")
     fitted = train_forest(samples, pipeline._preset(settings), seed=settings.training.seed)
     assert compile_forest(fitted).digest == forest_hash(demo / "forest")
-    fitted.n_jobs = 1  # else the order of adding, and so the bits, are left to chance
     names = fitted.feature_names_in_
     cube = open_cube(demo / "features.zarr").isel(time=slice(3, None, 11)).load()
     product = xr.open_zarr(demo / "ssm.zarr", mask_and_scale=False, chunks=None, consolidated=False)

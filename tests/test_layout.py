@@ -67,6 +67,10 @@ ALLOWED = {
     "trials": {"baselines", "forest", "splits"},
     "findings": {"applicability", "bootstrap", "intervals", "scores", "trials"},
     "comparison": {"bootstrap", "knndm", "scores", "splits", "trials"},
+    "search": {"forest", "splits", "trials"},
+    "ablate": {
+        *("blocks", "bootstrap", "forest", "once", "scores", "splits", "trials", "variables"),
+    },
     "evaluate": {
         *("splits", "variables", "scores", "forest", "bootstrap", "intervals", "applicability"),
         *("trials", "findings", "comparison", "resolution"),
@@ -105,7 +109,7 @@ ALLOWED = {
     "score_rows": {"baselines"},
     "score_tables": {"baselines"},
     "report": GROUND | {"figures", "exhibits", "score_rows"},
-    "run_facts": {"blocks", "estimate", "forest", "predict", "settings"},
+    "run_facts": {"blocks", "estimate", "forest", "model_card", "predict", "settings"},
     "validate": {"blocks"},
     "__init__": {"cube", "product"},
 }
@@ -114,7 +118,8 @@ COMPOSERS = {
     "pipeline": set(),
     "demo": {"pipeline"},
     "product_commands": set(),
-    "cli": {"pipeline", "demo", "product_commands"},
+    "skill_commands": {"pipeline"},
+    "cli": {"pipeline", "demo", "product_commands", "skill_commands"},
 }
 ONLY_IN = {
     "ee": {"sources/earthengine.py"},

@@ -35,6 +35,26 @@ def test_a_card_tells_how_good_how_sure_and_where_not_to_trust():
     assert {line.count("|") for line in table} == {8}
 
 
+def test_a_card_tells_the_parts_of_a_blend_and_the_search():
+    parts = [
+        {"name": "forest", "trees": 100, "weight": 1 / 3, "averaged": True},
+        {"name": "booster", "trees": 200, "weight": 2 / 3, "averaged": False},
+    ]
+    rmse = [{"min_samples_leaf": 5, "rmse": 0.08, "std": 0.01},
+            {"min_samples_leaf": 1, "rmse": 0.09, "std": 0.01}]  # fmt: skip
+    search = {"folds": 5, "places": 70, "chosen": {"min_samples_leaf": 5}, "rmse": rmse}
+    preset = {"increasing": ["apei", "bucket_50"]}
+    text = card_markdown("x", {"parts": parts, "search": search, "preset": preset, "scores": {}})
+    assert (
+        "The estimate is 0.333 x forest (mean of 100 trees) + 0.667 x booster (sum of 200 trees)."
+    ) in text
+    assert "only rises with apei, bucket_50" in text
+    assert "Of 2 settings of the forest, judged in 5 folds of 70 places" in text
+    assert "had the least RMSE: 0.0800 m3 m-3, the worst 0.0900" in text
+    plain = card_markdown("x", {"parts": parts[:1], "scores": {}})
+    assert "The estimate is 100 trees." in plain and "place is the mean" not in plain
+
+
 def test_a_card_says_that_smaller_forests_were_judged():
     scores = {"forest": {"note": "20 trees in place of 50"}, "random_rows": {"n": 35179}}
     text = card_markdown("default", {"scores": scores})

@@ -26,7 +26,9 @@ def test_every_stage_says_what_it_did(small_run):
     said = dict(line.split(": ", 1) for line in small_run.lines)
     assert said["harmonise"].startswith("0 tasks done")  # the cube was there before
     assert said["stations"].endswith("station days of 12 stations")
-    assert said["train"].startswith("5 trees on ")
+    assert said["train"].startswith(
+        "0.333 x forest (mean of 5 trees) + 0.333 x booster (sum of 200"
+    )
     done, flags = said["predict"].split("; pixel-days: ")
     assert done == "4 blocks done, 0 skipped"
     assert flags.endswith(" clipped") and ", 0 predictor missing, " in flags
@@ -86,7 +88,7 @@ def test_only_what_depends_on_a_lost_or_changed_thing_is_done_again(small_run, t
     path.write_text(path.read_text().replace("trees = 5", "trees = 4"))
     settings = read_settings(path)
     assert "skipped" in pipeline.samples(settings)
-    assert pipeline.train(settings).startswith("train: 4 trees")
+    assert "forest (mean of 4 trees)" in pipeline.train(settings)
     assert "new stations: RMSE" in pipeline.evaluate(settings)
     assert pipeline.predict_all(settings).startswith("predict: 4 blocks done, 0 skipped; ")
     attrs = open_product(settings.product).attrs

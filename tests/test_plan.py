@@ -76,8 +76,9 @@ def test_core_hours_follow_from_amounts_and_rates(run):
             "static layers": pixels / 1.5e5 / 3600,
             "LST": pixels * 370 / 1.1e6 / 3600,
             "vegetation": pixels * 370 / 6.3e6 / 3600,
-            # 5 trees, leaves of 5 samples; half of three tiles is land.
-            "prediction": 1.5 * 48 * 48 * 370 * (100e-9 + 5 * 5.8e-9) / 3600,
+            # 5 trees, leaves of 5 samples, beside twice 200 and 100 small ones of the blend; half
+            # of three tiles is land.
+            "prediction": 1.5 * 48 * 48 * 370 * (100e-9 + 5 * 5.8e-9 + 500 * 1.8e-9) / 3600,
         }
     )
 

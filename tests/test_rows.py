@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 
-from gssm_cube.forest.compiled import CompiledForest, compile_forest
+from gssm_cube.forest import CompiledForest, compile_forest
 from gssm_cube.forest.rows import check_columns, float32_thresholds, table_values
 
 NAMES = ["wet", "warm", "flat"]

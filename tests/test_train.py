@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 
-from gssm_cube.forest import PRESETS, Preset, find_preset, train_forest
+from gssm_cube.forest import PRESETS, Boosting, Preset, Weights, find_preset, train_forest
 from gssm_cube.variables import PREDICTORS
 
 SMALL = Preset(name="small", features=("wet", "warm"), trees=5)
@@ -61,13 +61,35 @@ def test_the_forest_is_fitted_as_the_preset_says(samples):
     assert (found["random_state"], found["n_jobs"], found["bootstrap"]) == (11, 1, True)
 
 
-def test_memory_is_an_extremely_randomised_forest_without_the_position(samples):
-    preset = PRESETS["memory"]
+def test_memory_forest_is_an_extremely_randomised_forest_without_the_position(samples):
+    preset = PRESETS["memory_forest"]
     assert not {"lat", "lon"} & set(preset.features)
     assert set(preset.increasing) < set(preset.features)
     forest = train_forest(samples, preset, features=["wet", "warm"])
     assert isinstance(forest, ExtraTreesRegressor) and not forest.bootstrap
     assert type(train_forest(samples, SMALL)) is RandomForestRegressor
+
+
+def test_memory_and_default_blend_that_forest_with_boosted_trees_and_places_a_third_each():
+    forest, memory, default = (PRESETS[n] for n in ("memory_forest", "memory", "default"))
+    assert memory.features == forest.features == default.features[: len(forest.features)]
+    for preset in (memory, default):
+        assert (preset.trees, preset.kind, preset.increasing) == (
+            *(forest.trees, forest.kind, forest.increasing),
+        )
+        assert set(preset.weights.model_dump().values()) == {1 / 3}
+        # Climate tells a booster which station a row is of.
+        assert set(preset.unseen_by_booster) == {n for n in forest.features if "climate_" in n}
+
+
+def test_a_booster_is_not_shown_what_the_preset_keeps_from_it(samples):
+    preset = Preset(
+        name="p", features=("wet", "warm", "other"), trees=3, weights=Weights(forest=0, booster=1),
+        boosting=Boosting(trees=2), unseen_by_booster=("warm",),
+    )  # fmt: skip
+    found = train_forest(samples, preset)
+    assert found.members[0].features == ("wet", "other")
+    assert found.feature_names_in_.tolist() == ["wet", "warm", "other"]
 
 
 @pytest.mark.parametrize("kind", ["random", "extremely_randomised"])

@@ -10,14 +10,13 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 
 from gssm_cube.forest.folder import check_hashes, map_array, read_record, sha256, write_folder
 from gssm_cube.forest.packed import (
@@ -27,11 +26,12 @@ from gssm_cube.forest.packed import (
     packed_as_derived,
     packed_forest,
 )
+from gssm_cube.forest.parts import Part, part_of_spread, read_parts, tree_ranges
 from gssm_cube.forest.rows import (
     Tree,
     float32_thresholds,
-    mean_and_spread,
-    mean_of_trees,
+    sum_and_spread,
+    sum_of_trees,
     table_values,
     walking_tree,
 )
@@ -75,6 +75,8 @@ class CompiledForest:
         The recipe's name, for the record.
     card : mapping
         The model card: whatever JSON can say about training and scores.
+    parts : tuple of Part
+        What the trees are to the estimate; one forest, the mean of all trees, if not given.
     """
 
     features: tuple[str, ...]
@@ -86,8 +88,11 @@ class CompiledForest:
     leaf_offsets: NDArray[np.int64]
     preset: str = ""
     card: Mapping[str, Any] = field(default_factory=dict)
+    parts: tuple[Part, ...] = ()
 
     def __post_init__(self) -> None:
+        if not self.parts:
+            object.__setattr__(self, "parts", (Part("forest", self.trees),))
         if self.threshold.dtype != np.float32:
             object.__setattr__(self, "threshold", float32_thresholds(self.threshold))
 
@@ -98,8 +103,13 @@ class CompiledForest:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over the arrays and the features' names; preset and card do not count."""
-        return _digest(self.features, {name: sha256(getattr(self, name)) for name in ARRAYS})
+        """SHA-256 over arrays, parts and the features' names; preset and card do not count."""
+        content = {
+            "features": list(self.features),
+            "parts": [part.to_dict() for part in self.parts],
+            "arrays": {name: sha256(getattr(self, name)) for name in ARRAYS},
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def tree_slices(self, tree: int) -> tuple[slice, slice]:
         """Return where the nodes and the leaves of one tree stand."""
@@ -107,13 +117,22 @@ class CompiledForest:
         return slice(int(nodes[0]), int(nodes[1])), slice(int(leaves[0]), int(leaves[1]))
 
     @cached_property
-    def _row_trees(self) -> list[Tree]:
-        """The trees as the row kernel walks them, float32 thresholds, made at first use."""
+    def part_features(self) -> list[frozenset[str]]:
+        """Names of the features by which the trees of each part split."""
+        ends = [self.node_offsets[[part.start, part.stop]] for part in tree_ranges(self.parts)]
+        split = [np.unique(self.feature[first:last]) for first, last in ends]
+        return [frozenset(self.features[number] for number in found if number >= 0)
+                for found in split]  # fmt: skip
+
+    @cached_property
+    def _row_trees(self) -> list[list[Tree]]:
+        """The trees of each part as the row kernel walks them, made at first use."""
         slices = (self.tree_slices(tree) for tree in range(self.trees))
-        return [
+        trees = [
             walking_tree(self.feature[at], self.threshold[at], self.right[at], self.leaf[leaves])
             for at, leaves in slices
         ]
+        return [trees[part] for part in tree_ranges(self.parts)]
 
     def predict(
         self, table: pd.DataFrame | ArrayLike, names: Sequence[str] | None = None
@@ -130,25 +149,41 @@ class CompiledForest:
         Returns
         -------
         ndarray (row), float64, m3 m-3
-            To the bit what scikit-learn predicts with one job; NaN where a feature is missing.
+            To the bit what scikit-learn, with one job, and LightGBM predict, and the weighted sum
+            of it for a blend; NaN where a feature is missing.
         """
         return self.predict_array(self._values(table, names))
 
     def predict_with_spread(
         self, table: pd.DataFrame | ArrayLike, names: Sequence[str] | None = None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the estimate and the standard deviation over the trees of every row."""
+        """Return the estimate of every row and the standard deviation over the trees.
+
+        The trees are those of the first part that is a mean of its trees; where there is none,
+        the spread is 0.
+        """
         return self.predict_array_with_spread(self._values(table, names))
 
     def predict_array(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the estimate of float32 rows whose columns stand in the order of `features`."""
-        return mean_of_trees(self._row_trees, self._checked(values))
+        checked = self._checked(values)
+        pairs = zip(self.parts, self._row_trees, strict=True)
+        return reduce(np.add, [part.weighed(sum_of_trees(trees, checked)) for part, trees in pairs])
 
     def predict_array_with_spread(
         self, values: NDArray[np.float32]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return estimate and spread of float32 rows in the order of `features`."""
-        return mean_and_spread(self._row_trees, self._checked(values))
+        checked, telling = self._checked(values), part_of_spread(self.parts)
+        spread, weighed = np.zeros(len(checked)), []
+        for number, trees in enumerate(self._row_trees):
+            if number == telling:
+                total, spread = sum_and_spread(trees, checked)
+            else:
+                total = sum_of_trees(trees, checked)
+            weighed.append(self.parts[number].weighed(total))
+        estimate = reduce(np.add, weighed)
+        return estimate, np.where(np.isnan(estimate), np.nan, spread)
 
     def _values(
         self, table: pd.DataFrame | ArrayLike, names: Sequence[str] | None
@@ -186,6 +221,7 @@ class CompiledForest:
         record: dict[str, Any] = {
             "preset": self.preset,
             "features": list(self.features),
+            "parts": [part.to_dict() for part in self.parts],
             "digest": self.digest,
             "card": dict(self.card),
         }
@@ -197,90 +233,6 @@ class CompiledForest:
             record["packed"] = {"packings": pairs, "depth": packed.depth}
         write_folder(Path(folder), arrays, record)
         logger.info("forest of %d trees saved to %s", self.trees, folder)
-
-
-def compile_forest(
-    forest: RandomForestRegressor | ExtraTreesRegressor,
-    *,
-    preset: str = "",
-    card: Mapping[str, Any] | None = None,
-) -> CompiledForest:
-    """Turn a fitted scikit-learn forest into flat arrays.
-
-    Parameters
-    ----------
-    forest : RandomForestRegressor or ExtraTreesRegressor
-        Fitted on a DataFrame, one output.
-    preset : str
-        Name of the recipe, for the record.
-    card : mapping, optional
-        Model card; plain values that JSON can hold.
-
-    Returns
-    -------
-    CompiledForest
-
-    Raises
-    ------
-    TypeError
-        If it is another kind of model.
-    ValueError
-        If it is not fitted, has several outputs, no feature names, or no preorder.
-    """
-    _check_compilable(forest)
-    trees = [estimator.tree_ for estimator in forest.estimators_]
-    leaves = [tree.children_left < 0 for tree in trees]
-    for tree, is_leaf in zip(trees, leaves, strict=True):
-        _check_preorder(tree, is_leaf)
-    rights = [
-        np.where(is_leaf, np.cumsum(is_leaf) - 1, tree.children_right)
-        for tree, is_leaf in zip(trees, leaves, strict=True)
-    ]
-    values = [tree.value[is_leaf, 0, 0] for tree, is_leaf in zip(trees, leaves, strict=True)]
-    arrays = {
-        "feature": np.concatenate([np.where(t.feature < 0, -1, t.feature) for t in trees]),
-        "threshold": np.concatenate([float32_thresholds(tree.threshold) for tree in trees]),
-        "right": np.concatenate(rights),
-        "leaf": np.concatenate(values),
-        "node_offsets": np.cumsum([0, *(tree.node_count for tree in trees)]),
-        "leaf_offsets": np.cumsum([0, *(value.size for value in values)]),
-    }
-    typed = {name: arrays[name].astype(dtype) for name, dtype in ARRAYS.items()}
-    names = tuple(map(str, forest.feature_names_in_))
-    return CompiledForest(names, **typed, preset=preset, card=dict(card or {}))
-
-
-def _check_compilable(forest: Any) -> None:
-    """Raise unless it is a fitted forest of one output that knows its features by name."""
-    if not isinstance(forest, RandomForestRegressor | ExtraTreesRegressor):
-        raise TypeError(
-            f"a {type(forest).__name__} cannot be compiled, expected a RandomForestRegressor or "
-            "an ExtraTreesRegressor"
-        )
-    if not hasattr(forest, "estimators_"):
-        raise ValueError("the forest is not fitted; fit it before compiling")
-    if forest.n_outputs_ != 1:
-        raise ValueError(f"the forest has {forest.n_outputs_} outputs, expected 1")
-    if not hasattr(forest, "feature_names_in_"):
-        raise ValueError("the forest has no feature names; fit it on a DataFrame, not an array")
-    if forest.n_features_in_ > np.iinfo("int16").max:
-        raise ValueError(f"the forest has {forest.n_features_in_} features, expected under 32768")
-
-
-def _check_preorder(tree: Any, is_leaf: NDArray[np.bool_]) -> None:
-    """Raise unless every left child is the next node."""
-    inner = np.flatnonzero(~is_leaf)
-    if not np.array_equal(tree.children_left[inner], inner + 1):
-        raise ValueError(
-            "the nodes of a tree are not in preorder (max_leaf_nodes grows trees so); "
-            "limit trees by min_samples_leaf or max_depth instead"
-        )
-
-
-def _digest(features: Sequence[str], hashes: Mapping[str, str]) -> str:
-    """One hash over the features' names and the hashes of the arrays."""
-    content = {"features": list(features), "arrays": {name: hashes[name] for name in ARRAYS}}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def load_forest(folder: str | Path, *, check: bool = False) -> CompiledForest:
@@ -311,7 +263,11 @@ def load_forest(folder: str | Path, *, check: bool = False) -> CompiledForest:
     record = read_record(folder)
     arrays = {name: map_array(folder, name, ARRAYS[name], record) for name in ARRAYS}
     forest = CompiledForest(
-        tuple(record["features"]), **arrays, preset=record["preset"], card=record["card"]
+        tuple(record["features"]),
+        **arrays,
+        preset=record["preset"],
+        card=record["card"],
+        parts=read_parts(record["parts"], arrays["node_offsets"].size - 1),
     )
     if "packed" in record:
         _keep_saved(forest, map_array(folder, "nodes", NODES, record), record["packed"])

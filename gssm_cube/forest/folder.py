@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 FORMAT = "gssm_cube forest"
-VERSION = 3
+VERSION = 4
 CARD_FILE = "forest.json"
-_KEYS = {"features", "preset", "digest", "arrays", "card"}
+_KEYS = {"features", "parts", "preset", "digest", "arrays", "card"}
 
 
 def write_folder(

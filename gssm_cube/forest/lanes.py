@@ -36,6 +36,7 @@ row, where the value itself would be 64. A node below which two levels are left 
 its leaves at once. The values are added once the tree is done, in float64
 and in the order of the trees, and divided last. That is what scikit-learn does with one job, so
 the results have its bits. If a tree needs more than 65,535 numbers, it is done in several goes.
+The parts of a blend are summed up one after the other over the same lanes, then weighed.
 
 Thresholds are int16 codes (see `packed`), so nothing is decoded. Splitting a list has three forms
 with the same result: eight entries at a time (AVX-512), four (AVX2), or one by one.
@@ -44,6 +45,7 @@ with the same result: eight entries at a time (AVX-512), four (AVX2), or one by 
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -64,6 +66,7 @@ from gssm_cube.forest.lane_walk import (
     predict_sub_block,
 )
 from gssm_cube.forest.packed import PackedForest, feature_packings, packed_forest, read_only
+from gssm_cube.forest.parts import part_of_spread, tree_ranges
 from gssm_cube.variables import FILL, Packing
 
 GROUP = 8  # edge of a group, pixels
@@ -146,15 +149,17 @@ def predict_codes(
     static : mapping of str to ndarray (lat, lon), int16
         Codes by name; ``lat`` and ``lon`` too.
     spread : bool
-        Also return the population standard deviation over the trees.
+        Also return the population standard deviation over the trees of the first part that is
+        their mean; 0 where there is none.
     packings : mapping, optional
         Of features that are not in the table of predictors, or packed in another way.
 
     Returns
     -------
     ndarray (time, lat, lon), float64, m3 m-3, or a tuple of two
-        To the bit what scikit-learn predicts from the decoded codes with one job, and the spread
-        of the rows' kernel; NaN where a feature is missing. The GIL is released meanwhile.
+        To the bit what `CompiledForest.predict` says of the decoded codes, which is what
+        scikit-learn predicts with one job; NaN where a feature is missing. The GIL is released
+        meanwhile.
 
     Raises
     ------
@@ -166,14 +171,50 @@ def predict_codes(
     given = [dynamic.get(name, static.get(name)) for name in forest.features]
     arrays = [read_only(np.asarray(array)) for array in given]
     results = [np.empty(shape) for _ in range(2 if spread else 1)]
-    for part in _sub_blocks(shape):
-        block = _lay_out(arrays, part)
-        sums = _sums(block.valid.size * LANES, spread)
-        predict_sub_block(PATH, packed, block, _scratch(packed, block), sums, NUMBERS)
-        planes = _results(sums, packed.node_offsets.size - 1)
+    for sub_block in _sub_blocks(shape):
+        block = _lay_out(arrays, sub_block)
+        planes = _predict(forest, packed, block, spread=spread)
         for plane, result in zip(planes, results, strict=True):
-            _unpack(plane, block.valid, *part, result)
+            _unpack(plane, block.valid, *sub_block, result)
     return tuple(results) if spread else results[0]
+
+
+def _predict(
+    forest: CompiledForest, packed: PackedForest, block: Block, *, spread: bool
+) -> list[NDArray[np.float64]]:
+    """Return the estimate of each row of a sub-block, and its spread if wanted."""
+    still = {name for name, static in zip(forest.features, block.static, strict=True) if static}
+    telling, deviation, weighed = part_of_spread(forest.parts), None, []
+    for number, trees in enumerate(tree_ranges(forest.parts)):
+        part, days = forest.parts[number], 1
+        seen = block
+        if forest.part_features[number] <= still:
+            seen, days = _one_day(block)
+        sums = _sums(seen.valid.size * LANES, spread and number == telling)
+        predict_sub_block(PATH, packed.only(trees), seen, _scratch(packed, seen), sums, NUMBERS)
+        weighed.append(_every_day(part.weighed(sums.total), days))
+        if sums.first.size:
+            deviation = _every_day(_deviation(sums, part.trees), days)
+    estimate = reduce(np.add, weighed)
+    if not spread:
+        return [estimate]
+    return [estimate, np.zeros_like(estimate) if deviation is None else deviation]
+
+
+def _one_day(block: Block) -> tuple[Block, int]:
+    """Return a block with one day for all, for trees that see only what is static; the days."""
+    groups = int(block.group[-1]) + 1
+    by_group = block.valid.reshape(groups, -1)
+    valid = np.bitwise_or.reduce(by_group, axis=1)
+    one = block._replace(group=np.arange(groups, dtype="uint32"), valid=valid)
+    return one, by_group.shape[1]
+
+
+def _every_day(values: NDArray[np.float64], days: int) -> NDArray[np.float64]:
+    """Return the lanes of one day repeated for all days."""
+    if days == 1:
+        return values
+    return np.repeat(values.reshape(-1, LANES), days, axis=0).reshape(-1)
 
 
 def check_codes(features: Sequence[str], dynamic: Codes, static: Codes) -> tuple[int, int, int]:
@@ -254,13 +295,10 @@ def _sums(rows: int, spread: bool) -> Sums:
     return Sums(**{name: _arena.take(name, size, "float64") for name, size in sizes.items()})
 
 
-def _results(sums: Sums, trees: int) -> list[NDArray[np.float64]]:
-    """Mean of each row and, where it was summed up, its standard deviation over the trees."""
-    mean = sums.total / trees
-    if not sums.first.size:
-        return [mean]
+def _deviation(sums: Sums, trees: int) -> NDArray[np.float64]:
+    """Return the standard deviation of each row over the trees."""
     variance = sums.square / trees - (sums.moment / trees) ** 2
-    return [mean, np.sqrt(np.maximum(variance, 0.0))]
+    return np.sqrt(np.maximum(variance, 0.0))
 
 
 @njit(nogil=True, cache=True)

@@ -45,6 +45,13 @@ class PackedForest(NamedTuple):
     leaf_offsets: NDArray[np.int64]
     depth: int
 
+    def only(self, trees: slice) -> "PackedForest":
+        """Return a run of the trees alone, over the same nodes and leaves."""
+        ends = slice(trees.start, trees.stop + 1)
+        return self._replace(
+            node_offsets=self.node_offsets[ends], leaf_offsets=self.leaf_offsets[ends]
+        )
+
 
 _Forms = dict[tuple[Packing, ...], PackedForest]
 _packed: "WeakKeyDictionary[CompiledForest, _Forms]" = WeakKeyDictionary()

@@ -108,8 +108,8 @@ def walking_tree(
     return nodes, np.ascontiguousarray(leaves)
 
 
-def mean_of_trees(trees: Sequence[Tree], values: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the mean over the trees of every row.
+def sum_of_trees(trees: Sequence[Tree], values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the sum over the trees of every row.
 
     Parameters
     ----------
@@ -121,30 +121,29 @@ def mean_of_trees(trees: Sequence[Tree], values: NDArray[np.float32]) -> NDArray
     Returns
     -------
     ndarray (row), float64
-        Summed tree by tree and divided last, as scikit-learn does with one job; NaN where a
-        feature is NaN.
+        Added tree by tree, as scikit-learn does with one job; NaN where a feature is NaN.
     """
     total = np.zeros(len(values))
     for found in _values_by_tree(trees, values):
         total += found
     total[np.isnan(values).any(axis=1)] = np.nan
-    return total / len(trees)
+    return total
 
 
-def mean_and_spread(
+def sum_and_spread(
     trees: Sequence[Tree], values: NDArray[np.float32]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the mean and the population standard deviation over the trees of every row.
+    """Return the sum and the population standard deviation over the trees of every row.
 
     Parameters
     ----------
     trees, values
-        As for `mean_of_trees`.
+        As for `sum_of_trees`.
 
     Returns
     -------
-    mean, spread : ndarray (row), float64
-        The mean has the bits of `mean_of_trees`; both are NaN where a feature is NaN.
+    sum, spread : ndarray (row), float64
+        The sum has the bits of `sum_of_trees`; both are NaN where a feature is NaN.
     """
     total, moment, square = (np.zeros(len(values)) for _ in range(3))
     first = None
@@ -159,7 +158,7 @@ def mean_and_spread(
     spread = np.sqrt(np.maximum(variance, 0.0))
     missing = np.isnan(values).any(axis=1)
     total[missing] = spread[missing] = np.nan
-    return total / len(trees), spread
+    return total, spread
 
 
 def _values_by_tree(

@@ -1,134 +1,27 @@
-"""Presets and fitting: from a table of samples to a scikit-learn forest.
+"""Fitting: from a table of samples to a scikit-learn forest, or a blend.
 
-scikit-learn trains and stays the oracle; `compiled` turns its forest into flat arrays.
+scikit-learn and LightGBM train and stay the oracles; `flatten` turns their trees into flat arrays.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import MappingProxyType
-from typing import Annotated, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, Field
 from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 
+from gssm_cube.forest.blend import Blend, Member, fixed_features, place_members
+from gssm_cube.forest.presets import Preset, Weights, find_preset
 from gssm_cube.forest.rows import check_columns, table_values
-from gssm_cube.variables import names_of
 
 logger = logging.getLogger(__name__)
 
-Forest: TypeAlias = RandomForestRegressor | ExtraTreesRegressor
+Forest: TypeAlias = RandomForestRegressor | ExtraTreesRegressor | Blend
 KINDS = MappingProxyType(
     {"random": RandomForestRegressor, "extremely_randomised": ExtraTreesRegressor}
 )
-
-
-class Preset(BaseModel, frozen=True, extra="forbid"):
-    """A named recipe of a forest; the fields are scikit-learn's in our words.
-
-    Parameters
-    ----------
-    name : str
-        How a run names it.
-    features : tuple of str
-        Columns of the samples, by name.
-    trees : int
-        Number of trees.
-    kind : "random" or "extremely_randomised"
-        Whether a split is the best of all places on a feature, or of one drawn at random per
-        feature (Geurts et al. 2006, doi:10.1007/s10994-006-6226-1).
-    min_samples_leaf : int
-        Smallest number of samples in a leaf.
-    max_features : "sqrt" or float
-        Features tried at a split; a number is a share of all.
-    bootstrap : bool
-        Whether each tree sees rows drawn with replacement.
-    max_samples : float, optional
-        Share of the rows drawn for each tree; all if None.
-    increasing : tuple of str
-        Features with which the estimate may only rise, all else equal.
-    """
-
-    name: str
-    features: tuple[str, ...] = Field(min_length=1)
-    trees: int = Field(gt=0)
-    kind: Literal["random", "extremely_randomised"] = "random"
-    min_samples_leaf: int = Field(default=1, gt=0)
-    max_features: Literal["sqrt"] | Annotated[float, Field(gt=0, le=1)] = 1.0
-    bootstrap: bool = True
-    max_samples: float | None = Field(default=None, gt=0, le=1)
-    increasing: tuple[str, ...] = ()
-
-
-_GSSM1KM = (
-    "apei", "evaporation", "tair", "lst", "lst_diff", "ndvi", "evi", "clay", "sand", "silt",
-    "porosity", "omc", "ti", "elevation", "wtd", "dtb", "lat", "lon",
-)  # fmt: skip
-
-_WETNESS = (
-    "precipitation", "surplus_11d", "surplus_50d", "wetness_slow", "wetness_fast", "bucket_20",
-    "bucket_50", "bucket_150", "rain_3d", "rain_30d",
-)  # fmt: skip
-# What any station with a rain gauge, thermometers and a soil map can give. 100 trees are
-# significantly better than 20 at new stations; leaves of 5 cost no skill there and leave a sixth
-# of the nodes (USCRN 2020). A third of the features is Breiman's choice for regression.
-_MEMORY = Preset(
-    name="memory",
-    features=(
-        *("precipitation", "pet", "tair", "lst", "lst_diff", "swe", "surplus_11d", "surplus_50d"),
-        *("wetness_slow", "wetness_fast", "bucket_20", "bucket_50", "bucket_150", "rain_3d"),
-        *("rain_30d", "tair_7d", "tair_30d"),
-        *("clay", "sand", "silt", "porosity", "omc", "elevation"),
-        *names_of("climate"),
-        *names_of("climatology"),
-    ),
-    trees=100,
-    kind="extremely_randomised",
-    min_samples_leaf=5,
-    max_features=0.33,
-    bootstrap=False,
-    increasing=_WETNESS,
-)
-
-_PRESETS = (
-    # Han et al. (2023), doi:10.1038/s41597-023-02011-7, as their Earth Engine script runs it: bag
-    # fraction 0.5 (here: drawn with replacement), square root of the features at a split.
-    Preset(name="gssm1km", features=_GSSM1KM, trees=20, max_features="sqrt", max_samples=0.5),
-    # Zhang et al. (2021), doi:10.3390/rs13234893; what the paper's summary leaves open is
-    # scikit-learn's default.
-    Preset(
-        name="zhang2021",
-        features=("api", "lst", "lst_diff", "ndvi", "evi", "clay", "sand", "silt", "lat", "lon"),
-        trees=100,
-    ),
-    # At stations that no forest has seen, memory and splits at random places win
-    # (`benchmarks/skill.py`); latitude and longitude let a forest memorise the stations and add
-    # nothing once the climate is there. More water in the weeks before never means drier soil.
-    _MEMORY,
-    # The same with what a cube knows at 1 km and a station table does not: vegetation, terrain,
-    # groundwater.
-    _MEMORY.model_copy(
-        update={
-            "name": "default",
-            "features": (
-                *_MEMORY.features,
-                *("apei", "evaporation", "ndvi", "evi", "ti", "wtd", "dtb"),
-            ),
-        }
-    ),
-)
-
-PRESETS: Mapping[str, Preset] = MappingProxyType({preset.name: preset for preset in _PRESETS})
-
-
-def find_preset(preset: Preset | str) -> Preset:
-    """Return a preset by its name; a preset is passed through."""
-    if isinstance(preset, Preset):
-        return preset
-    if preset not in PRESETS:
-        raise ValueError(f"preset {preset!r} is not known, expected one of {sorted(PRESETS)}")
-    return PRESETS[preset]
 
 
 def train_forest(
@@ -159,18 +52,119 @@ def train_forest(
 
     Returns
     -------
-    RandomForestRegressor or ExtraTreesRegressor
+    RandomForestRegressor, ExtraTreesRegressor or Blend
         Knows its features by name; set to predict with one job, whose sums are reproducible.
 
     Raises
     ------
     ValueError
         If a column is missing or not numeric, a value infinite, or no row complete.
+    RuntimeError
+        If the preset blends boosted trees and LightGBM cannot be loaded.
     """
     preset = find_preset(preset)
     names = list(preset.features if features is None else features)
     table, target = _complete_rows(samples, names, observed)
-    forest = KINDS[preset.kind](
+    if preset.weights == Weights():
+        return _fit_forest(table, target, preset, seed, n_jobs)
+    return _fit_blend(table, target, preset, seed, n_jobs)
+
+
+def usable_weights(preset: Preset, names: Sequence[str]) -> dict[str, float]:
+    """Return the weights of a blend's members that can be fitted on these features.
+
+    Without a feature that is fixed in place there is no mean of places to learn; the others then
+    share its weight in proportion.
+
+    Raises
+    ------
+    ValueError
+        If no member is left.
+    """
+    weights = {name: weight for name, weight in preset.weights.model_dump().items() if weight}
+    if not fixed_features(names):
+        weights.pop("place", None)
+    if not weights:
+        raise ValueError(
+            f"preset {preset.name!r} needs a feature that is fixed in place, the features are "
+            f"{list(names)}"
+        )
+    total = sum(weights.values())
+    return {name: weight / total for name, weight in weights.items()}
+
+
+def _fit_blend(
+    table: pd.DataFrame, target: np.ndarray, preset: Preset, seed: int, n_jobs: int
+) -> Blend:
+    """Fit every member of a blend; their order is that of their sum."""
+    names = tuple(map(str, table))
+    weights = usable_weights(preset, names)
+    if set(weights) < {name for name, weight in preset.weights if weight}:
+        logger.info("training: no feature is fixed in place, weights are %s", weights)
+
+    def fit_booster(features: pd.DataFrame, values: np.ndarray) -> Any:
+        return _fit_booster(features, values, preset, seed)
+
+    members = []
+    if "forest" in weights:
+        forest = _fit_forest(table, target, preset, seed, n_jobs)
+        members.append(Member("forest", weights["forest"], forest, names))
+    if "booster" in weights:
+        seen = tuple(name for name in names if name not in preset.unseen_by_booster) or names
+        booster = fit_booster(table[list(seen)], target)
+        members.append(Member("booster", weights["booster"], booster, seen))
+    if "place" in weights:
+        members += place_members(table, target, weights["place"], fit_booster, seed)
+    return Blend(names, tuple(members))
+
+
+def _fit_booster(table: pd.DataFrame, target: np.ndarray, preset: Preset, seed: int) -> Any:
+    """Fit boosted trees; the same on every machine with the same version of LightGBM."""
+    try:  # here, for it needs a library of the system that a forest by itself does not
+        from lightgbm import LGBMRegressor
+    except (ImportError, OSError) as error:
+        raise RuntimeError(
+            f"preset {preset.name!r} blends boosted trees, but LightGBM cannot be loaded "
+            f"({error}); install it and the system's libgomp (Debian: libgomp1), or choose a "
+            "preset without, such as 'memory_forest'"
+        ) from error
+    how = preset.boosting
+    booster = LGBMRegressor(
+        n_estimators=how.trees,
+        num_leaves=how.leaves,
+        learning_rate=how.learning_rate,
+        min_child_samples=how.min_samples_leaf,
+        subsample=how.max_samples,
+        subsample_freq=1,
+        reg_lambda=how.ridge,
+        random_state=seed,
+        n_jobs=1,
+        importance_type="gain",
+        feature_fraction_bynode=how.max_features,
+        extra_trees=how.random_splits,
+        monotone_constraints=[int(name in preset.increasing) for name in table],
+        monotone_constraints_method="intermediate",
+        deterministic=True,
+        force_row_wise=True,
+        verbose=-1,
+    )
+    # An array, for LightGBM would change names with blanks; the member knows what its columns are.
+    return booster.fit(table.to_numpy(), target)
+
+
+def _fit_forest(
+    table: pd.DataFrame, target: np.ndarray, preset: Preset, seed: int, n_jobs: int
+) -> RandomForestRegressor | ExtraTreesRegressor:
+    """Fit the mean of trees that a preset says."""
+    forest = new_forest(preset, list(map(str, table)), seed, n_jobs)
+    return forest.fit(table, target).set_params(n_jobs=1)
+
+
+def new_forest(
+    preset: Preset, names: Sequence[str], seed: int, n_jobs: int = 1
+) -> RandomForestRegressor | ExtraTreesRegressor:
+    """Return the forest of a preset before it is fitted on features of these names."""
+    return KINDS[preset.kind](
         n_estimators=preset.trees,
         min_samples_leaf=preset.min_samples_leaf,
         max_features=preset.max_features,
@@ -180,7 +174,6 @@ def train_forest(
         random_state=seed,
         n_jobs=n_jobs,
     )
-    return forest.fit(table, target).set_params(n_jobs=1)
 
 
 def _complete_rows(
