@@ -21,7 +21,14 @@ from gssm_cube.clusters import Profile, open_client
 from gssm_cube.evaluate import Evaluation
 from gssm_cube.evaluate import evaluate as evaluate_samples
 from gssm_cube.exhibits import skill_exhibits, station_exhibits
-from gssm_cube.forest import Preset, compile_forest, find_preset, load_forest, train_forest
+from gssm_cube.forest import (
+    Preset,
+    check_trainable,
+    compile_forest,
+    find_preset,
+    load_forest,
+    train_forest,
+)
 from gssm_cube.ingest import inputs
 from gssm_cube.knndm import prediction_points
 from gssm_cube.model_card import model_line, write_cards
@@ -74,7 +81,7 @@ def check(settings: Settings) -> None:
     """
     inputs.find_inputs(settings.sources.gridded, settings.layout)
     file_facts(settings.sources.ismn)
-    find_preset(settings.training.preset)
+    check_trainable(find_preset(settings.training.preset))
 
 
 def look(settings: Settings, *, progress: Progress = silent) -> Report:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 
 import numpy as np
 import pandas as pd
@@ -173,3 +174,12 @@ def test_bad_input_is_refused_before_any_stage(small_world, tmp_path, old, new, 
     with pytest.raises(error, match=message):
         pipeline.run(read_settings(path))
     assert [entry.name for entry in tmp_path.iterdir()] == ["run.toml"]
+
+
+def test_a_run_whose_model_cannot_be_fitted_stops_before_anything_is_read(
+    small_run, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "lightgbm", None)  # as if it could not be imported
+    settings = read_settings(small_run.copy(tmp_path / "run"))
+    with pytest.raises(RuntimeError, match=r"LightGBM cannot be loaded .* 'memory_forest'"):
+        pipeline.check(settings)

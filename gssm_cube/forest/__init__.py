@@ -5,7 +5,7 @@ from gssm_cube.forest.compiled import CompiledForest, forest_hash, load_forest
 from gssm_cube.forest.flatten import compile_forest
 from gssm_cube.forest.lanes import predict_codes
 from gssm_cube.forest.presets import PRESETS, Boosting, Preset, Weights, find_preset
-from gssm_cube.forest.train import train_forest
+from gssm_cube.forest.train import check_trainable, train_forest
 
 __all__ = [
     "PRESETS",
@@ -15,6 +15,7 @@ __all__ = [
     "Member",
     "Preset",
     "Weights",
+    "check_trainable",
     "compile_forest",
     "find_preset",
     "forest_hash",

@@ -118,8 +118,20 @@ def _fit_blend(
     return Blend(names, tuple(members))
 
 
-def _fit_booster(table: pd.DataFrame, target: np.ndarray, preset: Preset, seed: int) -> Any:
-    """Fit boosted trees; the same on every machine with the same version of LightGBM."""
+def check_trainable(preset: Preset) -> None:
+    """Raise unless what fits the preset's members can be loaded, before hours are spent.
+
+    Raises
+    ------
+    RuntimeError
+        If the preset blends boosted trees and LightGBM cannot be loaded.
+    """
+    if preset.weights.booster or preset.weights.place:
+        _booster_class(preset)
+
+
+def _booster_class(preset: Preset) -> Any:
+    """Return LightGBM's regressor."""
     try:  # here, for it needs a library of the system that a forest by itself does not
         from lightgbm import LGBMRegressor
     except (ImportError, OSError) as error:
@@ -128,8 +140,13 @@ def _fit_booster(table: pd.DataFrame, target: np.ndarray, preset: Preset, seed: 
             f"({error}); install it and the system's libgomp (Debian: libgomp1), or choose a "
             "preset without, such as 'memory_forest'"
         ) from error
+    return LGBMRegressor
+
+
+def _fit_booster(table: pd.DataFrame, target: np.ndarray, preset: Preset, seed: int) -> Any:
+    """Fit boosted trees; the same on every machine with the same version of LightGBM."""
     how = preset.boosting
-    booster = LGBMRegressor(
+    booster = _booster_class(preset)(
         n_estimators=how.trees,
         num_leaves=how.leaves,
         learning_rate=how.learning_rate,
