@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
-from rich import box
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
@@ -22,7 +22,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+
+from gssm_cube.score_tables import score_table, split_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,8 +51,15 @@ def _configure(
     handler = RichHandler(console=Console(stderr=True), show_path=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     logging.getLogger("gssm_cube").setLevel(logging.DEBUG if verbose else logging.INFO)
+    # A polite kill closes clusters and names what was done, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, _end)
     # Read when Dask is imported, here and in the workers: its chatter hides the progress.
     os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "error")
+
+
+def _end(number: int, frame: object) -> None:
+    """Leave by way of everything that must be closed."""
+    raise SystemExit(128 + number)
 
 
 @contextmanager
@@ -85,8 +93,10 @@ def _bars() -> "Iterator[Report]":
         yield show
 
 
-def _stage(name: str, run_file: Path, *, full: bool = False) -> None:
-    """Run one stage of a run."""
+def _stage(
+    name: str, run_file: Path, *, full: bool = False, part: tuple[int, int] | None = None
+) -> None:
+    """Run one stage of a run, or one part of the prediction."""
     from gssm_cube import pipeline
     from gssm_cube.settings import read_settings
 
@@ -95,7 +105,10 @@ def _stage(name: str, run_file: Path, *, full: bool = False) -> None:
         if full:
             training = settings.training.model_copy(update={"full_evaluation": True})
             settings = settings.model_copy(update={"training": training})
-        line = pipeline.STAGES[name](settings, progress=progress)
+        if part is None:
+            line = pipeline.STAGES[name](settings, progress=progress)
+        else:
+            line = pipeline.predict_all(settings, progress=progress, part=part)
     console.print(line, highlight=False)
 
 
@@ -113,7 +126,6 @@ for _name, _text in {
     "harmonise": "Build the feature cube from provider files.",
     "samples": "Sample the cube at the stations.",
     "train": "Train the forest on the samples.",
-    "predict": "Predict all land blocks into the SSM Zarr.",
     "report": "Write the page of scores and figures.",
 }.items():
     _add_stage(_name, _text)
@@ -192,16 +204,16 @@ def evaluate(
     from gssm_cube.evaluate import evaluate as evaluate_samples
     from gssm_cube.evaluate import read_samples
     from gssm_cube.forest import find_preset
+    from gssm_cube.station_weather import derive_lacking
 
     places = dict(observed=observed, station=station, lat=lat, lon=lon, time=time)
     with _told(), console.status("training and scoring"):
         wanted = [name.strip() for name in features.split(",")] if features else None
         tables = [read_samples(path) for path in (samples, test) if path]
         names = wanted or find_preset(preset).features
-        tables, roles = _with_weather(tables, names, places, columns)
-        second = tables[1] if test else None
+        tables, roles = derive_lacking(tables, names, places, columns)
         found = evaluate_samples(
-            tables[0], preset, features=wanted, test=second, full=full, **roles
+            tables[0], preset, features=wanted, test=tables[1] if test else None, full=full, **roles
         )
     if json_file is not None:
         json_file.write_text(json.dumps(found.scores, indent=1))
@@ -221,74 +233,9 @@ def _evaluate_run(run_file: Path, json_file: Path | None, *, full: bool) -> None
 
 def _print_scores(scores: dict[str, Any]) -> None:
     """Print the scores, and all splits side by side if they were compared."""
-    console.print(_score_table(scores))
+    console.print(score_table(scores))
     if "splits" in scores:
-        console.print(_split_table(scores["splits"]))
-
-
-def _split_table(splits: dict[str, Any]) -> Table:
-    """Return all splits side by side: means over the seeds, RMSE with its scatter."""
-    table = Table(box=box.SIMPLE, caption="Mean over seeds; +- is the scatter over seeds")
-    table.add_column("split")
-    for name in ("folds", "RMSE", "+-", "95 % interval", "r", "station r", "climatology"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name, row in splits.items():
-        title = name.replace("_", " ") + (" (comparison)" if name == "random_rows" else "")
-        if "skipped" in row:
-            table.add_row(f"{title}: {row['skipped']}")
-            continue
-        low_high = row["interval"].get("rmse")
-        values = [row["rmse"], row["scatter"]["rmse"], row["r"], row["station_r"]]
-        rmse, scatter, r, station_r = ("" if v is None else f"{v:.3f}" for v in values)
-        interval = "{:.3f} to {:.3f}".format(*low_high) if low_high else ""
-        baseline = f"{row['baseline']['climatology']:.3f}"
-        table.add_row(title, str(row["folds"]), rmse, scatter, interval, r, station_r, baseline)
-    return table
-
-
-def _with_weather(
-    tables: "list[pd.DataFrame]",
-    features: Sequence[str],
-    places: dict[str, str],
-    columns: str | None,
-) -> "tuple[list[pd.DataFrame], dict[str, Any]]":
-    """Make the features that tables lack, if all can be; also return the columns of the roles."""
-    from gssm_cube.station_weather import NAMES, POSSIBLE, derive_features
-
-    lacking = set(features) - set(tables[0].columns)
-    if columns is None and not (lacking and lacking <= set(POSSIBLE)):
-        return tables, places
-    pairs = [pair.partition("=")[::2] for pair in columns.split(",")] if columns else []
-    chosen = {role: name for role, name in places.items() if name != NAMES[role][0]}
-    chosen |= {role.strip(): name.strip() for role, name in pairs}
-    return [derive_features(table, chosen) for table in tables], {r: NAMES[r][0] for r in places}
-
-
-def _score_table(scores: dict[str, Any]) -> Table:
-    """Return the scores as a table; random rows stand last and say what they are."""
-    table = Table(box=box.SIMPLE, caption="RMSE, ubRMSE, bias in m3 m-3; station r is a median")
-    table.add_column("judged on")
-    for name in ("n", "RMSE", "ubRMSE", "bias", "r", "station r"):
-        table.add_column(name, justify="right", no_wrap=True)
-    titles = {
-        "new_stations": "new stations",
-        "new_years": "new years",
-        "test": "second table (test)",
-        "truth": "synthetic truth",
-        "random_rows": "random rows (comparison)",
-    }
-    for name, title in titles.items():
-        score = scores.get(name)
-        if score is None:
-            continue
-        if "skipped" in score:
-            table.add_row(f"{title}: {score['skipped']}")
-            continue
-        values = [score.get(k) for k in ("rmse", "ubrmse", "bias", "r")]
-        values.append(score.get("stations", {}).get("r"))
-        texts = ("–" if value is None else f"{value:.3f}" for value in values)
-        table.add_row(title, f"{score['n']:,}", *texts)
-    return table
+        console.print(split_table(scores["splits"]))
 
 
 @app.command()
@@ -336,9 +283,67 @@ def check(
     _say("The run can start" + "; what the warnings name becomes a gap" * warned)
 
 
+Detached = Annotated[
+    bool, typer.Option("--detach", help="Go on by itself in the background; see gssm status.")
+]
+
+
 @app.command()
-def run(run_file: RunFile) -> None:
+def predict(
+    run_file: RunFile,
+    part: Annotated[
+        str | None, typer.Option(help="One of n parts, without Dask, such as 2/8.")
+    ] = None,
+    detach: Detached = False,
+) -> None:
+    """Predict all land blocks into the SSM Zarr, or one part of them."""
+    from gssm_cube.detached import parse_part
+
+    with _told():
+        chosen = None if part is None else parse_part(part)
+    if detach:
+        _detach("predict", run_file, [] if part is None else ["--part", part])
+    else:
+        _stage("predict", run_file, part=chosen)
+
+
+@app.command()
+def status(run_file: RunFile) -> None:
+    """Tell how far a run is: what is done, left and failed, the rate and the time to go."""
+    from gssm_cube.pipeline import AT_ONCE
+    from gssm_cube.settings import read_settings
+    from gssm_cube.status import run_status, status_table
+
+    with _told():
+        found = run_status(read_settings(run_file).folder, AT_ONCE)
+    console.print(status_table(found))
+    for stage in found:
+        for unit, error in stage.failed:
+            console.print(f"{stage.stage} {unit}: {escape(error)}", highlight=False, soft_wrap=True)
+
+
+def _detach(command: str, run_file: Path, options: Sequence[str] = ()) -> None:
+    """Start a command as a process of its own, which outlives this terminal."""
+    from gssm_cube.detached import start_detached
+    from gssm_cube.settings import read_settings
+
+    with _told():
+        folder = read_settings(run_file).folder
+        log = folder / f"{command}.log"
+        number = start_detached([command, str(run_file.resolve()), *options], log)
+    _say(
+        f"process {number} goes on by itself and writes to {log}\n"
+        f"    gssm status {run_file}      how far it is\n"
+        f"    kill {number}      end it; the same command goes on where it was"
+    )
+
+
+@app.command()
+def run(run_file: RunFile, detach: Detached = False) -> None:
     """Run all stages, or what is left of them."""
+    if detach:
+        _detach("run", run_file)
+        return
     from gssm_cube import pipeline
     from gssm_cube.settings import read_settings
 
@@ -356,7 +361,7 @@ def demo(
 
     with _told(), _bars() as progress:
         scores = run_demo(folder.resolve(), progress=progress, tell=_say)
-    console.print(_score_table(scores))
+    console.print(score_table(scores))
     for name in ("raw", "features.zarr", "ssm.zarr"):
         files = [path for path in (folder / name).rglob("*") if path.is_file()]
         total = sum(path.stat().st_size for path in files)

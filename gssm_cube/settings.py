@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from gssm_cube.cluster_settings import Cluster
 from gssm_cube.grid import Grid, Layout, Tile
 from gssm_cube.interpolate import Upsampling
 from gssm_cube.regions import read_region, touched_tiles
@@ -103,22 +104,6 @@ class Training(_Part):
     evaluation_trees: int | None = Field(default=None, ge=1)  # a lighter forest for the scores
     full_evaluation: bool = False  # all splits side by side, over seeds: some 130 fits
     seed: int = 0
-
-
-class Cluster(_Part):
-    """Where the work runs."""
-
-    kind: str = "local"
-    workers: int | None = Field(default=None, ge=1)  # all cores
-    memory_limit: str = "auto"
-
-    @field_validator("kind")
-    @classmethod
-    def _check_kind(cls, kind: str) -> str:
-        """Refuse a word that names no cluster before any work is done."""
-        if kind not in ("local", "none") and "://" not in kind:
-            raise ValueError(f"kind is {kind!r}, expected 'local', 'none' or 'tcp://host:8786'")
-        return kind
 
 
 class Settings(_Part):

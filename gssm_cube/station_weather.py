@@ -21,7 +21,7 @@ table; the observed soil moisture is never looked at.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -207,3 +207,19 @@ def _past(days: int) -> NDArray[np.int64]:
     """Days of a table that stand for the year before it."""
     year = memory.SPIN_UP_DAYS
     return np.arange(year) if days >= year else np.arange(-year, 0) % days
+
+
+def derive_lacking(
+    tables: list[pd.DataFrame],
+    features: Sequence[str],
+    places: dict[str, str],
+    columns: str | None,
+) -> tuple[list[pd.DataFrame], dict[str, Any]]:
+    """Make the features that tables lack, if all can be; also return the columns of the roles."""
+    lacking = set(features) - set(tables[0].columns)
+    if columns is None and not (lacking and lacking <= set(POSSIBLE)):
+        return tables, places
+    pairs = [pair.partition("=")[::2] for pair in columns.split(",")] if columns else []
+    chosen = {role: name for role, name in places.items() if name != NAMES[role][0]}
+    chosen |= {role.strip(): name.strip() for role, name in pairs}
+    return [derive_features(table, chosen) for table in tables], {r: NAMES[r][0] for r in places}

@@ -5,6 +5,7 @@ import os
 import pytest
 from distributed import LocalCluster
 
+from gssm_cube.cluster_settings import Cluster
 from gssm_cube.clusters import ForestPlugin, open_client
 
 
@@ -38,7 +39,7 @@ def test_a_word_that_names_no_cluster_is_refused(word):
 
 
 def test_ingest_runs_processes_of_one_thread_each_with_its_own_forest(tmp_path):
-    with open_client("local", "ingest", workers=2, memory_limit="1GB") as client:
+    with open_client(Cluster(workers=2, memory_limit="1GB"), "ingest") as client:
         assert shape_of(client) == [1, 1]
         pids = set(client.run(os.getpid).values())
         assert len(pids) == 2 and os.getpid() not in pids
@@ -53,7 +54,7 @@ def test_ingest_runs_processes_of_one_thread_each_with_its_own_forest(tmp_path):
 
 
 def test_prediction_runs_one_process_of_many_threads_and_its_forest_can_be_replaced(tmp_path):
-    with open_client("local", "predict", workers=3) as client:
+    with open_client(Cluster(workers=3), "predict") as client:
         assert shape_of(client) == [3]
         for path in ("first", "second"):
             client.register_plugin(ForestPlugin(path, opener(tmp_path / "log")))

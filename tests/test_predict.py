@@ -9,11 +9,12 @@ import xarray as xr
 from distributed import Client, LocalCluster
 
 from gssm_cube import open_product
+from gssm_cube.block_inputs import land_blocks
 from gssm_cube.blocks import UnitsFailed, marker_folder
 from gssm_cube.cube import create_cube, open_cube
 from gssm_cube.forest import Preset, compile_forest, load_forest, train_forest
 from gssm_cube.ingest.inputs import composite_starts
-from gssm_cube.predict import land_blocks, open_forest, predict, predict_block, predict_product
+from gssm_cube.predict import open_forest, predict, predict_block, predict_product
 from gssm_cube.variables import SSM
 
 FEATURES = ("apei", "lst", "ndvi", "clay", "lat")
