@@ -102,6 +102,7 @@ def _open(stack: ExitStack, chosen: Cluster, profile: Profile) -> Client:
     """Return a client; the stack closes it, and then the cluster if it was started here."""
     if chosen.is_address:
         return stack.enter_context(Client(chosen.kind, security=_security(chosen), timeout="60s"))
+    starters: dict[str, Callable[..., Any]]
     starters = {"local": _local_cluster, "gateway": _gateway_cluster, "slurm": _slurm_cluster}
     started = stack.enter_context(starters[chosen.kind](chosen, profile))
     return stack.enter_context(started.get_client())
@@ -124,13 +125,19 @@ def _local_cluster(chosen: Cluster, profile: Profile) -> LocalCluster:
     return cluster
 
 
-def _gateway_cluster(chosen: Cluster, profile: Profile) -> Any:
-    """Return a new cluster of a dask-gateway; its password is left to Dask's configuration."""
+@contextmanager
+def _gateway_cluster(chosen: Cluster, profile: Profile) -> Iterator[Any]:
+    """Yield a new cluster of a dask-gateway; its password is left to Dask's configuration."""
     gateways = _needed("dask_gateway", "gateway")
     options = chosen.options | (chosen.ingest_options if profile == "ingest" else {})
     cluster = gateways.GatewayCluster(chosen.address, shutdown_on_close=True, **options)
-    _scale(cluster, chosen)
-    return cluster
+    try:
+        _scale(cluster, chosen)
+        yield cluster
+    finally:
+        cluster.close()
+        # Else its __del__ (2026.3) closes again and asks for a loop that has ended.
+        cluster.gateway._asynchronous = True
 
 
 def _slurm_cluster(chosen: Cluster, profile: Profile) -> Any:
