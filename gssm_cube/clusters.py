@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 Profile = Literal["ingest", "predict"]
 # How many workers may die under a unit, or beside it, before it counts as their killer.
 ALLOWED_FAILURES = 10
+NO_WORKERS_SECONDS = 1800.0  # without any worker, until units count as failed instead of waiting
 PROBE = ".seen_by_workers"
 
 
@@ -90,9 +91,9 @@ def open_client(
         return
     with ExitStack() as stack:
         client = _open(stack, chosen, profile)
-        logger.info("dask: %s", client.dashboard_link)
+        logger.info("dask: %s, dashboard %s", client.scheduler.address, client.dashboard_link)
         _wait_for_a_worker(client, chosen)
-        client.run_on_scheduler(_failure_allower(ALLOWED_FAILURES))
+        client.run_on_scheduler(_patience(ALLOWED_FAILURES, NO_WORKERS_SECONDS))
         if folder is not None or chosen.is_remote:
             stack.enter_context(_checked(client, folder))
         yield client
@@ -206,11 +207,13 @@ def _wait_for_a_worker(client: Client, chosen: Cluster) -> None:
         ) from error
 
 
-def _failure_allower(count: int) -> Callable[..., None]:
-    """Return what a scheduler runs to be patient; nested, so that it travels by value."""
+def _patience(failures: int, seconds: float) -> Callable[..., None]:
+    """Return what a scheduler runs to be patient, not endlessly; nested, to travel by value."""
 
     def allow(dask_scheduler: Any) -> None:
-        dask_scheduler.allowed_failures = max(count, dask_scheduler.allowed_failures)
+        dask_scheduler.allowed_failures = max(failures, dask_scheduler.allowed_failures)
+        if dask_scheduler.no_workers_timeout is None:
+            dask_scheduler.no_workers_timeout = seconds
 
     return allow
 

@@ -14,7 +14,7 @@ import dask
 import distributed
 import pytest
 from bare_cube import many_blocks, save_small_forest, write_bare_cube
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Status
 from gateway_server import free_port
 
 from gssm_cube import blocks
@@ -115,6 +115,11 @@ def kill_the_scheduler(world, target):
     assert before < len(markers_of(target)) < 210
 
 
+def is_up(nanny):
+    """Whether a worker runs; a nanny whose worker dies while it starts gives up."""
+    return nanny.status == nanny.process.status == Status.running
+
+
 @contextmanager
 def forked_workers():
     """Two workers, forked from a process that has imported all: a new one is there at once."""
@@ -137,7 +142,7 @@ def kill_workers(world, target):
     def watch(stage, done, total):
         if stage != "predict" or len(killed) >= KILLS or done % 7:
             return
-        alive = [nanny.pid for nanny in cluster.workers.values() if nanny.pid]
+        alive = [nanny.pid for nanny in cluster.workers.values() if is_up(nanny)]
         if alive:
             victim = chance.choice(alive)
             os.kill(victim, signal.SIGKILL)
