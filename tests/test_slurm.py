@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from slurm_node import lacking, slurm_node, told, wait_until
 
-from gssm_cube import pipeline
+from gssm_cube import pipeline, predict
 from gssm_cube.settings import read_settings
 
 pytestmark = [
@@ -51,13 +51,22 @@ def contents(store):
     return {str(path.relative_to(store)): path.read_bytes() for path in files}
 
 
-def test_two_jobs_write_the_product_of_the_local_run_over_tls(small_run, empty_run, slurm, caplog):
+def test_two_jobs_write_the_product_of_the_local_run_over_tls(
+    small_run, empty_run, slurm, monkeypatch
+):
     empty_run.write_text(re.sub(r"\[cluster\]\nkind = .*\n", TABLE, empty_run.read_text()))
-    with caplog.at_level("INFO", "gssm_cube.clusters"):
-        line = pipeline.predict_all(read_settings(empty_run))
+    addresses, really = [], predict.predict_product
+
+    def noting(*places, client, **options):
+        client.wait_for_workers(2, timeout=300)
+        addresses.extend([client.scheduler.address, *client.nthreads()])
+        return really(*places, client=client, **options)
+
+    monkeypatch.setattr(predict, "predict_product", noting)
+    line = pipeline.predict_all(read_settings(empty_run))
     assert line == "predict: 4 blocks done, 0 skipped"
     assert contents(empty_run.parent / "ssm.zarr") == contents(small_run.folder / "ssm.zarr")
-    assert "tls://" in caplog.text
+    assert len(addresses) == 3 and all(a.startswith("tls://") for a in addresses)
     wait_until(lambda: told("squeue", "-h") == "", slurm)  # the jobs end with the run
 
 
