@@ -241,12 +241,17 @@ def _print_scores(scores: dict[str, Any]) -> None:
 @app.command()
 def plan(run_file: RunFile) -> None:
     """Print what a run will take, before anything runs."""
+    from gssm_cube.calibration import machine_speed
+    from gssm_cube.forecast import forecast, forecast_table
     from gssm_cube.plan import plan_run, plan_table
     from gssm_cube.settings import read_settings
 
     with _told():
         settings = read_settings(run_file)
-        console.print(plan_table(plan_run(settings), settings.folder))
+        costs = plan_run(settings)
+        console.print(plan_table(costs, settings.folder))
+        found = forecast(settings, costs, machine_speed())
+        console.print(forecast_table(found, costs.blocks, costs.predict_memory))
 
 
 @app.command()
@@ -356,12 +361,13 @@ def demo(
     folder: Annotated[Path, typer.Argument(help="Where everything goes.")] = Path("demo"),
 ) -> None:
     """Run the whole job on a small synthetic world and report."""
-    from gssm_cube.demo import run_demo
+    from gssm_cube.demo import plan_and_outcome, run_demo
     from gssm_cube.plan import size
 
     with _told(), _bars() as progress:
         scores = run_demo(folder.resolve(), progress=progress, tell=_say)
     console.print(score_table(scores))
+    console.print(plan_and_outcome(folder.resolve()))
     for name in ("raw", "features.zarr", "ssm.zarr"):
         files = [path for path in (folder / name).rglob("*") if path.is_file()]
         total = sum(path.stat().st_size for path in files)

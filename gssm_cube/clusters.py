@@ -91,7 +91,8 @@ def open_client(
         return
     with ExitStack() as stack:
         client = _open(stack, chosen, profile)
-        logger.info("dask: %s, dashboard %s", client.scheduler.address, client.dashboard_link)
+        address = client.scheduler_info(n_workers=0)["address"]
+        logger.info("dask: %s, dashboard %s", address, client.dashboard_link)
         _wait_for_a_worker(client, chosen)
         client.run_on_scheduler(_patience(ALLOWED_FAILURES, NO_WORKERS_SECONDS))
         if folder is not None or chosen.is_remote:

@@ -123,7 +123,7 @@ def is_up(nanny):
 @contextmanager
 def forked_workers():
     """Two workers, forked from a process that has imported all: a new one is there at once."""
-    shape = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    shape = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
     with dask.config.set(
         {
             "distributed.worker.multiprocessing-method": "forkserver",

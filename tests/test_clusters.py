@@ -17,6 +17,8 @@ from gssm_cube.clusters import (
 )
 from gssm_cube.software import software
 
+ONE_WORKER = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+
 
 def shape_of(client):
     """Threads of each worker process."""
@@ -93,7 +95,9 @@ def test_an_address_is_joined_and_left_running():
 
 
 def test_workers_of_other_software_or_without_the_folder_are_refused_by_name(tmp_path):
-    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0"
+    ) as cluster:
         address = next(iter(cluster.workers.values())).worker_address
         with cluster.get_client() as client:
             expected = software()
@@ -113,7 +117,7 @@ def test_a_folder_of_the_same_name_elsewhere_is_not_the_run_s(tmp_path):
 
 def test_a_worker_that_comes_later_and_is_other_is_sent_away():
     with (
-        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(**ONE_WORKER) as cluster,
         cluster.get_client() as client,
     ):
         client.register_plugin(SameSoftware(software() | {"zarr": "0.1"}, "", ""))
@@ -147,7 +151,7 @@ def test_ingest_may_grow_with_the_work():
 
 def test_a_scheduler_without_workers_is_given_up():
     with (
-        LocalCluster(n_workers=0, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0") as cluster,
         pytest.raises(RuntimeError, match="no worker of 'tcp://.*' came within 1 s; look"),
         open_client(Cluster(kind=cluster.scheduler_address, start_seconds=1), "predict"),
     ):
@@ -165,10 +169,7 @@ def test_tls_takes_certificates_and_plain_workers_find_no_door(tmp_path):
         **{f"tls_{role}_{part}": places[f"tls_{part}"]
            for role in ("client", "scheduler", "worker") for part in ("cert", "key")},
     )  # fmt: skip
-    with LocalCluster(
-        n_workers=1, protocol="tls://", security=own, host="127.0.0.1", dashboard_address=None,
-        threads_per_worker=1,
-    ) as cluster:  # fmt: skip
+    with LocalCluster(protocol="tls://", security=own, host="127.0.0.1", **ONE_WORKER) as cluster:
         address = cluster.scheduler_address
         assert address.startswith("tls://127.0.0.1:")
         with open_client(Cluster(kind=address, **places), "predict") as client:

@@ -79,6 +79,8 @@ ALLOWED = {
     "score_tables": set(),
     "detached": set(),
     "plan": GROUND | {"cube", "forest", "ingest", "settings", "sources"},
+    "calibration": GROUND | {"forest"},
+    "forecast": GROUND | {"cube", "forest", "plan", "run_log", "settings"},
     "check": {
         "archive",
         "blocks",
