@@ -236,16 +236,18 @@ def worker_faults(expected: dict[str, str], probe: str, token: str) -> list[str]
 @contextmanager
 def _checked(client: Client, folder: Path | None) -> Iterator[None]:
     """Refuse unlike workers, also those that come while the client works."""
-    token, probe = uuid.uuid4().hex, ""
-    if folder is not None:
-        (folder / PROBE).write_text(token)
-        probe = str(folder / PROBE)
+    token, probe = uuid.uuid4().hex, "" if folder is None else str(folder / PROBE)
+    if probe:
+        Path(probe).write_text(token)
     try:
         check_workers(client, software(), probe, token)
         client.register_plugin(SameSoftware(software(), probe, token))
         yield
     finally:
-        Path(probe).unlink(missing_ok=True) if probe else None
+        if probe:
+            Path(probe).unlink(missing_ok=True)
+        if client.status == "running":  # a scheduler that was there before serves others after
+            client.unregister_worker_plugin(SameSoftware.name)
 
 
 def check_workers(

@@ -225,7 +225,7 @@ def read_settings(path: str | Path) -> Settings:
 
 
 def _absolute(values: dict[str, Any], base: Path) -> dict[str, Any]:
-    """Make paths absolute: ``folder`` (the file's own by default), region, sources, tables."""
+    """Make paths absolute: ``folder`` (the file's own by default), region, sources and others."""
 
     def absolute(value: Any) -> Any:
         local = isinstance(value, str) and "://" not in value
@@ -237,6 +237,10 @@ def _absolute(values: dict[str, Any], base: Path) -> dict[str, Any]:
     rules = values.get("stations", {})
     if isinstance(rules, dict) and isinstance(rules.get("tables"), list):
         values = values | {"stations": rules | {"tables": [*map(absolute, rules["tables"])]}}
+    cluster = values.get("cluster", {})
+    if isinstance(cluster, dict):
+        keys = {key: absolute(cluster[key]) for key in cluster if key.startswith("tls_")}
+        values = values | {"cluster": cluster | keys}
     if "region" in values:
         values = values | {"region": absolute(values["region"])}
     return values | {"folder": absolute(values.get("folder", "."))}

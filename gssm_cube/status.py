@@ -75,8 +75,11 @@ def _logged(place: Path, now: float) -> StageStatus:
     """Return the state of a stage that one client began."""
     about = json.loads(place.read_text())
     units, begun = about["units"], about["begun"]
-    ended = {unit: at for unit, at in _marked(about).items() if unit in units and at >= begun - 1}
     rows = read_rows(place)
+    good = rows[rows["error"] == ""]
+    # Rows come in late, but markers of the scratch go with it.
+    ended = dict(zip(good["unit"], good["ended"], strict=True))
+    ended |= {unit: at for unit, at in _marked(about).items() if unit in units and at >= begun - 1}
     bad = rows[(rows["error"] != "") & ~rows["unit"].isin(ended)].drop_duplicates("unit")
     left = len(units) - len(ended) - len(bad)
     running = left > 0 and is_alive(about["host"], about["pid"])

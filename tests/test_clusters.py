@@ -29,6 +29,10 @@ def allowed_failures(dask_scheduler):
     return dask_scheduler.allowed_failures
 
 
+def worker_plugins(dask_scheduler):
+    return list(dask_scheduler.worker_plugins)
+
+
 def opener(log):
     """A forest's opener that notes the process that calls it."""
 
@@ -132,6 +136,14 @@ def test_the_probe_is_removed_and_the_scheduler_is_patient(tmp_path):
         assert [path.name for path in tmp_path.iterdir()] == [PROBE]
         assert client.run_on_scheduler(allowed_failures) == 10
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_scheduler_that_was_there_before_takes_other_workers_afterwards(tmp_path):
+    with LocalCluster(host="127.0.0.1", **ONE_WORKER) as cluster:
+        with open_client(cluster.scheduler_address, "predict", folder=tmp_path) as client:
+            assert "gssm-software" in client.run_on_scheduler(worker_plugins)
+        with cluster.get_client() as client:
+            assert "gssm-software" not in client.run_on_scheduler(worker_plugins)
 
 
 def test_a_cluster_is_closed_after_an_error():

@@ -250,3 +250,10 @@ def test_the_climatology_is_refitted_only_when_asked(write):
 def test_years_of_the_climate_must_lie_in_the_run(write, years):
     with pytest.raises(ValueError, match=r"climate_years are \[.*\], expected .* 2018 \.\."):
         read_settings(write(f"climate_years = {years}\n" + HEAD))
+
+
+def test_one_word_names_a_cluster_and_certificates_count_from_the_file(write, tmp_path):
+    assert read_settings(write(head=f'{HEAD}\ncluster = "none"')).cluster.kind == "none"
+    table = '[cluster]\nkind = "tls://h:1"\n'
+    table += "".join(f'tls_{part} = "keys/{part}.pem"\n' for part in ("ca", "cert", "key"))
+    assert read_settings(write(tables=table)).cluster.tls_ca == str(tmp_path / "keys/ca.pem")

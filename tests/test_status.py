@@ -73,6 +73,14 @@ def test_a_marker_of_an_earlier_run_is_not_progress(tmp_path):
     assert (found.done, found.left, found.rate, found.to_go) == (0, 2, 0.0, None)
 
 
+def test_what_the_log_says_is_done_counts_where_its_markers_went_with_the_scratch(tmp_path):
+    path = begin(tmp_path, {"a": 0, "b": 0}, stage="ERA5-Land files", pid=DEAD.pid)
+    for unit in "ab":
+        note(path, unit)
+    (found,) = run_status(tmp_path, (), now=BEGUN + 100)
+    assert (found.state, found.done, found.left, found.elapsed) == ("done", 2, 0, 50.0)
+
+
 def test_a_unit_that_failed_is_named_and_not_left(tmp_path):
     path = begin(tmp_path, {"a": 1, "b": 1, "c": 1}, pid=DEAD.pid)
     mark(tmp_path, "a", BEGUN + 10)
