@@ -14,21 +14,13 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
+from gssm_cube.bars import bars
 from gssm_cube.score_tables import score_table, split_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from gssm_cube.blocks import Progress as Report
     from gssm_cube.quality import Day
 
 app = typer.Typer(
@@ -72,27 +64,6 @@ def _told() -> Iterator[None]:
         raise typer.Exit(1) from error
 
 
-@contextmanager
-def _bars() -> "Iterator[Report]":
-    """Show a progress bar for each stage."""
-    columns = (
-        TextColumn("{task.description:>28}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bars:
-        tasks: dict[str, Any] = {}
-
-        def show(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
-
-        yield show
-
-
 def _stage(
     name: str, run_file: Path, *, full: bool = False, part: tuple[int, int] | None = None
 ) -> None:
@@ -100,7 +71,7 @@ def _stage(
     from gssm_cube import pipeline
     from gssm_cube.settings import read_settings
 
-    with _told(), _bars() as progress:
+    with _told(), bars(console) as progress:
         settings = read_settings(run_file)
         if full:
             training = settings.training.model_copy(update={"full_evaluation": True})
@@ -166,7 +137,7 @@ def _read_archive(
 
     hours = MINIMUM_HOURS if minimum_hours is None else minimum_hours
     rules = Rules(minimum_hours=hours, day=cast("Day", day))
-    with _bars() as progress:
+    with bars(console) as progress:
         counts = write_archive(
             archive,
             path,
@@ -271,7 +242,7 @@ def check(
         with _told():
             _say(pipeline.check_forest(source))
         return
-    with _told(), _bars() as progress:
+    with _told(), bars(console) as progress:
         report = pipeline.look(read_settings(source), progress=progress)
     if json_file is not None:
         json_file.write_text(json.dumps(report.to_dict(), indent=1))
@@ -352,7 +323,7 @@ def run(run_file: RunFile, detach: Detached = False) -> None:
     from gssm_cube import pipeline
     from gssm_cube.settings import read_settings
 
-    with _told(), _bars() as progress:
+    with _told(), bars(console) as progress:
         pipeline.run(read_settings(run_file), progress=progress, tell=_say)
 
 
@@ -364,7 +335,7 @@ def demo(
     from gssm_cube.demo import plan_and_outcome, run_demo
     from gssm_cube.plan import size
 
-    with _told(), _bars() as progress:
+    with _told(), bars(console) as progress:
         scores = run_demo(folder.resolve(), progress=progress, tell=_say)
     console.print(score_table(scores))
     console.print(plan_and_outcome(folder.resolve()))

@@ -77,6 +77,7 @@ ALLOWED = {
     | {"block_inputs", "fetched", "run_log"},
     "status": {"run_log"},
     "score_tables": set(),
+    "bars": set(),
     "detached": set(),
     "plan": GROUND | {"cube", "forest", "ingest", "settings", "sources"},
     "calibration": GROUND | {"forest"},
