@@ -1,9 +1,11 @@
 """A run of the whole globe by simulation: real tasks, markers and metadata, no arithmetic.
 
-``python benchmarks/scale.py [--tiles 1430] [--windows 21]``. The store is that of 21 years of the
-globe in tiles of 480 pixels; every block writes a file of one byte as its shard, and its marker
-under its real key. Opening the cube is timed apart: blocks do it on workers, side by side. The
-scheduler is a process of its own, so that its memory can be told.
+``python benchmarks/scale.py [--tiles 1430] [--windows 21] [--first N] [--folder DIR]``. The store
+is that of 21 years of the globe in tiles of 480 pixels; every block writes a file of one byte as
+its shard, and its marker under its real key. With ``--first`` the client leaves after so many
+blocks and the rest are done without Dask, which is quicker; then forty are taken back, and the
+run goes on. Opening the cube is timed apart: blocks do it on workers, side by side. The scheduler
+is a process of its own, so that its memory can be told.
 """
 
 import argparse
@@ -13,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -56,6 +58,8 @@ def write_stores(folder: Path, tiles: int, windows: int) -> Layout:
     days = (first, first + timedelta(366 * windows - 1))
     layout = Layout.of_tiles(places[:tiles], *days, 480, grid)
     store = folder / "features.zarr"
+    if (folder / "ssm.zarr" / "zarr.json").exists():
+        return layout
     cube.create_cube(store, layout, composite_starts(layout), {"gssm_day": "UTC"})
     land = array_of(open_group(store, "r+"), "static/land")
     for tile in layout.tiles():
@@ -111,25 +115,42 @@ def opening(folder: Path, layout: Layout) -> float:
     return (time.process_time() - begin) / len(tiles)
 
 
-def run(folder: Path, layout: Layout, client: Client) -> None:
-    """Run what is left and print times."""
-    begin = time.perf_counter()
-    cpu = time.process_time()
+class EnoughError(Exception):
+    """As many blocks were run as were asked for."""
+
+
+def run(folder: Path, layout: Layout, client: Client, most: int | None = None) -> None:
+    """Run what is left, or the first of it, and print times."""
+    begin, cpu = time.perf_counter(), time.process_time()
     work, todo, count = prepare(folder, layout)
     ready, ready_cpu = time.perf_counter() - begin, time.process_time() - cpu
-    first: list[float] = []
+    seen: list[float] = []
 
     def note(stage: str, done: int, total: int) -> None:
-        if not first:
-            first.append(time.perf_counter() - begin)
+        seen.append(time.perf_counter() - begin)
+        if done == most:
+            raise EnoughError
 
-    blocks.run_units(work, todo, stage=STAGE, client=client, progress=note)
-    total = time.perf_counter() - begin
-    print(f"{len(todo)} of {count} blocks to do")
+    with suppress(EnoughError):
+        blocks.run_units(work, todo, stage=STAGE, client=client, progress=note)
+    print(f"{len(todo)} of {count} blocks to do, {len(seen)} done on Dask")
     print(f"  known after {ready:.1f} s ({ready_cpu:.1f} CPU s of the client)")
-    print(f"  first block after {first[0]:.1f} s, all after {total:.1f} s")
-    share = (total - ready) / len(todo)
-    print(f"  {share * 1e3:.1f} ms a block on two threads; client {peak_self():.2f} GB")
+    print(f"  first block after {seen[0]:.1f} s, the last of these after {seen[-1]:.1f} s")
+    cpu = (time.process_time() - cpu - ready_cpu) / len(seen) * 1e3
+    wall = (seen[-1] - seen[0]) / max(len(seen) - 1, 1) * 1e3
+    print(f"  {wall:.1f} ms a block on two threads, {cpu:.1f} CPU ms of the client")
+    print(f"  client {peak_self():.2f} GB")
+
+
+def finish(folder: Path, layout: Layout) -> None:
+    """Do what is left without Dask, but forty blocks."""
+    work, todo, count = prepare(folder, layout)
+    begin = time.process_time()
+    for unit in todo[: max(len(todo) - 40, 0)]:
+        work(unit)
+    if len(todo) > 40:
+        spent = (time.process_time() - begin) / (len(todo) - 40)
+        print(f"{len(todo) - 40} more without Dask, {spent * 1e3:.1f} CPU ms a block")
 
 
 def peak_self() -> float:
@@ -142,19 +163,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tiles", type=int, default=1430)
     parser.add_argument("--windows", type=int, default=21)
+    parser.add_argument("--first", type=int, help="blocks that are run on Dask")
+    parser.add_argument("--folder", type=Path, help="kept, and gone on with; a temporary one else")
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with ExitStack() as stack:
+        folder = chosen.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         layout = write_stores(folder, chosen.tiles, chosen.windows)
         print(f"opening the cube: {opening(folder, layout) * 1e3:.0f} CPU ms a block")
         with cluster() as (client, scheduler):
             before = peak(scheduler)
-            run(folder, layout, client)
+            run(folder, layout, client, chosen.first)
             after = peak(scheduler)
         tasks = chosen.tiles * chosen.windows
         print(f"scheduler: {before:.2f} GB before, {after:.2f} GB at most, {tasks} tasks")
+        finish(folder, layout)
         markers = sorted(blocks.marker_folder(folder / "ssm.zarr", STAGE).glob("*.json"))
-        for path in markers[:: max(len(markers) // 40, 1)][:40]:
+        for path in markers[:: max(len(markers) // 40, 1)][:40] if len(markers) == tasks else ():
             path.unlink()
         with cluster() as (client, scheduler):
             run(folder, layout, client)
