@@ -10,7 +10,7 @@ from gssm_cube.cube import CELL_CHUNK, COMPOSITES_A_YEAR, METEO
 from gssm_cube.forest import find_preset
 from gssm_cube.grid import CHUNK_PIXELS
 from gssm_cube.plan import Plan, core_hours, size
-from gssm_cube.run_log import LOG_FOLDER, read_rows
+from gssm_cube.run_log import LOG_FOLDER, read_stage
 from gssm_cube.settings import Settings
 from gssm_cube.variables import PREDICTORS, names_of
 
@@ -104,14 +104,14 @@ def describe_hours(hours: float) -> str:
 
 def outcome(settings: Settings) -> dict[str, float]:
     """Return what a run took: blocks, bytes and objects on disk, hours of the predicted blocks."""
-    rows = [read_rows(path) for path in (settings.folder / LOG_FOLDER).glob("*_predict*.json")]
-    newest = [table.drop_duplicates("unit", keep="last") for table in rows if len(table)]
+    rows = read_stage(settings.folder / LOG_FOLDER, "predict")
+    rows = rows[rows["error"] == ""].drop_duplicates("unit", keep="last")
     return {
-        "blocks": sum(len(table) for table in newest),
+        "blocks": len(rows),
         "cube_bytes": _bytes(settings.cube),
         "product_bytes": _bytes(settings.product),
         "product_objects": len(list((settings.product / "ssm" / "c").rglob("*/*/*"))),
-        "prediction_hours": sum(table["seconds"].sum() for table in newest) / 3600,
+        "prediction_hours": float(rows["seconds"].sum()) / 3600,
     }
 
 

@@ -134,6 +134,12 @@ def read_rows(place: Path) -> pd.DataFrame:
     return pd.concat(tables).drop_duplicates(["unit", "ended"]).sort_values("ended")
 
 
+def read_stage(folder: Path, stage: str) -> pd.DataFrame:
+    """Return all rows of a stage, whichever of a run's clients noted them, the newest last."""
+    begins = sorted(folder.glob(f"*_{stage}*.json"))
+    return pd.concat([_table([]), *map(read_rows, begins)]).sort_values("ended")
+
+
 def _read(path: Path) -> pd.DataFrame | None:
     """Return a file's rows, or None if its stage has made one file of the parts meanwhile."""
     try:

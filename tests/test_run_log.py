@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from gssm_cube import run_log
-from gssm_cube.run_log import NO_LOG, RunLog, read_rows
+from gssm_cube.run_log import NO_LOG, RunLog, read_rows, read_stage
 
 
 def row(unit, **facts):
@@ -75,6 +75,8 @@ def test_two_clients_write_files_of_their_own(tmp_path):
         one.add(row("a"))
         two.add(row("b"))
     assert [read_rows(begin)["unit"].tolist() for begin in begins(tmp_path)] == [["a"], ["b"]]
+    assert read_stage(tmp_path, "predict")["unit"].tolist() == ["a", "b"]
+    assert read_stage(tmp_path, "harmonise").empty
 
 
 def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):

@@ -54,6 +54,7 @@ def contents(store):
 def test_two_jobs_write_the_product_of_the_local_run_over_tls(
     small_run, empty_run, slurm, monkeypatch
 ):
+    monkeypatch.setenv("HOME", str(empty_run.parent))  # certificates and logs of jobs lie there
     empty_run.write_text(re.sub(r"\[cluster\]\nkind = .*\n", TABLE, empty_run.read_text()))
     addresses, really = [], predict.predict_product
 
