@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import date, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -99,9 +100,10 @@ def peak(pid: int) -> float:
 def prepare(folder: Path, layout: Layout) -> tuple[FakeBlock, list[str], int]:
     """Do what a run does before its first block; return its work, what is to do, and all."""
     store, target = folder / "features.zarr", folder / "ssm.zarr"
-    units, starts = check_complete(store)
+    read = cache(blocks.marker_contents)  # as predict_product does
+    units, starts = check_complete(store, read)
     work = FakeBlock(store, target, folder, "", layout, starts)
-    todo = [str(b) for b in units if not blocks.is_done(target, STAGE, str(b), work.key(b))]
+    todo = work.left(units, read)
     return work, todo, len(units)
 
 

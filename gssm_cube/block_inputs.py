@@ -37,8 +37,12 @@ def _years(block: Block, starts: Sequence[int]) -> range:
     return range(first // cube.COMPOSITES_A_YEAR, last // cube.COMPOSITES_A_YEAR + 1)
 
 
-def check_complete(store: Path) -> tuple[list[Block], tuple[int, ...]]:
+def check_complete(
+    store: Path, read: blocks.ReadContents = blocks.marker_contents
+) -> tuple[list[Block], tuple[int, ...]]:
     """Return the land blocks and the composites' starts of a cube that is whole.
+
+    ``read`` reads a marker; one that remembers may be used again for keys.
 
     Raises
     ------
@@ -56,7 +60,7 @@ def check_complete(store: Path) -> tuple[list[Block], tuple[int, ...]]:
     }
     if not wanted:
         raise ValueError(f"{store} has no land yet; run `gssm harmonise` to its end first")
-    lacking = sorted(place for place in needed if blocks.read_marker(store, *place) is None)
+    lacking = sorted(place for place in needed if read(store, *place) is None)
     if lacking:
         raise ValueError(
             f"{store} is not complete: it lacks {len(lacking)} of {len(needed)} parts, such as "

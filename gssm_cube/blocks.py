@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 Work = Callable[[str], dict[str, Any]]
 Progress = Callable[[str, int, int], None]
 Note = Callable[[Mapping[str, Any]], None]
+Contents = tuple[str, str, str | None]
+ReadContents = Callable[[str | Path, str, str], Contents | None]
 
 
 def silent(stage: str, done: int, total: int) -> None:
@@ -132,10 +134,20 @@ def _has_size(path: Path, size: int) -> bool:
     return path.exists() and path.stat().st_size == size
 
 
-def stage_digest(store: str | Path, stage: str, units: Iterable[str]) -> str:
-    """Return a hash over the contents that units' markers record, for what depends on them."""
-    markers = (read_marker(store, stage, unit) for unit in sorted(units))
-    return digest([(m["unit"], m["key"], m.get("checksum")) if m else None for m in markers])
+def marker_contents(store: str | Path, stage: str, unit: str) -> Contents | None:
+    """Return what a unit's marker records of its contents: unit, key and checksum."""
+    marker = read_marker(store, stage, unit)
+    return (marker["unit"], marker["key"], marker.get("checksum")) if marker else None
+
+
+def stage_digest(
+    store: str | Path, stage: str, units: Iterable[str], read: ReadContents = marker_contents
+) -> str:
+    """Return a hash over the contents that units' markers record, for what depends on them.
+
+    ``read`` may remember what it has read, while nothing is written.
+    """
+    return digest([read(store, stage, unit) for unit in sorted(units)])
 
 
 def remove_partial_files(store: str | Path) -> int:

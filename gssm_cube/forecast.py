@@ -125,7 +125,7 @@ def outcome_table(plan: Plan, found: Forecast, real: dict[str, float]) -> Table:
         ("SSM cube", size(plan.product_bytes), size(real["product_bytes"])),
         ("objects of the product", str(found.product_objects), f"{real['product_objects']:.0f}"),
         (
-            "prediction, core time",
+            "prediction, core time; found: clock time of its blocks",
             hours(found.core_hours["prediction"]),
             hours(real["prediction_hours"]),
         ),

@@ -7,7 +7,7 @@ is missing.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -181,13 +181,22 @@ class PredictBlock:
     layout: Layout
     starts: tuple[int, ...]  # of the composites, days after the first day
 
-    def key(self, block: Block) -> str:
+    def key(self, block: Block, read: blocks.ReadContents = blocks.marker_contents) -> str:
         """Return a hash of all that a block depends on: forest, packing, its inputs' markers."""
         inputs = [
-            (stage, blocks.stage_digest(self.cube, stage, units))
+            (stage, blocks.stage_digest(self.cube, stage, units, read))
             for stage, units in input_units(self.layout, block, self.starts).items()
         ]
         return blocks.digest(product.FORMAT, str(SSM.packing), self.forest_digest, inputs)
+
+    def forest_plugin(self) -> ForestPlugin:
+        """Return what opens the forest on all workers."""
+        return ForestPlugin(str(self.forest), partial(open_forest, digest=self.forest_digest))
+
+    def left(self, units: Sequence[Block], read: blocks.ReadContents) -> list[str]:
+        """Return the labels of the blocks that are not done under their present keys."""
+        keys = {str(block): self.key(block, read) for block in units}
+        return [u for u, key in keys.items() if not blocks.is_done(self.product, STAGE, u, key)]
 
     def __call__(self, unit: str) -> dict[str, Any]:
         """Write the block's soil moisture."""
@@ -293,7 +302,8 @@ def predict_product(
     layout = read_layout(store)
     opened = load_forest(forest)
     check_features(cube.open_cube(store), opened)
-    units, starts = check_complete(store)
+    read = cache(blocks.marker_contents)  # many blocks share a marker
+    units, starts = check_complete(store, read)
     if part is not None:
         units = units[part[0] - 1 :: part[1]]
 
@@ -304,16 +314,15 @@ def predict_product(
     hold = blocks.locked if part is None else blocks.locked_in_part
     with hold(target, prepare):
         work = PredictBlock(store, target, forest_url or forest, opened.digest, layout, starts)
-        todo = [str(b) for b in units if not blocks.is_done(target, STAGE, str(b), work.key(b))]
+        todo = work.left(units, read)
         blocks.remove_damaged(target, STAGE, todo)
         if client is not None:
-            opener = partial(open_forest, digest=opened.digest)
-            client.register_plugin(ForestPlugin(str(work.forest), opener))
+            client.register_plugin(work.forest_plugin())
         sizes = block_sizes(store, layout, todo)
-        folder = blocks.marker_folder(target, STAGE)
-        with log.stage(STAGE, sizes, len(units) - len(todo), folder) as stage_log:
+        skipped, folder = len(units) - len(todo), blocks.marker_folder(target, STAGE)
+        with log.stage(STAGE, sizes, skipped, folder) as stage_log:
             status = blocks.run_units(
                 work, todo, stage=STAGE, client=client, progress=progress,
                 note=stage_log.add, weights=sizes,
             )  # fmt: skip
-    return status, len(units) - len(todo)
+    return status, skipped
