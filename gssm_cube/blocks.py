@@ -7,14 +7,16 @@ names the key (a hash of everything that the result depends on) and the objects 
 else is proof: an ocean block writes no object, and an object may stem from an earlier run.
 """
 
-import fcntl
 import hashlib
 import json
 import logging
 import os
+import socket
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,18 +25,28 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import pandas as pd
-from distributed import Client, as_completed, futures_of  # others take Client from here
+from distributed import Client, Future, as_completed, futures_of  # others take Client from here
+from distributed.comm import CommClosedError
 
 from gssm_cube.grid import Block, Layout, Tile
+from gssm_cube.locks import locked as locked  # others take both from here
+from gssm_cube.locks import locked_in_part as locked_in_part
 
 logger = logging.getLogger(__name__)
 
 Work = Callable[[str], dict[str, Any]]
 Progress = Callable[[str, int, int], None]
+Note = Callable[[Mapping[str, Any]], None]
+Contents = tuple[str, str, str | None]
+ReadContents = Callable[[str | Path, str, str], Contents | None]
 
 
 def silent(stage: str, done: int, total: int) -> None:
     """Show nothing: the default progress."""
+
+
+def ignore(row: Mapping[str, Any]) -> None:
+    """Note nothing: the default of who hears of each unit."""
 
 
 def parse_tile(label: str) -> Tile:
@@ -84,12 +96,16 @@ def write_marker(
     store: str | Path, stage: str, unit: str, key: str, objects: Iterable[str] = (), **facts: Any
 ) -> None:
     """Say that a unit is done; ``objects`` are paths inside the store, sizes are noted."""
-    root = Path(store)
-    sizes = {name: (root / name).stat().st_size for name in objects if (root / name).exists()}
     path = marker_folder(store, stage) / f"{unit}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    record = {"unit": unit, "key": key, "objects": sizes, **facts}
+    record = {"unit": unit, "key": key, "objects": sizes_of(store, objects), **facts}
     write_atomically(path, json.dumps(record, indent=1))
+
+
+def sizes_of(store: str | Path, objects: Iterable[str]) -> dict[str, int]:
+    """Return the sizes in bytes of those objects that are there: sea writes none."""
+    root = Path(store)
+    return {name: (root / name).stat().st_size for name in objects if (root / name).exists()}
 
 
 def remove_marker(store: str | Path, stage: str, unit: str) -> None:
@@ -118,58 +134,46 @@ def _has_size(path: Path, size: int) -> bool:
     return path.exists() and path.stat().st_size == size
 
 
-def stage_digest(store: str | Path, stage: str, units: Iterable[str]) -> str:
-    """Return a hash over the contents that units' markers record, for what depends on them."""
-    markers = (read_marker(store, stage, unit) for unit in sorted(units))
-    return digest([(m["unit"], m["key"], m.get("checksum")) if m else None for m in markers])
+def marker_contents(store: str | Path, stage: str, unit: str) -> Contents | None:
+    """Return what a unit's marker records of its contents: unit, key and checksum."""
+    marker = read_marker(store, stage, unit)
+    return (marker["unit"], marker["key"], marker.get("checksum")) if marker else None
+
+
+def stage_digest(
+    store: str | Path, stage: str, units: Iterable[str], read: ReadContents = marker_contents
+) -> str:
+    """Return a hash over the contents that units' markers record, for what depends on them.
+
+    ``read`` may remember what it has read, while nothing is written.
+    """
+    return digest([read(store, stage, unit) for unit in sorted(units)])
 
 
 def remove_partial_files(store: str | Path) -> int:
     """Delete what a killed writer left behind, and damaged objects; only under the lock."""
-    leftovers = [*Path(store).rglob("*.partial"), *Path(f"{store}.markers").rglob("*.tmp")]
-    leftovers += _damaged_objects(store)
+    markers = Path(f"{store}.markers")
+    leftovers = [*Path(store).rglob("*.partial"), *markers.rglob("*.tmp")]
+    leftovers += _damaged_objects(store, markers.glob("*/*.json"))
     for path in leftovers:
         path.unlink(missing_ok=True)
     return len(leftovers)
 
 
-def _damaged_objects(store: str | Path) -> Iterator[Path]:
+def remove_damaged(store: str | Path, stage: str, units: Iterable[str]) -> None:
+    """Delete objects of some units that differ from their markers; their one writer may."""
+    for path in _damaged_objects(store, (marker_folder(store, stage) / f"{u}.json" for u in units)):
+        path.unlink(missing_ok=True)
+
+
+def _damaged_objects(store: str | Path, markers: Iterable[Path]) -> Iterator[Path]:
     """Yield objects that differ from their markers: zarr reads a shard before it writes it."""
-    for path in Path(f"{store}.markers").glob("*/*.json"):
+    for path in markers:
         marker = read_marker(store, path.parent.name, path.stem) or {"objects": {}}
         for name, size in marker["objects"].items():
             place = Path(store) / name
             if place.exists() and not _has_size(place, size):
                 yield place
-
-
-# ---- one run per store ------------------------------------------------------------------------
-
-
-@contextmanager
-def locked(store: str | Path) -> Iterator[None]:
-    """Hold a store for one run; the lock dies with the process, even by kill -9.
-
-    Raises
-    ------
-    RuntimeError
-        If another live process holds it.
-    """
-    path = Path(f"{store}.lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            handle.seek(0)
-            raise RuntimeError(
-                f"{store} is being written by process {handle.read() or 'unknown'}; "
-                "wait for it or end it, then start again"
-            ) from error
-        handle.truncate(0)
-        handle.write(str(os.getpid()))
-        handle.flush()
-        yield
 
 
 # ---- running ----------------------------------------------------------------------------------
@@ -194,6 +198,8 @@ def run_units(
     keys: Mapping[str, str] | None = None,
     client: Client | None = None,
     progress: Progress = silent,
+    note: Note = ignore,
+    weights: Mapping[str, int] | None = None,
 ) -> pd.DataFrame:
     """Run ``work(unit)`` for every unit and return one status row for each.
 
@@ -212,24 +218,36 @@ def run_units(
         Without one, units run one after another in this process.
     progress : callable
         Called as ``progress(stage, done, total)``.
+    note : callable
+        Called with the status row of each unit as it comes in.
+    weights : mapping, optional
+        Pixel-days of each unit: they get a progress of their own, in millions, for units differ.
 
     Returns
     -------
     DataFrame
-        Columns ``unit``, ``seconds`` and what ``work`` returned.
+        Columns ``unit``, ``seconds``, ``worker`` (machine and process), ``retries`` (workers that
+        were lost with it) and what ``work`` returned.
 
     Raises
     ------
     UnitsFailed
         After all units were tried, if any failed; names each with its error.
+    RuntimeError
+        If the scheduler is gone.
     """
     if not units:
         return pd.DataFrame({"unit": [], "seconds": [], "error": []})
     rows = []
+    amount, total = 0, sum((weights or {}).values())
     labels = [(unit, keys[unit] if keys else "") for unit in units]
     results = _results_here(work, labels) if client is None else _results_on(client, work, labels)
     for row in results:
         rows.append(row)
+        note(row)
+        if weights and total >= 10**6:
+            amount += weights[row["unit"]]
+            progress(f"{stage}, million pixel-days", amount // 10**6, total // 10**6)
         progress(stage, len(rows), len(units))
     status = pd.DataFrame(rows).sort_values("unit", ignore_index=True)
     failed = status[status["error"] != ""]
@@ -241,18 +259,19 @@ def run_units(
 def _attempt(work: Any, unit: str, key: str) -> dict[str, Any]:
     """Run one unit; its failure becomes a row, so that the other units go on."""
     begin = time.perf_counter()
+    row = {"unit": unit, "error": "", "worker": f"{socket.gethostname()}:{os.getpid()}"}
     try:
         facts = (replace(work, key=key) if key else work)(unit)
     except Exception as error:  # the one place where everything is caught: it is reported by name
         logger.debug("%s failed", unit, exc_info=True)
-        return {"unit": unit, "error": f"{type(error).__name__}: {error}", "seconds": 0.0}
-    return {"unit": unit, "error": "", "seconds": time.perf_counter() - begin, **facts}
+        return {**row, "error": f"{type(error).__name__}: {error}", "seconds": 0.0}
+    return {**row, "seconds": time.perf_counter() - begin, **facts}
 
 
 def _results_here(work: Work, units: Sequence[tuple[str, str]]) -> Iterator[dict[str, Any]]:
     """Yield status rows, one unit (label and key) after another in this process."""
     for unit, key in units:
-        yield _attempt(work, unit, key)
+        yield _attempt(work, unit, key) | {"retries": 0}
 
 
 def _attempt_chunk(labels: np.ndarray, work: Work) -> np.ndarray:
@@ -270,15 +289,43 @@ def _results_on(
     # A name of its own, else Dask takes a unit that runs again for the one it still remembers.
     name = f"units-{uuid.uuid4().hex}"
     meta = np.empty(0, dtype=object)
-    status = client.persist(
-        labels.map_blocks(_attempt_chunk, work, dtype=object, meta=meta, name=name, drop_axis=1)
-    )
-    for future in as_completed(futures_of(status)):
-        if future.status == "finished":
-            row = future.result()[0]
-        else:
-            unit = units[future.key[1]][0]
-            row = {"unit": unit, "error": repr(future.exception()), "seconds": 0.0}
-        # Else a worker that dies would take its rows along, and their units would run again.
-        future.release()
-        yield row
+    with _losses(client) as lost:
+        status = client.persist(
+            labels.map_blocks(_attempt_chunk, work, dtype=object, meta=meta, name=name, drop_axis=1)
+        )
+        for future in as_completed(futures_of(status)):
+            row = _row_of(future, units[future.key[1]][0])
+            # Else a worker that dies would take its rows along, and their units would run again.
+            future.release()
+            yield row | {"retries": lost[future.key]}
+
+
+def _row_of(future: Future, unit: str) -> dict[str, Any]:
+    """Return the row that a unit left, or one that says what became of it."""
+    try:
+        if future.status == "error":
+            return {"unit": unit, "error": repr(future.exception()), "seconds": 0.0, "worker": ""}
+        return future.result()[0]
+    except (CommClosedError, CancelledError) as error:
+        raise RuntimeError(
+            f"the scheduler is gone: it went with {unit} not reported. What has a marker stays "
+            "done, start again to do the rest"
+        ) from error
+
+
+@contextmanager
+def _losses(client: Client) -> Iterator[Counter[Any]]:
+    """Count how often the worker of each task was lost, as the scheduler tells it."""
+    lost: Counter[Any] = Counter()
+
+    def note(event: tuple[float, Any]) -> None:
+        message = event[1]
+        if isinstance(message, dict) and message.get("action") == "remove-worker":
+            lost.update(message["processing-tasks"])
+
+    client.subscribe_topic("all", note)
+    try:
+        yield lost
+    finally:
+        if client.status == "running":
+            client.unsubscribe_topic("all")

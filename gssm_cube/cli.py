@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.markup import escape
 
 from gssm_cube.product_commands import add_product_commands
 from gssm_cube.skill_commands import add_skill_commands
@@ -38,12 +40,21 @@ def _configure(
     handler = RichHandler(console=Console(stderr=True), show_path=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     logging.getLogger("gssm_cube").setLevel(logging.DEBUG if verbose else logging.INFO)
+    # A polite kill closes clusters and names what was done, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, _end)
     # Read when Dask is imported, here and in the workers: its chatter hides the progress.
     os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "error")
 
 
-def _stage(name: str, run_file: Path, *, full: bool = False) -> None:
-    """Run one stage of a run."""
+def _end(number: int, frame: object) -> None:
+    """Leave by way of everything that must be closed."""
+    raise SystemExit(128 + number)
+
+
+def _stage(
+    name: str, run_file: Path, *, full: bool = False, part: tuple[int, int] | None = None
+) -> None:
+    """Run one stage of a run, or one part of the prediction."""
     from gssm_cube import pipeline
     from gssm_cube.settings import read_settings
 
@@ -52,7 +63,10 @@ def _stage(name: str, run_file: Path, *, full: bool = False) -> None:
         if full:
             training = settings.training.model_copy(update={"full_evaluation": True})
             settings = settings.model_copy(update={"training": training})
-        line = pipeline.STAGES[name](settings, progress=progress)
+        if part is None:
+            line = pipeline.STAGES[name](settings, progress=progress)
+        else:
+            line = pipeline.predict_all(settings, progress=progress, part=part)
     console.print(line, highlight=False)
 
 
@@ -69,7 +83,6 @@ def _add_stage(name: str, text: str) -> None:
 for _name, _text in {
     "harmonise": "Build the feature cube from provider files.",
     "samples": "Sample the cube at the stations.",
-    "predict": "Predict all land blocks into the SSM Zarr.",
     "report": "Write the page of scores and figures.",
 }.items():
     _add_stage(_name, _text)
@@ -150,16 +163,16 @@ def evaluate(
     from gssm_cube.evaluate import evaluate as evaluate_samples
     from gssm_cube.evaluate import read_samples
     from gssm_cube.forest import find_preset
+    from gssm_cube.station_weather import derive_lacking
 
     places = dict(observed=observed, station=station, lat=lat, lon=lon, time=time)
     with told(), console.status("training and scoring"):
         wanted = [name.strip() for name in features.split(",")] if features else None
         tables = [read_samples(path) for path in (samples, test) if path]
         names = wanted or find_preset(preset).features
-        tables, roles = _with_weather(tables, names, places, columns)
-        second = tables[1] if test else None
+        tables, roles = derive_lacking(tables, names, places, columns)
         found = evaluate_samples(
-            tables[0], preset, features=wanted, test=second, full=full, **roles
+            tables[0], preset, features=wanted, test=tables[1] if test else None, full=full, **roles
         )
     if json_file is not None:
         json_file.write_text(json.dumps(found.scores, indent=1))
@@ -188,33 +201,20 @@ def _print_scores(scores: dict[str, Any]) -> None:
         console.print(split_table(scores["splits"]))
 
 
-def _with_weather(
-    tables: "list[pd.DataFrame]",
-    features: Sequence[str],
-    places: dict[str, str],
-    columns: str | None,
-) -> "tuple[list[pd.DataFrame], dict[str, Any]]":
-    """Make the features that tables lack, if all can be; also return the columns of the roles."""
-    from gssm_cube.station_weather import NAMES, POSSIBLE, derive_features
-
-    lacking = set(features) - set(tables[0].columns)
-    if columns is None and not (lacking and lacking <= set(POSSIBLE)):
-        return tables, places
-    pairs = [pair.partition("=")[::2] for pair in columns.split(",")] if columns else []
-    chosen = {role: name for role, name in places.items() if name != NAMES[role][0]}
-    chosen |= {role.strip(): name.strip() for role, name in pairs}
-    return [derive_features(table, chosen) for table in tables], {r: NAMES[r][0] for r in places}
-
-
 @app.command()
 def plan(run_file: RunFile) -> None:
     """Print what a run will take, before anything runs."""
+    from gssm_cube.calibration import machine_speed
+    from gssm_cube.forecast import forecast, forecast_table
     from gssm_cube.plan import plan_run, plan_table
     from gssm_cube.settings import read_settings
 
     with told():
         settings = read_settings(run_file)
-        console.print(plan_table(plan_run(settings), settings.folder))
+        costs = plan_run(settings)
+        console.print(plan_table(costs, settings.folder))
+        found = forecast(settings, costs, machine_speed())
+        console.print(forecast_table(found, costs.blocks, costs.predict_memory))
 
 
 @app.command()
@@ -251,9 +251,67 @@ def check(
     say("The run can start" + "; what the warnings name becomes a gap" * warned)
 
 
+Detached = Annotated[
+    bool, typer.Option("--detach", help="Go on by itself in the background; see gssm status.")
+]
+
+
 @app.command()
-def run(run_file: RunFile) -> None:
+def predict(
+    run_file: RunFile,
+    part: Annotated[
+        str | None, typer.Option(help="One of n parts, without Dask, such as 2/8.")
+    ] = None,
+    detach: Detached = False,
+) -> None:
+    """Predict all land blocks into the SSM Zarr, or one part of them."""
+    from gssm_cube.detached import parse_part
+
+    with told():
+        chosen = None if part is None else parse_part(part)
+    if detach:
+        _detach("predict", run_file, [] if part is None else ["--part", part])
+    else:
+        _stage("predict", run_file, part=chosen)
+
+
+@app.command()
+def status(run_file: RunFile) -> None:
+    """Tell how far a run is: what is done, left and failed, the rate and the time to go."""
+    from gssm_cube.pipeline import AT_ONCE
+    from gssm_cube.settings import read_settings
+    from gssm_cube.status import run_status, status_table
+
+    with told():
+        found = run_status(read_settings(run_file).folder, AT_ONCE)
+    console.print(status_table(found))
+    for stage in found:
+        for unit, error in stage.failed:
+            console.print(f"{stage.stage} {unit}: {escape(error)}", highlight=False, soft_wrap=True)
+
+
+def _detach(command: str, run_file: Path, options: Sequence[str] = ()) -> None:
+    """Start a command as a process of its own, which outlives this terminal."""
+    from gssm_cube.detached import start_detached
+    from gssm_cube.settings import read_settings
+
+    with told():
+        folder = read_settings(run_file).folder
+        log = folder / f"{command}.log"
+        number = start_detached([command, str(run_file.resolve()), *options], log)
+    say(
+        f"process {number} goes on by itself and writes to {log}\n"
+        f"    gssm status {run_file}      how far it is\n"
+        f"    kill {number}      end it; the same command goes on where it was"
+    )
+
+
+@app.command()
+def run(run_file: RunFile, detach: Detached = False) -> None:
     """Run all stages, or what is left of them."""
+    if detach:
+        _detach("run", run_file)
+        return
     from gssm_cube import pipeline
     from gssm_cube.settings import read_settings
 
@@ -266,12 +324,13 @@ def demo(
     folder: Annotated[Path, typer.Argument(help="Where everything goes.")] = Path("demo"),
 ) -> None:
     """Run the whole job on a small synthetic world and report."""
-    from gssm_cube.demo import run_demo
+    from gssm_cube.demo import plan_and_outcome, run_demo
     from gssm_cube.plan import size
 
     with told(), bars() as progress:
         scores = run_demo(folder.resolve(), progress=progress, tell=say)
     _print_scores(scores)
+    console.print(plan_and_outcome(folder.resolve()))
     for name in ("raw", "features.zarr", "ssm.zarr"):
         files = [path for path in (folder / name).rglob("*") if path.is_file()]
         total = sum(path.stat().st_size for path in files)

@@ -1,20 +1,35 @@
-"""From one word in the settings to a Dask client, and what its workers need."""
+"""From one word in the settings to a Dask client, and what its workers need.
+
+Whatever the word, workers come in two shapes. Reading provider files runs processes of one
+thread, because HDF4 and HDF5 hold global locks; prediction runs one process of many threads, so
+that a forest is mapped once. Nothing starts before all workers are known to run the same software
+and to see the run's folder.
+"""
 
 import logging
 import os
+import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any, Literal
 
-from distributed import Client, LocalCluster, Worker, WorkerPlugin
+from distributed import Client, LocalCluster, Security, Worker, WorkerPlugin
+
+from gssm_cube.cluster_settings import Cluster
+from gssm_cube.software import differences, software
 
 logger = logging.getLogger(__name__)
 
 Profile = Literal["ingest", "predict"]
+# How many workers may die under a unit, or beside it, before it counts as their killer.
+ALLOWED_FAILURES = 10
+NO_WORKERS_SECONDS = 1800.0  # without any worker, until units count as failed instead of waiting
+PROBE = ".seen_by_workers"
 
 
 class ForestPlugin(WorkerPlugin):
-    """Open the forest once in every worker process, from a path that the worker can see.
+    """Open the forest once in every worker process, from a path or URL that the worker can see.
 
     A broadcast by scatter would take longer and hold one copy per process; mapped arrays are
     shared by all processes of a node.
@@ -31,56 +46,237 @@ class ForestPlugin(WorkerPlugin):
         self.open_forest(self.path)
 
 
+class SameSoftware(WorkerPlugin):
+    """Send away workers that come later and would compute otherwise or write elsewhere."""
+
+    name = "gssm-software"
+
+    def __init__(self, expected: dict[str, str], probe: str, token: str) -> None:
+        self.expected, self.probe, self.token = expected, probe, token
+
+    def setup(self, worker: Worker) -> None:
+        """Close a worker that does not fit; the others go on."""
+        faults = worker_faults(self.expected, self.probe, self.token)
+        if faults:
+            logger.error("worker %s is sent away: %s", worker.address, "; ".join(faults))
+            worker.loop.add_callback(worker.close, reason="; ".join(faults))
+
+
 @contextmanager
 def open_client(
-    cluster: str,
-    profile: Profile,
-    *,
-    workers: int | None = None,
-    memory_limit: str | float = "auto",
+    cluster: Cluster | str, profile: Profile, *, folder: Path | None = None
 ) -> Iterator[Client | None]:
-    """Yield a client for the cluster that one word names, and close it on the way out.
+    """Yield a client for the cluster that the settings name, and close it on the way out.
 
     Parameters
     ----------
-    cluster : str
-        ``"local"``, ``"none"`` (this process, without Dask) or a scheduler's address such as
-        ``"tcp://127.0.0.1:8786"``.
+    cluster : Cluster or str
+        The settings' table, or its one word.
     profile : {"ingest", "predict"}
-        Ingest runs processes of one thread (HDF4 and HDF5 hold global locks); prediction runs one
-        process of many threads, so that a forest is mapped once.
-    workers : int, optional
-        Parallel tasks; all cores by default.
-    memory_limit : str or float
-        Of one worker process, as Dask takes it.
+        Ingest runs processes of one thread; prediction one process of many threads.
+    folder : Path, optional
+        What all workers must see under this path.
+
+    Raises
+    ------
+    ValueError
+        If the word names no cluster, workers run other software than this process, or do not see
+        the folder.
+    RuntimeError
+        If no worker comes.
     """
-    if cluster == "none":
+    chosen = Cluster(kind=cluster) if isinstance(cluster, str) else cluster
+    if chosen.kind == "none":
         yield None
-    elif "://" in cluster:
-        with Client(cluster, timeout="60s") as client:
-            yield client
-    elif cluster == "local":
-        with _local_cluster(profile, workers, memory_limit) as local, Client(local) as client:
-            logger.info("dask: %s", client.dashboard_link)
-            yield client
-    else:
-        raise ValueError(
-            f"cluster is {cluster!r}, expected 'local', 'none' or a scheduler's address such as "
-            "'tcp://host:8786'"
-        )
+        return
+    with ExitStack() as stack:
+        client = _open(stack, chosen, profile)
+        address = client.scheduler_info(n_workers=0)["address"]
+        logger.info("dask: %s, dashboard %s", address, client.dashboard_link)
+        _wait_for_a_worker(client, chosen)
+        client.run_on_scheduler(_patience(ALLOWED_FAILURES, NO_WORKERS_SECONDS))
+        if folder is not None or chosen.is_remote:
+            stack.enter_context(_checked(client, folder))
+        yield client
 
 
-def _local_cluster(
-    profile: Profile, workers: int | None, memory_limit: str | float
-) -> LocalCluster:
+def _open(stack: ExitStack, chosen: Cluster, profile: Profile) -> Client:
+    """Return a client; the stack closes it, and then the cluster if it was started here."""
+    if chosen.is_address:
+        return stack.enter_context(Client(chosen.kind, security=_security(chosen), timeout="60s"))
+    starters: dict[str, Callable[..., Any]]
+    starters = {"local": _local_cluster, "gateway": _gateway_cluster, "slurm": _slurm_cluster}
+    started = stack.enter_context(starters[chosen.kind](chosen, profile))
+    return stack.enter_context(started.get_client())
+
+
+def _local_cluster(chosen: Cluster, profile: Profile) -> LocalCluster:
     """Return a cluster on loopback in the shape that a profile asks for."""
-    count = workers or len(os.sched_getaffinity(0))
+    count = chosen.workers or len(os.sched_getaffinity(0))
     processes, threads = (count, 1) if profile == "ingest" else (1, count)
-    return LocalCluster(
+    cluster = LocalCluster(
         n_workers=processes,
         threads_per_worker=threads,
         processes=True,
         host="127.0.0.1",
         dashboard_address="127.0.0.1:0",
-        memory_limit=memory_limit,
+        memory_limit=chosen.memory_limit,
     )
+    if chosen.max_workers and profile == "ingest":
+        cluster.adapt(minimum=count, maximum=chosen.max_workers)
+    return cluster
+
+
+@contextmanager
+def _gateway_cluster(chosen: Cluster, profile: Profile) -> Iterator[Any]:
+    """Yield a new cluster of a dask-gateway; its password is left to Dask's configuration."""
+    gateways = _needed("dask_gateway", "gateway")
+    options = chosen.options | (chosen.ingest_options if profile == "ingest" else {})
+    cluster = gateways.GatewayCluster(chosen.address, shutdown_on_close=True, **options)
+    try:
+        _scale(cluster, chosen)
+        yield cluster
+    finally:
+        cluster.close()
+        # Else its __del__ (2026.3) closes again and asks for a loop that has ended.
+        cluster.gateway._asynchronous = True
+
+
+def _slurm_cluster(chosen: Cluster, profile: Profile) -> Any:
+    """Return a cluster of Slurm jobs that speak TLS; certificates lie in the user's own folder."""
+    jobs = _needed("dask_jobqueue", "hpc")
+    keys = Path.home() / ".gssm_cube" / "tls"
+    keys.mkdir(parents=True, exist_ok=True, mode=0o700)
+    cluster = jobs.SLURMCluster(
+        cores=chosen.threads,
+        processes=chosen.threads if profile == "ingest" else 1,
+        memory=chosen.memory_limit,
+        queue=chosen.queue,
+        account=chosen.account,
+        walltime=chosen.walltime,
+        interface=chosen.interface,
+        job_extra_directives=list(chosen.directives),
+        security=Security.temporary(),
+        protocol="tls://",
+        shared_temp_directory=str(keys),
+        log_directory=str(keys.parent / "slurm_logs"),
+        scheduler_options={"dashboard_address": "127.0.0.1:0"},
+    )
+    _scale(cluster, chosen)
+    return cluster
+
+
+def _scale(cluster: Any, chosen: Cluster) -> None:
+    """Ask for workers: a number, or what the work needs between two."""
+    if chosen.max_workers:
+        cluster.adapt(minimum=chosen.workers or 1, maximum=chosen.max_workers)
+    else:
+        cluster.scale(chosen.workers or 1)
+
+
+def _security(chosen: Cluster) -> Security | None:
+    """Return the certificates of a scheduler at a tls:// address, if they are given."""
+    if not chosen.tls_ca:
+        return None
+    certificate, key = chosen.tls_cert, chosen.tls_key
+    return Security(
+        tls_ca_file=chosen.tls_ca,
+        tls_client_cert=certificate,
+        tls_client_key=key,
+        require_encryption=True,
+    )
+
+
+def _needed(module: str, extra: str) -> Any:
+    """Import what only one kind of cluster needs."""
+    try:
+        return __import__(module)
+    except ImportError as error:
+        raise ValueError(
+            f"this cluster needs {module}: install the package's extra, gssm-cube[{extra}]"
+        ) from error
+
+
+def _wait_for_a_worker(client: Client, chosen: Cluster) -> None:
+    """Wait until one worker is there, or say that none came."""
+    try:
+        client.wait_for_workers(1, timeout=chosen.start_seconds)
+    except TimeoutError as error:
+        raise RuntimeError(
+            f"no worker of {chosen.kind!r} came within {chosen.start_seconds} s; look at its "
+            "queue and logs, or raise start_seconds"
+        ) from error
+
+
+def _patience(failures: int, seconds: float) -> Callable[..., None]:
+    """Return what a scheduler runs to be patient, not endlessly; nested, to travel by value."""
+
+    def allow(dask_scheduler: Any) -> None:
+        dask_scheduler.allowed_failures = max(failures, dask_scheduler.allowed_failures)
+        if dask_scheduler.no_workers_timeout is None:
+            dask_scheduler.no_workers_timeout = seconds
+
+    return allow
+
+
+# ---- all workers are alike --------------------------------------------------------------------
+
+
+def worker_faults(expected: dict[str, str], probe: str, token: str) -> list[str]:
+    """Say why this process must not work for a client: other software, or another disk."""
+    faults = differences(expected, software())
+    if probe and (not os.path.exists(probe) or Path(probe).read_text() != token):
+        faults.append(
+            f"it does not see {Path(probe).parent}: the run's folder must lie where all workers "
+            "see it under the same path"
+        )
+    return faults
+
+
+@contextmanager
+def _checked(client: Client, folder: Path | None) -> Iterator[None]:
+    """Refuse unlike workers, also those that come while the client works."""
+    token, probe = uuid.uuid4().hex, "" if folder is None else str(folder / PROBE)
+    if probe:
+        Path(probe).write_text(token)
+    try:
+        check_workers(client, software(), probe, token)
+        client.register_plugin(SameSoftware(software(), probe, token))
+        yield
+    finally:
+        if probe:
+            Path(probe).unlink(missing_ok=True)
+        if client.status == "running":  # a scheduler that was there before serves others after
+            client.unregister_worker_plugin(SameSoftware.name)
+
+
+def check_workers(
+    client: Client, expected: dict[str, str], probe: str = "", token: str = ""
+) -> None:
+    """Raise unless all workers run the expected software and see the probe's text.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    expected : dict
+        As ``software`` gives it.
+    probe, token : str
+        A file that must be seen, and what must stand in it.
+
+    Raises
+    ------
+    ValueError
+        Naming each worker that differs, and in what.
+    """
+    found = client.run(worker_faults, expected, probe, token, on_error="return")
+    lines = []
+    for address, faults in sorted(found.items()):
+        if isinstance(faults, BaseException):
+            faults = [f"{type(faults).__name__}: {faults}"]
+        if faults:
+            lines.append(f"  worker {address}: {'; '.join(faults)}")
+    if lines:
+        raise ValueError(
+            f"{len(lines)} of {len(found)} workers would not do the same work; give them the "
+            "same environment and folder as this process:\n" + "\n".join(lines)
+        )

@@ -343,6 +343,7 @@ def _readers(root: zarr.Group, layout: Layout, block: Block | None) -> dict[str,
 def _cell_readers(root: zarr.Group, layout: Layout, block: Block | None) -> dict[str, Reader]:
     """Return the readers of what is stored at 0.1 deg: with days, and the climate without."""
     readers: dict[str, Reader] = {}
+    upsampling = upsampling_of(root)
     for path in ("meteo/cells", "meteo/climate"):
         cells = array_of(root, path)
         held: zarr.Array | NDArray[np.int16] = cells
@@ -353,9 +354,7 @@ def _cell_readers(root: zarr.Group, layout: Layout, block: Block | None) -> dict
         origin = tuple(part.start for part in box)
         names = cast("list[str]", cells.attrs["features"])
         for number, name in enumerate(names):
-            readers[name] = CellReader(
-                held, number, layout.cell_pixels, origin, upsampling_of(root)
-            )
+            readers[name] = CellReader(held, number, layout.cell_pixels, origin, upsampling)
     return readers
 
 

@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import xarray as xr
+from rich.table import Table
 
 from gssm_cube import blocks, pipeline, predict
 from gssm_cube.blocks import Progress, digest, silent
+from gssm_cube.calibration import machine_speed
+from gssm_cube.forecast import forecast, outcome, outcome_table
+from gssm_cube.plan import plan_run
 from gssm_cube.product import open_product
 from gssm_cube.run_facts import product_units
 from gssm_cube.settings import Settings, read_settings
@@ -109,3 +113,10 @@ def add_truth(settings: Settings, *, progress: Progress = silent) -> None:
     scores["truth"] = score_against_truth(product["ssm"], truth, interval=ends, progress=progress)
     blocks.write_atomically(path, json.dumps(scores, indent=1))
     blocks.write_marker(*place, key)
+
+
+def plan_and_outcome(folder: Path) -> Table:
+    """Return what was planned for the demo, and what it took, side by side."""
+    settings = read_settings(folder / "run.toml")
+    plan = plan_run(settings)
+    return outcome_table(plan, forecast(settings, plan, machine_speed()), outcome(settings))

@@ -7,6 +7,7 @@ run's folder. A stage that finds its result made from the very same inputs says 
 import json
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ from gssm_cube.placing import check_places, describe_unchosen
 from gssm_cube.quality import Rules
 from gssm_cube.report import write_report
 from gssm_cube.run_facts import flag_line, product_units, run_facts
+from gssm_cube.run_log import LOG_FOLDER, RunLog
 from gssm_cube.sample_store import MANIFEST, count_rows, open_samples, sample_files
 from gssm_cube.samples import write_samples
 from gssm_cube.search import search_forest
@@ -109,6 +111,7 @@ def harmonise(settings: Settings, *, progress: Progress = silent) -> str:
             climate_years=settings.climate_years,
             client=client,
             progress=progress,
+            log=run_log(settings),
         )
     return f"harmonise: {steps['units'].sum()} tasks done, {steps['skipped'].sum()} skipped"
 
@@ -149,7 +152,10 @@ def samples(settings: Settings, *, progress: Progress = silent) -> str:
 
     def work() -> str:
         with _client(settings, "ingest") as client:
-            write_samples(settings.cube, source, target, client=client, progress=progress)
+            write_samples(
+                settings.cube, source, target,
+                client=client, progress=progress, log=run_log(settings),
+            )  # fmt: skip
         found = count_rows(target)
         lines = [f"{found['rows'].sum()} samples of {found['station'].nunique()} stations"]
         return "; ".join(filter(None, [*lines, describe_unchosen(found, settings.layout)]))
@@ -218,8 +224,10 @@ def evaluate(settings: Settings, *, progress: Progress = silent) -> str:
     return line
 
 
-def predict_all(settings: Settings, *, progress: Progress = silent) -> str:
-    """Predict all land blocks into the SSM Zarr."""
+def predict_all(
+    settings: Settings, *, progress: Progress = silent, part: tuple[int, int] | None = None
+) -> str:
+    """Predict all land blocks into the SSM Zarr, or one part of them without Dask."""
     check_there(settings.forest / "forest.json", "train")
     check_there(settings.cube / "zarr.json", "harmonise")
     forest = load_forest(settings.forest)
@@ -232,7 +240,7 @@ def predict_all(settings: Settings, *, progress: Progress = silent) -> str:
         "scores": json.dumps(forest.card.get("scores", {})),
         "interval": json.dumps(forest.card.get("interval")),
     }
-    with _client(settings, "predict") as client:
+    with nullcontext() if part else _client(settings, "predict") as client:
         status, skipped = predict.predict_product(
             settings.cube,
             settings.product,
@@ -241,6 +249,9 @@ def predict_all(settings: Settings, *, progress: Progress = silent) -> str:
             frozen=settings.frozen,
             client=client,
             progress=progress,
+            log=run_log(settings, part),
+            part=part,
+            forest_url=None if part else settings.cluster.forest_url,
         )
     return f"predict: {len(status)} blocks done, {skipped} skipped; {flag_line(settings)}"
 
@@ -304,17 +315,21 @@ STAGES: dict[str, Callable[..., str]] = {
     "predict": predict_all,
     "report": report,
 }
+AT_ONCE = ("stations", "samples", "train", "evaluate", "report")  # done in one step
 
 
 # ---- what stages share ------------------------------------------------------------------------
 
 
 def _client(settings: Settings, profile: Profile) -> Any:
-    """Client of the run's cluster."""
-    chosen = settings.cluster
-    return open_client(
-        chosen.kind, profile, workers=chosen.workers, memory_limit=chosen.memory_limit
-    )
+    """Client of the run's cluster, all of whose workers see the run's folder."""
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    return open_client(settings.cluster, profile, folder=settings.folder)
+
+
+def run_log(settings: Settings, part: tuple[int, int] | None = None) -> RunLog:
+    """Where the run's clients note what they do."""
+    return RunLog(settings.folder / LOG_FOLDER, "{}/{}".format(*part) if part else "")
 
 
 def _preset(settings: Settings) -> Preset:

@@ -8,7 +8,7 @@ frozen ground and holds the estimate against what the soil can hold.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,15 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gssm_cube import blocks, cube, product
+from gssm_cube.block_inputs import block_sizes, check_complete, input_units
 from gssm_cube.blocks import Client, Progress
 from gssm_cube.clusters import ForestPlugin
 from gssm_cube.estimate import Frozen, estimate_block
+from gssm_cube.fetched import fetch_folder
 from gssm_cube.forest import CompiledForest, forest_hash, load_forest
 from gssm_cube.grid import Block, Layout
-from gssm_cube.stores import DIMS, array_of, open_group, read_layout
+from gssm_cube.run_log import NO_LOG, RunLog
+from gssm_cube.stores import DIMS, read_layout
 from gssm_cube.variables import FILL, SSM, SSM_SPREAD
 
 STAGE = "predict"
@@ -32,11 +35,15 @@ STAGE = "predict"
 
 @lru_cache(maxsize=2)
 def open_forest(path: str, digest: str = "") -> CompiledForest:
-    """Open a saved forest once per process; its arrays are mapped.
+    """Open a saved forest once per process; its arrays are mapped, a URL is fetched once a machine.
 
     ``digest`` tells forests apart that one folder held in turn: another one is opened anew, and
     must be the one that is there.
     """
+    if "://" in path:
+        path = str(
+            fetch_folder(path, f"forest_{digest}", lambda copy: load_forest(copy, check=True))
+        )
     found = forest_hash(path)
     if digest and found != digest:
         raise ValueError(
@@ -172,20 +179,29 @@ class PredictBlock:
 
     cube: Path
     product: Path
-    forest: Path
+    forest: Path | str  # a folder that all workers see, or a URL
     forest_digest: str
     layout: Layout
     starts: tuple[int, ...]  # of the composites, days after the first day
     frozen: Frozen
 
-    def key(self, block: Block) -> str:
+    def key(self, block: Block, read: blocks.ReadContents = blocks.marker_contents) -> str:
         """Return a hash of all that a block depends on: forest, packing, its inputs' markers."""
         inputs = [
-            (stage, blocks.stage_digest(self.cube, stage, units))
+            (stage, blocks.stage_digest(self.cube, stage, units, read))
             for stage, units in input_units(self.layout, block, self.starts).items()
         ]
         packing = str((SSM.packing, SSM_SPREAD.packing))
         return blocks.digest(product.FORMAT, packing, self.forest_digest, self.frozen, inputs)
+
+    def forest_plugin(self) -> ForestPlugin:
+        """Return what opens the forest on all workers."""
+        return ForestPlugin(str(self.forest), partial(open_forest, digest=self.forest_digest))
+
+    def left(self, units: Sequence[Block], read: blocks.ReadContents) -> list[str]:
+        """Return the labels of the blocks that are not done under their present keys."""
+        keys = {str(block): self.key(block, read) for block in units}
+        return [u for u, key in keys.items() if not blocks.is_done(self.product, STAGE, u, key)]
 
     def __call__(self, unit: str) -> dict[str, Any]:
         """Write the block's soil moisture, its spread and its flags."""
@@ -199,34 +215,8 @@ class PredictBlock:
             **found.counts,
         }
         blocks.write_marker(self.product, STAGE, unit, self.key(block), objects, **facts)
-        return facts
-
-
-def input_units(layout: Layout, block: Block, starts: Sequence[int]) -> dict[str, list[str]]:
-    """Return the units of the cube that a block reads, by stage."""
-    _, cell_rows, cell_cols = cube.cell_region(layout, block)
-    cells = [f"k{row:02d}k{col:02d}" for row in _chunks(cell_rows) for col in _chunks(cell_cols)]
-    return {
-        "static": [str(block.tile)],
-        "climatology": [str(block.tile)],
-        "climate": cells,
-        "meteo": [f"{place}_{block.window}" for place in cells],
-        "daily": [str(block)],
-        "composite": [f"{block.tile}_y{year:02d}" for year in _years(block, starts)],
-    }
-
-
-def _chunks(cells: slice) -> range:
-    """Chunks of cells that a stretch of cells touches."""
-    return range(cells.start // cube.CELL_CHUNK, (cells.stop - 1) // cube.CELL_CHUNK + 1)
-
-
-def _years(block: Block, starts: Sequence[int]) -> range:
-    """Years of composites that a window reads, one composite before and after included."""
-    window = block.window
-    first = int(np.searchsorted(starts, window.start, side="right")) - 1
-    last = int(np.searchsorted(starts, window.start + window.days - 1, side="left"))
-    return range(first // cube.COMPOSITES_A_YEAR, last // cube.COMPOSITES_A_YEAR + 1)
+        sizes = blocks.sizes_of(self.product, objects)
+        return facts | {"bytes": sum(sizes.values())}
 
 
 def predict_product(
@@ -238,8 +228,11 @@ def predict_product(
     frozen: Frozen = "mask",
     client: Client | None = None,
     progress: Progress = blocks.silent,
+    log: RunLog = NO_LOG,
+    part: tuple[int, int] | None = None,
+    forest_url: str | None = None,
 ) -> tuple[pd.DataFrame, int]:
-    """Predict all land blocks of a cube that are not done yet.
+    """Predict all land blocks of a cube that are not done yet, or one part of them.
 
     Parameters
     ----------
@@ -251,6 +244,12 @@ def predict_product(
         Whether soil moisture is missing where the ground is frozen, or only flagged.
     client : distributed.Client, optional
     progress : callable
+    log : RunLog
+        Gets a row for each block.
+    part : (int, int), optional
+        The first of so many parts is (1, n); parts may run at once, each in a process of its own.
+    forest_url : str, optional
+        From where workers fetch the forest, if they do not see its folder.
 
     Returns
     -------
@@ -269,49 +268,28 @@ def predict_product(
     layout = read_layout(store)
     opened = load_forest(forest)
     check_features(cube.open_cube(store), opened)
-    units, starts = check_complete(store)
-    with blocks.locked(target):
+    read = cache(blocks.marker_contents)  # many blocks share a marker
+    units, starts = check_complete(store, read)
+    if part is not None:
+        units = units[part[0] - 1 :: part[1]]
+
+    def prepare() -> None:
         blocks.remove_partial_files(target)
         product.create_product(target, layout, attrs)
-        work = PredictBlock(store, target, forest, opened.digest, layout, starts, frozen)
-        todo = [str(b) for b in units if not blocks.is_done(target, STAGE, str(b), work.key(b))]
+
+    hold = blocks.locked if part is None else blocks.locked_in_part
+    with hold(target, prepare):
+        place = forest_url or forest
+        work = PredictBlock(store, target, place, opened.digest, layout, starts, frozen)
+        todo = work.left(units, read)
+        blocks.remove_damaged(target, STAGE, todo)
         if client is not None:
-            opener = partial(open_forest, digest=opened.digest)
-            client.register_plugin(ForestPlugin(str(forest), opener))
-        status = blocks.run_units(work, todo, stage=STAGE, client=client, progress=progress)
-    return status, len(units) - len(todo)
-
-
-def check_complete(store: Path) -> tuple[list[Block], tuple[int, ...]]:
-    """Return the land blocks and the composites' starts of a cube that is whole.
-
-    Raises
-    ------
-    ValueError
-        If something that a block reads was not harmonised: it would read as missing.
-    """
-    layout = read_layout(store)
-    wanted = land_blocks(store, layout)
-    starts = tuple(map(int, cube.composite_starts_of(open_group(store), layout)))
-    needed = {
-        (stage, unit)
-        for block in wanted
-        for stage, units in input_units(layout, block, starts).items()
-        for unit in units
-    }
-    if not wanted:
-        raise ValueError(f"{store} has no land yet; run `gssm harmonise` to its end first")
-    lacking = sorted(place for place in needed if blocks.read_marker(store, *place) is None)
-    if lacking:
-        raise ValueError(
-            f"{store} is not complete: it lacks {len(lacking)} of {len(needed)} parts, such as "
-            f"{'/'.join(lacking[0])}; run `gssm harmonise` to its end first"
-        )
-    return wanted, starts
-
-
-def land_blocks(store: Path, layout: Layout) -> list[Block]:
-    """Return the blocks with land, window by window."""
-    land = array_of(open_group(store), "static/land")
-    tiles = [tile for tile in layout.tiles() if np.any(land[layout.tile_slices(tile)])]
-    return [Block(tile, window) for window in layout.windows() for tile in tiles]
+            client.register_plugin(work.forest_plugin())
+        sizes = block_sizes(store, layout, todo)
+        skipped, folder = len(units) - len(todo), blocks.marker_folder(target, STAGE)
+        with log.stage(STAGE, sizes, skipped, folder) as stage_log:
+            status = blocks.run_units(
+                work, todo, stage=STAGE, client=client, progress=progress,
+                note=stage_log.add, weights=sizes,
+            )  # fmt: skip
+    return status, skipped

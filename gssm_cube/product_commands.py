@@ -95,10 +95,8 @@ def _client_of(source: Path) -> Any:
 
     if source.suffix != ".toml":
         return nullcontext()
-    chosen = read_settings(source).cluster
-    return open_client(
-        chosen.kind, "predict", workers=chosen.workers, memory_limit=chosen.memory_limit
-    )
+    settings = read_settings(source)
+    return open_client(settings.cluster, "predict", folder=settings.folder)
 
 
 def _parse_box(text: str) -> tuple[float, float, float, float]:

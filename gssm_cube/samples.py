@@ -32,6 +32,7 @@ from gssm_cube.picks import (
     write_request,
 )
 from gssm_cube.placing import check_day, describe_unchosen, placed_parts, places_of
+from gssm_cube.run_log import NO_LOG, RunLog
 from gssm_cube.sample_store import (
     FORMAT,
     STAGE,
@@ -75,6 +76,7 @@ def write_samples(
     features: Sequence[str] | None = None,
     client: Client | None = None,
     progress: Progress = silent,
+    log: RunLog = NO_LOG,
 ) -> tuple[pd.DataFrame, int]:
     """Write features of the cube at every station-day, or what is missing of them.
 
@@ -101,6 +103,8 @@ def write_samples(
     client : distributed.Client, optional
         Its workers must see both paths.
     progress : callable
+    log : RunLog
+        Gets a row for each block.
 
     Returns
     -------
@@ -128,9 +132,8 @@ def write_samples(
         todo = [unit for unit in units if not blocks.is_done(folder, STAGE, unit, keys[unit])]
         remove_manifest(folder)
         _request_rows(folder, table, layout, {unit: keys[unit] for unit in todo})
-        status = _run(
-            _Run(store, folder, layout, starts, chosen, client, progress), survey.needs, todo
-        )
+        run = _Run(store, folder, layout, starts, chosen, client, progress, log)
+        status = _run(run, survey.needs, todo, len(units) - len(todo))
         remove_others(folder, units)
         counts = write_manifest(folder, units, survey.day)
         remove_scratch(folder)
@@ -260,19 +263,22 @@ class _Run:
     chosen: tuple[str, ...]
     client: Client | None
     progress: Progress
+    log: RunLog
 
-    def units(self, work: blocks.Work, units: list[str], stage: str) -> tuple[pd.DataFrame, ...]:
+    def units(
+        self, work: blocks.Work, units: list[str], stage: str, note: blocks.Note = blocks.ignore
+    ) -> tuple[pd.DataFrame, ...]:
         """Run units; return the status of all of them, and of those that failed."""
         try:
             found = blocks.run_units(
-                work, units, stage=stage, client=self.client, progress=self.progress
+                work, units, stage=stage, client=self.client, progress=self.progress, note=note
             )
         except UnitsFailed as error:
             return pd.DataFrame(), error.failed
         return found, found[:0]
 
 
-def _run(run: _Run, needs: dict[str, pd.DataFrame], todo: list[str]) -> pd.DataFrame:
+def _run(run: _Run, needs: dict[str, pd.DataFrame], todo: list[str], skipped: int) -> pd.DataFrame:
     """Pick what the blocks share, then sample them; a pick that fails spoils only its blocks."""
     scratch, failed = scratch_of(run.folder), []
     for stage, table in needs.items():
@@ -280,7 +286,9 @@ def _run(run: _Run, needs: dict[str, pd.DataFrame], todo: list[str]) -> pd.DataF
         units = _request_picks(run, stage, table, todo)
         failed.append(run.units(work, units, f"samples, {stage}")[1])
     sampling = SampleBlock(run.store, run.folder, run.layout, run.starts, run.chosen)
-    status, lost = run.units(sampling, todo, STAGE)
+    place = blocks.marker_folder(run.folder, STAGE)
+    with run.log.stage(STAGE, dict.fromkeys(todo, 0), skipped, place) as log:
+        status, lost = run.units(sampling, todo, STAGE, log.add)
     failures = pd.concat([*failed, lost])
     if len(failures):
         raise UnitsFailed(STAGE, failures)

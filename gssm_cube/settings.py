@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from gssm_cube.cluster_settings import Cluster
 from gssm_cube.grid import Grid, Layout, Tile
 from gssm_cube.regions import read_region, touched_tiles
 from gssm_cube.variables import Upsampling
@@ -104,22 +105,6 @@ class Training(_Part):
     full_evaluation: bool = False  # all splits side by side, over seeds: some 170 fits
     search: bool = False  # leaf and share of features from a grid at places held out
     seed: int = 0
-
-
-class Cluster(_Part):
-    """Where the work runs."""
-
-    kind: str = "local"
-    workers: int | None = Field(default=None, ge=1)  # all cores
-    memory_limit: str = "auto"
-
-    @field_validator("kind")
-    @classmethod
-    def _check_kind(cls, kind: str) -> str:
-        """Refuse a word that names no cluster before any work is done."""
-        if kind not in ("local", "none") and "://" not in kind:
-            raise ValueError(f"kind is {kind!r}, expected 'local', 'none' or 'tcp://host:8786'")
-        return kind
 
 
 class Settings(_Part):
@@ -243,7 +228,7 @@ def read_settings(path: str | Path) -> Settings:
 
 
 def _absolute(values: dict[str, Any], base: Path) -> dict[str, Any]:
-    """Make paths absolute: ``folder`` (the file's own by default), region, sources, tables."""
+    """Make paths absolute: ``folder`` (the file's own by default), region, sources and others."""
 
     def absolute(value: Any) -> Any:
         local = isinstance(value, str) and "://" not in value
@@ -255,6 +240,10 @@ def _absolute(values: dict[str, Any], base: Path) -> dict[str, Any]:
     rules = values.get("stations", {})
     if isinstance(rules, dict) and isinstance(rules.get("tables"), list):
         values = values | {"stations": rules | {"tables": [*map(absolute, rules["tables"])]}}
+    cluster = values.get("cluster", {})
+    if isinstance(cluster, dict):
+        keys = {key: absolute(cluster[key]) for key in cluster if key.startswith("tls_")}
+        values = values | {"cluster": cluster | keys}
     if "region" in values:
         values = values | {"region": absolute(values["region"])}
     return values | {"folder": absolute(values.get("folder", "."))}

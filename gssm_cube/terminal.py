@@ -2,19 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+
+from gssm_cube.bars import bars as shown_bars
 
 console = Console()
 EXPECTED = (ValueError, FileNotFoundError, RuntimeError, TypeError)
@@ -34,22 +27,8 @@ def told() -> Iterator[None]:
 @contextmanager
 def bars() -> Iterator[Report]:
     """Show a progress bar for each stage."""
-    columns = (
-        TextColumn("{task.description:>28}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as shown:
-        tasks: dict[str, Any] = {}
-
-        def show(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = shown.add_task(stage, total=total)
-            shown.update(tasks[stage], completed=done, total=total)
-
-        yield show
+    with shown_bars(console) as progress:
+        yield progress
 
 
 def say(line: str) -> None:

@@ -1,6 +1,10 @@
 """The command line: every command on the small world, its exit status and what it says."""
 
 import json
+import os
+import re
+import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +12,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from gssm_cube.cli import app
+from gssm_cube.cli import _end, app
 from gssm_cube.forest import load_forest
 from gssm_cube.station_tables import read_station_table
 
@@ -275,3 +279,38 @@ def test_memory_is_made_of_noaa_s_columns_without_a_word(tmp_path):
     test = json.loads((tmp_path / "both.json").read_text())["test"]
     assert test["n"] == 240 and test["stations_in_common"] == 0
     assert json.loads((tmp_path / "both.json").read_text())["rows"] == scores["rows"]
+
+
+# ---- in parts, by itself, from another shell --------------------------------------------------
+
+
+def test_a_run_is_predicted_in_parts_and_told_by_status(run_file):
+    for path in run_file.parent.glob("ssm.zarr*"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert "predict: 2 blocks done, 0 skipped" in invoke("predict", run_file, "--part", "1/2")
+    assert "predict: 2 blocks done, 0 skipped" in invoke("predict", run_file, "--part", "2/2")
+    said = invoke("status", run_file)
+    for name in ("predict 1/2", "predict 2/2", "stations", "train", "LST blocks"):
+        assert re.search(rf"{name} +done", said), said
+    assert "predict: 0 blocks done, 4 skipped" in invoke("predict", run_file)
+
+
+@pytest.mark.parametrize("part", ["0/2", "3/2", "2", "a/b", "1/0", "-1/2"])
+def test_a_part_that_is_none_is_refused(run_file, part):
+    said = invoke("predict", run_file, f"--part={part}", status=1)
+    assert f"part is {part!r}, expected i/n with i from 1 to n" in said
+
+
+def test_a_detached_command_goes_on_by_itself_and_names_its_process_and_log(run_file):
+    said = invoke("predict", run_file, "--detach")
+    number = int(re.search(r"process (\d+) goes on by itself", said)[1])
+    os.waitpid(number, 0)  # it is our child: only its session is its own
+    log = run_file.parent / "predict.log"
+    assert str(log) in said and f"gssm status {run_file}" in said
+    assert "predict: 0 blocks done, 4 skipped" in log.read_text()
+
+
+def test_a_polite_kill_leaves_by_way_of_all_that_must_be_closed():
+    with pytest.raises(SystemExit) as left:
+        _end(signal.SIGTERM, None)
+    assert left.value.code == 128 + 15

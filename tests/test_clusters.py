@@ -1,16 +1,36 @@
 """From one word to a Dask client, in the shape that the work asks for."""
 
 import os
+import time
 
 import pytest
-from distributed import LocalCluster
+from distributed import LocalCluster, Security
 
-from gssm_cube.clusters import ForestPlugin, open_client
+from gssm_cube.cluster_settings import Cluster
+from gssm_cube.clusters import (
+    PROBE,
+    ForestPlugin,
+    SameSoftware,
+    check_workers,
+    open_client,
+    worker_faults,
+)
+from gssm_cube.software import software
+
+ONE_WORKER = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
 
 
 def shape_of(client):
     """Threads of each worker process."""
     return sorted(client.nthreads().values())
+
+
+def allowed_failures(dask_scheduler):
+    return dask_scheduler.allowed_failures
+
+
+def worker_plugins(dask_scheduler):
+    return list(dask_scheduler.worker_plugins)
 
 
 def opener(log):
@@ -38,7 +58,7 @@ def test_a_word_that_names_no_cluster_is_refused(word):
 
 
 def test_ingest_runs_processes_of_one_thread_each_with_its_own_forest(tmp_path):
-    with open_client("local", "ingest", workers=2, memory_limit="1GB") as client:
+    with open_client(Cluster(workers=2, memory_limit="1GB"), "ingest") as client:
         assert shape_of(client) == [1, 1]
         pids = set(client.run(os.getpid).values())
         assert len(pids) == 2 and os.getpid() not in pids
@@ -53,7 +73,7 @@ def test_ingest_runs_processes_of_one_thread_each_with_its_own_forest(tmp_path):
 
 
 def test_prediction_runs_one_process_of_many_threads_and_its_forest_can_be_replaced(tmp_path):
-    with open_client("local", "predict", workers=3) as client:
+    with open_client(Cluster(workers=3), "predict") as client:
         assert shape_of(client) == [3]
         for path in ("first", "second"):
             client.register_plugin(ForestPlugin(path, opener(tmp_path / "log")))
@@ -73,3 +93,96 @@ def test_an_address_is_joined_and_left_running():
         for _ in range(2):
             with open_client(cluster.scheduler_address, "ingest") as client:
                 assert client.submit(sum, [1, 2]).result() == 3
+
+
+# ---- who may work -----------------------------------------------------------------------------
+
+
+def test_workers_of_other_software_or_without_the_folder_are_refused_by_name(tmp_path):
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0"
+    ) as cluster:
+        address = next(iter(cluster.workers.values())).worker_address
+        with cluster.get_client() as client:
+            expected = software()
+            check_workers(client, expected)
+            match = f"1 of 1 workers .*\n  worker {address}: zarr .*, expected 0.1; it does not see"
+            with pytest.raises(ValueError, match=match):
+                check_workers(client, expected | {"zarr": "0.1"}, str(tmp_path / "gone"), "t")
+
+
+def test_a_folder_of_the_same_name_elsewhere_is_not_the_run_s(tmp_path):
+    probe = tmp_path / PROBE
+    probe.write_text("of another machine")
+    assert "does not see" in worker_faults(software(), str(probe), "mine")[0]
+    probe.write_text("mine")
+    assert worker_faults(software(), str(probe), "mine") == []
+
+
+def test_a_worker_that_comes_later_and_is_other_is_sent_away():
+    with (
+        LocalCluster(**ONE_WORKER) as cluster,
+        cluster.get_client() as client,
+    ):
+        client.register_plugin(SameSoftware(software() | {"zarr": "0.1"}, "", ""))
+        end = time.monotonic() + 120
+        while time.monotonic() < end and client.scheduler_info()["workers"]:
+            time.sleep(0.1)
+        assert not client.scheduler_info()["workers"]
+
+
+def test_the_probe_is_removed_and_the_scheduler_is_patient(tmp_path):
+    with open_client(Cluster(workers=1), "predict", folder=tmp_path) as client:
+        assert [path.name for path in tmp_path.iterdir()] == [PROBE]
+        assert client.run_on_scheduler(allowed_failures) == 10
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_scheduler_that_was_there_before_takes_other_workers_afterwards(tmp_path):
+    with LocalCluster(host="127.0.0.1", **ONE_WORKER) as cluster:
+        with open_client(cluster.scheduler_address, "predict", folder=tmp_path) as client:
+            assert "gssm-software" in client.run_on_scheduler(worker_plugins)
+        with cluster.get_client() as client:
+            assert "gssm-software" not in client.run_on_scheduler(worker_plugins)
+
+
+def test_a_cluster_is_closed_after_an_error():
+    with pytest.raises(KeyboardInterrupt), open_client(Cluster(workers=1), "predict") as client:
+        pids = list(client.run(os.getpid).values())
+        raise KeyboardInterrupt
+    assert client.status == "closed"
+    assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
+
+
+def test_ingest_may_grow_with_the_work():
+    with open_client(Cluster(workers=1, max_workers=2), "ingest") as client:
+        client.wait_for_workers(1, timeout=120)
+        assert client.submit(sum, [1, 2]).result() == 3
+        assert len(client.scheduler_info()["workers"]) <= 2
+
+
+def test_a_scheduler_without_workers_is_given_up():
+    with (
+        LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0") as cluster,
+        pytest.raises(RuntimeError, match="no worker of 'tcp://.*' came within 1 s; look"),
+        open_client(Cluster(kind=cluster.scheduler_address, start_seconds=1), "predict"),
+    ):
+        pass
+
+
+def test_tls_takes_certificates_and_plain_workers_find_no_door(tmp_path):
+    keys = Security.temporary().get_tls_config_for_role("client")
+    places = {}
+    for name, text in (("tls_ca", "ca_file"), ("tls_cert", "cert"), ("tls_key", "key")):
+        places[name] = str(tmp_path / name)
+        (tmp_path / name).write_text(keys[text])
+    own = Security(
+        tls_ca_file=places["tls_ca"], require_encryption=True,
+        **{f"tls_{role}_{part}": places[f"tls_{part}"]
+           for role in ("client", "scheduler", "worker") for part in ("cert", "key")},
+    )  # fmt: skip
+    with LocalCluster(protocol="tls://", security=own, host="127.0.0.1", **ONE_WORKER) as cluster:
+        address = cluster.scheduler_address
+        assert address.startswith("tls://127.0.0.1:")
+        with open_client(Cluster(kind=address, **places), "predict") as client:
+            assert client.submit(sum, [1, 2]).result() == 3

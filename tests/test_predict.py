@@ -9,12 +9,14 @@ import xarray as xr
 from distributed import Client, LocalCluster
 
 from gssm_cube import open_product
-from gssm_cube.blocks import UnitsFailed, marker_folder
+from gssm_cube.block_inputs import land_blocks
+from gssm_cube.blocks import UnitsFailed, locked_in_part, marker_folder
 from gssm_cube.cube import create_cube, open_cube
 from gssm_cube.flags import PRODUCT_FLAGS
 from gssm_cube.forest import Preset, compile_forest, load_forest, train_forest
 from gssm_cube.ingest.inputs import composite_starts
-from gssm_cube.predict import land_blocks, open_forest, predict, predict_block, predict_product
+from gssm_cube.predict import open_forest, predict, predict_block, predict_product
+from gssm_cube.run_log import RunLog, read_rows
 from gssm_cube.variables import FILL, SSM
 
 FEATURES = ("apei", "lst", "ndvi", "clay", "lat")
@@ -205,6 +207,54 @@ def test_workers_write_the_same_bytes(small_world, forest, written, tmp_path):
         )
     assert sorted(status["unit"]) == BLOCKS
     assert shards(tmp_path / "ssm.zarr") == shards(written)
+
+
+def test_parts_do_all_blocks_once_and_the_same_bytes(small_world, forest, written, tmp_path):
+    target, log = tmp_path / "ssm.zarr", tmp_path / "log"
+    done = []
+    for number in (1, 2, 3):
+        status, skipped = predict_product(
+            small_world.cube, target, forest, {},
+            part=(number, 3), log=RunLog(log, f"{number}/3"),
+        )  # fmt: skip
+        assert skipped == 0
+        done += list(status["unit"])
+    assert sorted(done) == BLOCKS
+    assert shards(target) == shards(written)
+    tables = [read_rows(path) for path in log.glob("*.json")]
+    rows = pd.concat(tables).set_index("unit").sort_index()
+    assert list(rows.index) == BLOCKS and len(tables) == 3
+    land = open_cube(small_world.cube)["land"].values == 1
+    assert rows.loc[BLOCKS[0], "pixel_days"] == 366 * land[:, :48].sum()
+    sizes = [path.stat().st_size for path in _shard_paths(target)]
+    assert rows["bytes"].sum() == sum(sizes)
+    assert rows.loc[BLOCKS[1], "rows"] == (codes(target)[366:, :, :48] != -32768).sum()
+
+
+def test_a_part_begins_again_where_a_shard_is_damaged(small_world, forest, written, tmp_path):
+    target = tmp_path / "ssm.zarr"
+    predict_product(small_world.cube, target, forest, {})
+    damaged = target / "ssm/c/0/0/1"
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    hold = locked_in_part(target, list)  # another part is at work: nothing is cleaned for us
+    with hold:
+        status, skipped = predict_product(small_world.cube, target, forest, {}, part=(1, 1))
+    assert (list(status["unit"]), skipped) == ([BLOCKS[2]], 3)
+    assert shards(target) == shards(written)
+
+
+def test_workers_fetch_the_forest_from_a_url_once(
+    small_world, forest, written, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "node"))
+    (tmp_path / "node").mkdir()
+    url = f"file://{forest}"
+    target = tmp_path / "ssm.zarr"
+    status, _ = predict_product(small_world.cube, target, forest, {}, forest_url=url)
+    assert len(status) == 4 and shards(target) == shards(written)
+    copies = [path for path in (tmp_path / "node").rglob("forest.json")]
+    assert len(copies) == 1
+    assert load_forest(copies[0].parent, check=True).digest in copies[0].parent.name
 
 
 def test_a_failed_block_is_named_the_others_are_done_and_it_alone_is_repeated(

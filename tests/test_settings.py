@@ -256,3 +256,10 @@ def test_frozen_ground_is_left_out_or_flagged_and_nothing_else(write):
     assert read_settings(write()).frozen == "mask"
     assert read_settings(write(HEAD + 'frozen = "flag"\n')).frozen == "flag"
     refused(write(HEAD + 'frozen = "melt"\n'), "frozen: Input should be 'mask' or 'flag'")
+
+
+def test_one_word_names_a_cluster_and_certificates_count_from_the_file(write, tmp_path):
+    assert read_settings(write(head=f'{HEAD}\ncluster = "none"')).cluster.kind == "none"
+    table = '[cluster]\nkind = "tls://h:1"\n'
+    table += "".join(f'tls_{part} = "keys/{part}.pem"\n' for part in ("ca", "cert", "key"))
+    assert read_settings(write(tables=table)).cluster.tls_ca == str(tmp_path / "keys/ca.pem")

@@ -17,6 +17,7 @@ from gssm_cube.ingest import bridges, keys, lst, meteo, scratch, sensors, static
 from gssm_cube.ingest import inputs as files
 from gssm_cube.ingest import vegetation as composites
 from gssm_cube.ingest.keys import FileKeys
+from gssm_cube.run_log import NO_LOG, RunLog
 from gssm_cube.stores import open_group
 from gssm_cube.variables import Upsampling
 from gssm_cube.years import first_held_day
@@ -50,6 +51,15 @@ class Step:
         return replace(self, keys={unit: self.keys[unit] for unit in sorted(set(units))})
 
 
+@dataclass(frozen=True)
+class Means:
+    """Who works for a run, and who hears of it."""
+
+    client: Client | None
+    progress: Progress
+    log: RunLog
+
+
 def harmonise(
     store: Path,
     layout: Layout,
@@ -61,6 +71,7 @@ def harmonise(
     climate_years: tuple[int, int] | None = None,
     client: Client | None = None,
     progress: Progress = blocks.silent,
+    log: RunLog = NO_LOG,
 ) -> pd.DataFrame:
     """Build the feature cube from provider files, or what is missing of it.
 
@@ -85,6 +96,8 @@ def harmonise(
         layout that are not held out as new years.
     client : distributed.Client, optional
     progress : callable
+    log : RunLog
+        Gets a row for each unit.
 
     Returns
     -------
@@ -106,14 +119,15 @@ def harmonise(
     rows = []
     with blocks.locked(store):
         blocks.remove_partial_files(store)
-        rows.append(_run(_static_step(store, hashes), client, progress))
+        means = Means(client, progress, log)
+        rows.append(_run(_static_step(store, hashes), means))
         check_land(store)
         cube.note_floored_slopes(store, floored_share(store))
         fits = keys.fitted_digests(store, hashes, refit_climatology)
         sources = _scratch_steps(store, hashes)
         for stages, steps in _final_steps(store, hashes, fits, years, lst_filling):
             reading = [sources[stage] for stage in stages]
-            rows += _run_pass(reading, steps, layout, client, progress)
+            rows += _run_pass(reading, steps, layout, means)
             fitted = {name for step in steps for name in (step.stage, *step.keys)}
             keys.freeze(store, {name: fits[name] for name in fits if name in fitted})
         scratch.remove_scratch(scratch_of(store))
@@ -149,8 +163,7 @@ def _run_pass(
     sources: Sequence[Step],
     steps: Sequence[Step],
     layout: Layout,
-    client: Client | None,
-    progress: Progress,
+    means: Means,
 ) -> Iterator[Row]:
     """Read into the scratch what the steps' units need, then run the steps; yield a row each."""
     needed = {read for step in steps for unit in step.to_do() for read in step.reads(unit)}
@@ -158,9 +171,9 @@ def _run_pass(
         scratch.create_scratch(source.store, layout)
         reading = source.only(needed)
         if reading.to_do():
-            yield _run(reading, client, progress)
+            yield _run(reading, means)
     for step in steps:
-        yield _run(step, client, progress)
+        yield _run(step, means)
 
 
 def scratch_of(store: Path) -> Path:
@@ -168,14 +181,17 @@ def scratch_of(store: Path) -> Path:
     return Path(f"{store}.scratch")
 
 
-def _run(step: Step, client: Client | None, progress: Progress) -> Row:
+def _run(step: Step, means: Means) -> Row:
     """Run what is to do of one step."""
     units = step.to_do()
     skipped = len(step.keys) - len(units)
     logger.info("%s: %d to do, %d done before", step.name, len(units), skipped)
-    blocks.run_units(
-        step.work, units, stage=step.name, keys=step.keys, client=client, progress=progress
-    )
+    folder = blocks.marker_folder(step.store, step.stage)
+    with means.log.stage(step.name, dict.fromkeys(units, 0), skipped, folder) as log:
+        blocks.run_units(
+            step.work, units, stage=step.name, keys=step.keys,
+            client=means.client, progress=means.progress, note=log.add,
+        )  # fmt: skip
     return {"step": step.name, "units": len(units), "skipped": skipped}
 
 

@@ -1,0 +1,68 @@
+"""A folder of files fetched once a machine, for workers that share none with the client."""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import fsspec
+
+
+def fetch_folder(
+    url: str, name: str, check: Callable[[Path], object], cache: Path | None = None
+) -> Path:
+    """Return this machine's copy of a folder, fetched by the first process that asks.
+
+    Parameters
+    ----------
+    url : str
+        Anything that fsspec reads; credentials come from the environment.
+    name : str
+        Of the copy; must tell contents apart, such as a hash.
+    check : callable
+        Raises if the folder is not what is wanted; called before the copy takes its place.
+    cache : Path, optional
+        Where copies lie; by default in the machine's temporary folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing under that URL.
+    """
+    # One folder a user: the machine's temporary folder is everyone's.
+    cache = cache or Path(tempfile.gettempdir()) / f"gssm_cube_{os.getuid()}"
+    cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+    target = cache / name
+    with _one_at_a_time(cache / f"{name}.lock"):
+        if target.exists():
+            return target
+        with tempfile.TemporaryDirectory(dir=cache, prefix=f"{name}.") as place:
+            partial = Path(place) / name
+            _download(url, partial)
+            check(partial)
+            shutil.move(partial, target)  # a rename: the same folder
+    return target
+
+
+def _download(url: str, target: Path) -> None:
+    """Copy all files of a remote folder."""
+    system, root = fsspec.core.url_to_fs(url)
+    files = [path for path in system.find(root) if not path.endswith("/")]
+    if not files:
+        raise FileNotFoundError(f"no files under {url}: put the folder there before the run")
+    target.mkdir()
+    for path in files:
+        place = target / path.removeprefix(root).lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        system.get_file(path, str(place))
+
+
+@contextmanager
+def _one_at_a_time(path: Path) -> Iterator[None]:
+    """Wait for other processes of this machine; the lock dies with its holder."""
+    with path.open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,89 @@
+"""A run on a real dask-gateway server on loopback gives the bits of the local one."""
+
+import re
+import shutil
+import tomllib
+
+import dask
+import pytest
+from gateway_server import PASSWORD, gateway_server
+
+from gssm_cube import pipeline
+from gssm_cube.cluster_settings import Cluster
+from gssm_cube.clusters import open_client
+from gssm_cube.run_log import read_rows
+from gssm_cube.settings import read_settings
+
+pytestmark = [pytest.mark.gateway, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory):
+    """Address of a server, with its password in Dask's configuration."""
+    pytest.importorskip("dask_gateway", reason="the extras gateway and gateway-server are missing")
+    password = {"username": "tester", "password": PASSWORD}
+    with (
+        gateway_server(tmp_path_factory.mktemp("gateway")) as address,
+        dask.config.set({"gateway.auth.type": "basic", "gateway.auth.kwargs": password}),
+    ):
+        yield address
+
+
+def clusters_at(address):
+    from dask_gateway import Gateway
+
+    with Gateway(address) as gateway:
+        found = gateway.list_clusters()
+    gateway._asynchronous = True  # else its __del__ asks for a loop that has ended
+    return found
+
+
+def shards(store):
+    """All objects of a product but the attributes, which name the run's settings."""
+    return {
+        str(path.relative_to(store)): path.read_bytes()
+        for path in store.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_two_workers_of_a_gateway_write_the_product_of_the_local_run(small_run, tmp_path, gateway):
+    path = small_run.copy(tmp_path / "run")
+    calm = shards(path.parent / "ssm.zarr")
+    for name in ("ssm.zarr", "ssm.zarr.markers"):
+        shutil.rmtree(path.parent / name)
+    shutil.rmtree(path.parent / "log")
+    table = f'[cluster]\nkind = "gateway"\naddress = "{gateway}"\nworkers = 2\n'
+    path.write_text(re.sub(r"\[cluster\]\nkind = .*\n", table, path.read_text()))
+    assert tomllib.loads(path.read_text())["cluster"]["workers"] == 2
+    assert pipeline.predict_all(read_settings(path)) == "predict: 4 blocks done, 0 skipped"
+    assert shards(path.parent / "ssm.zarr") == calm
+    rows = read_rows(next((path.parent / "log").glob("*.json")))
+    assert len(rows) == 4 and (rows["worker"] != "").all() and (rows["bytes"] > 0).all()
+    assert clusters_at(gateway) == []  # closed with the run
+
+
+def test_a_cluster_of_a_gateway_is_closed_after_an_error_and_its_workers_see_the_folder(
+    tmp_path, gateway
+):
+    chosen = Cluster(kind="gateway", address=gateway, workers=2, options={"worker_cores": 1})
+    with (
+        pytest.raises(KeyError, match="in the run"),
+        open_client(chosen, "predict", folder=tmp_path) as client,
+    ):
+        client.wait_for_workers(2, timeout=300)
+        assert list(client.nthreads().values()) == [1, 1]
+        assert client.scheduler.address.startswith("gateway://")
+        raise KeyError("in the run")
+    assert clusters_at(gateway) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_gateway_with_another_password_is_not_entered(tmp_path, gateway):
+    wrong = {"username": "tester", "password": "wrong"}
+    with (
+        dask.config.set({"gateway.auth.kwargs": wrong}),
+        pytest.raises(Exception, match="401|[Uu]nauthorized|authentication"),
+        open_client(Cluster(kind="gateway", address=gateway), "predict"),
+    ):
+        pass
