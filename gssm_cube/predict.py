@@ -270,8 +270,9 @@ def predict_product(
     check_features(cube.open_cube(store), opened)
     read = cache(blocks.marker_contents)  # many blocks share a marker
     units, starts = check_complete(store, read)
-    if part is not None:
-        units = units[part[0] - 1 :: part[1]]
+    units = units if part is None else units[part[0] - 1 :: part[1]]
+    place = forest_url or forest
+    work = PredictBlock(store, target, place, opened.digest, layout, starts, frozen)
 
     def prepare() -> None:
         blocks.remove_partial_files(target)
@@ -279,15 +280,12 @@ def predict_product(
 
     hold = blocks.locked if part is None else blocks.locked_in_part
     with hold(target, prepare):
-        place = forest_url or forest
-        work = PredictBlock(store, target, place, opened.digest, layout, starts, frozen)
         todo = work.left(units, read)
         blocks.remove_damaged(target, STAGE, todo)
         if client is not None:
             client.register_plugin(work.forest_plugin())
-        sizes = block_sizes(store, layout, todo)
-        skipped, folder = len(units) - len(todo), blocks.marker_folder(target, STAGE)
-        with log.stage(STAGE, sizes, skipped, folder) as stage_log:
+        sizes, skipped = block_sizes(store, layout, todo), len(units) - len(todo)
+        with log.stage(STAGE, sizes, skipped, blocks.marker_folder(target, STAGE)) as stage_log:
             status = blocks.run_units(
                 work, todo, stage=STAGE, client=client, progress=progress,
                 note=stage_log.add, weights=sizes,
