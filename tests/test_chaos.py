@@ -11,7 +11,6 @@ from datetime import date
 from pathlib import Path
 
 import dask
-import distributed
 import pytest
 from bare_cube import many_blocks, save_small_forest, write_bare_cube
 from distributed import Client, LocalCluster, Status
@@ -115,24 +114,22 @@ def kill_the_scheduler(world, target):
     assert before < len(markers_of(target)) < 210
 
 
-def is_up(nanny):
-    """Whether a worker runs; a nanny whose worker dies while it starts gives up."""
-    return nanny.status == nanny.process.status == Status.running
+def is_up(nanny, cluster):
+    """Whether the scheduler knows a worker; a nanny whose worker dies while it starts gives up."""
+    running = nanny.status == nanny.process.status == Status.running
+    return running and nanny.worker_address in cluster.scheduler.workers
 
 
 @contextmanager
-def forked_workers():
-    """Two workers, forked from a process that has imported all: a new one is there at once."""
+def nursed_workers():
+    """Two workers, each started again when it dies."""
     shape = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
-    with dask.config.set(
-        {
-            "distributed.worker.multiprocessing-method": "forkserver",
-            "distributed.scheduler.allowed-failures": 50,
-        }
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 50}),
+        LocalCluster(**shape) as cluster,
+        Client(cluster) as client,
     ):
-        distributed.utils.get_mp_context().set_forkserver_preload(["gssm_cube.predict"])
-        with LocalCluster(**shape) as cluster, Client(cluster) as client:
-            yield cluster, client
+        yield cluster, client
 
 
 def kill_workers(world, target):
@@ -142,13 +139,13 @@ def kill_workers(world, target):
     def watch(stage, done, total):
         if stage != "predict" or len(killed) >= KILLS or done % 7:
             return
-        alive = [nanny.pid for nanny in cluster.workers.values() if is_up(nanny)]
+        alive = [nanny.pid for nanny in cluster.workers.values() if is_up(nanny, cluster)]
         if alive:
             victim = chance.choice(alive)
             os.kill(victim, signal.SIGKILL)
             killed.append(victim)
 
-    with forked_workers() as (cluster, client):
+    with nursed_workers() as (cluster, client):
         log = RunLog(target.parent / "log")
         status, skipped = run(world, target, client, progress=watch, log=log)
     assert len(status) + skipped == 210

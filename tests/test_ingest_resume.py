@@ -13,11 +13,11 @@ import rasterio
 from distributed import Client, LocalCluster
 
 from gssm_cube import ingest
+from gssm_cube.block_inputs import land_blocks
 from gssm_cube.blocks import marker_folder
 from gssm_cube.grid import Layout, Tile
 from gssm_cube.ingest.meteo import cell_units
 from gssm_cube.ingest.scratch import zones
-from gssm_cube.predict import land_blocks
 from gssm_cube.stores import open_group, read_layout
 
 FINAL = ("static layers", "meteorology", "LST climatology", "LST blocks", "vegetation")
