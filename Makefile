@@ -8,9 +8,7 @@ demo: $(READY)
 
 test: $(READY)
 	rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -n auto --maxprocesses 4 --dist loadfile \
-		-m "not chaos and not slurm"
-	$(BIN)/python -m pytest -m chaos
+	$(BIN)/coverage run -m pytest -n auto --maxprocesses 4 --dist loadfile
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report --fail-under=90
 
