@@ -29,7 +29,7 @@ from rasterio.windows import Window
 from zarr.storage import LocalStore, WrapperStore
 
 from gssm_cube.grid import Block, Layout, Tile
-from gssm_cube.overviews import LEVELS, _create_levels, group_name, open_overview
+from gssm_cube.overviews import LEVELS, create_levels, group_name, open_overview
 from gssm_cube.product import Layers, create_product, open_product, series, write_block
 from gssm_cube.stores import array_of, codec, open_group
 from gssm_cube.variables import FILL
@@ -97,7 +97,7 @@ def write_forms(folder: Path, layout: Layout) -> None:
         }  # fmt: skip
         with rasterio.open(folder / f"{window}.tif", "w", **profile) as image:
             image.write(codes.astype("uint16"))
-    _create_levels(store, layout)
+    create_levels(store, layout)
     for level in LEVELS:
         array = array_of(open_group(store, "r+"), f"{group_name(level)}/ssm")
         day = np.random.default_rng(0).integers(100, 400, array.shape[1:]).astype("int16")

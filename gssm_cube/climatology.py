@@ -33,6 +33,7 @@ from gssm_cube.day_statistics import (
     rank_values,
 )
 from gssm_cube.grid import CHUNK_PIXELS, Layout, Tile, inner_chunks
+from gssm_cube.product.store import STAGE as PREDICTED
 from gssm_cube.product.store import check_product
 from gssm_cube.stores import (
     array_of,
@@ -49,7 +50,6 @@ from gssm_cube.variables import FILL
 
 FORMAT = "gssm_cube climatology 1"
 STAGE = "climatology"
-PREDICTED = "predict"  # stage of the product's markers
 DAY_CHUNK = 61  # a sixth of the year: a day's map reads no more
 SHARD_PIXELS = 96
 

@@ -24,22 +24,19 @@ from rasterio.features import geometry_mask
 from rasterio.transform import Affine
 from rasterio.windows import Window
 
+from gssm_cube.blocks import Progress, silent
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS
+from gssm_cube.once import replace_file
 from gssm_cube.product import open_product, series
 from gssm_cube.product.attributes import coverage_attrs
 from gssm_cube.stores import DIMS
 from gssm_cube.variables import FILL, SSM
 
-Progress = Callable[[str, int, int], None]
 NODATA = 65535
 STEP = 5 * CHUNK_PIXELS  # pixels read at once for a GeoTIFF
 FORMS = (".nc", ".tif", ".zarr", ".csv", ".parquet")
 KEPT = ("units", "calendar", "dtype")  # of a variable's encoding
 DEFLATE = {"compress": "deflate", "predictor": 2}
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    """Show nothing."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +85,7 @@ class Part:
 
 
 def export(
-    store: str | Path, target: Path, part: Part | None = None, *, progress: Progress = _silent
+    store: str | Path, target: Path, part: Part | None = None, *, progress: Progress = silent
 ) -> list[Path]:
     """Write a part of a product in the form that the target's name ends in.
 
@@ -122,12 +119,14 @@ def export(
     if target.suffix not in (".nc", ".zarr"):
         raise ValueError(f"{target}: the form is {target.suffix!r}, expected one of {FORMS}")
     _check_free(target)
-    building = target.with_name(f"{target.name}.partial")
-    _remove(building)
     writer = _netcdf_writer if target.suffix == ".nc" else _zarr_writer
-    with _Told(progress):
-        writer(_masked(codes, part.region), building).compute(scheduler="threads")
-    building.rename(target)
+
+    def write(place: Path) -> None:
+        _remove(place)
+        with _Told(progress):
+            writer(_masked(codes, part.region), place).compute(scheduler="threads")
+
+    replace_file(target, write)
     return [target]
 
 
@@ -162,9 +161,7 @@ def export_points(
         )
     _check_free(target)
     found = series(store, points, first_day=first_day, last_day=last_day)
-    building = target.with_name(f"{target.name}.partial")
-    writers[target.suffix](found, building)
-    building.rename(target)
+    replace_file(target, lambda place: writers[target.suffix](found, place))
     return [target]
 
 

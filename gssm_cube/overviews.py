@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from gssm_cube import blocks
 from gssm_cube.blocks import Client, Progress
 from gssm_cube.grid import WINDOW_DAYS, Block, Layout, Window, inner_chunks
+from gssm_cube.product.store import STAGE as PREDICTED
 from gssm_cube.product.store import check_product
 from gssm_cube.stores import (
     DIMS,
@@ -42,7 +43,6 @@ logger = logging.getLogger(__name__)
 
 LEVELS = (0.05, 0.1)  # degrees
 STAGE = "overview"
-PREDICTED = "predict"  # stage of the product's markers
 SLAB_DAYS = 6  # a 61st of a window; 0.3 GB of the globe at 0.05 deg
 CHUNK = (1, 1800, 3600)
 
@@ -113,7 +113,7 @@ def write_overviews(
     done = skipped = 0
     with blocks.locked(store):
         blocks.remove_partial_files(store)
-        _create_levels(store, layout)
+        create_levels(store, layout)
         for window in layout.windows():
             work = FillSlab(store, layout, window)
             slabs = [f"{window}_d{day:03d}" for day in range(0, window.days, SLAB_DAYS)]
@@ -303,7 +303,7 @@ def _create_scratch(scratch: Path, layout: Layout, window: Window) -> None:
             )  # fmt: skip
 
 
-def _create_levels(store: Path, layout: Layout) -> None:
+def create_levels(store: Path, layout: Layout) -> None:
     """Create the empty levels of a product that has none."""
     root = open_group(store, "r+")
     for level, n in factors(layout).items():

@@ -30,7 +30,7 @@ from gssm_cube.run_log import NO_LOG, RunLog
 from gssm_cube.stores import DIMS, read_layout
 from gssm_cube.variables import FILL, SSM, SSM_SPREAD
 
-STAGE = "predict"
+STAGE = product.STAGE
 
 
 @lru_cache(maxsize=2)

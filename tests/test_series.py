@@ -6,14 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from product_files import layers_of
 
 from gssm_cube.grid import Block, Layout, Tile
-from gssm_cube.product import create_product, open_product, series, write_block
-from gssm_cube.product import series as reading
+from gssm_cube.product import create_product, open_product, point_series, series, write_block
 from gssm_cube.variables import FILL
 
 # Two tiles of 2 x 2 chunks side by side; the second window has 34 days.
@@ -60,13 +58,15 @@ def test_series_are_those_of_plain_xarray(store, places, one, other):
 
 def test_each_chunk_is_read_once(store, monkeypatch):
     seen = []
-    read = reading.__globals__["_read_part"]
+    read = point_series.read_box
 
-    def counted(array: zarr.Array, part):
-        seen.append((part.days.start // 366, part.rows.start // 48, part.cols.start // 48))
-        return read(array, part)
+    def counted(array, box):
+        seen.append(
+            tuple(part.start // size for part, size in zip(box, (366, 48, 48), strict=True))
+        )
+        return read(array, box)
 
-    monkeypatch.setitem(reading.__globals__, "_read_part", counted)
+    monkeypatch.setattr(point_series, "read_box", counted)
     rng = np.random.default_rng(1)
     points = pd.DataFrame(
         {"lat": rng.uniform(SOUTH, NORTH, 300), "lon": rng.uniform(WEST, EAST, 300)}

@@ -20,6 +20,7 @@ from gssm_cube.stores import DIMS, array_of
 from gssm_cube.variables import FILL, SSM, SSM_SPREAD
 
 Mask = Literal["recommended"]
+ENDS = {"ssm_lower": -1, "ssm_upper": 1}
 CODE_RANGE = (0, 1000)  # codes of 0 to 1 m3 m-3
 
 
@@ -73,14 +74,18 @@ def with_derived_layers(dataset: xr.Dataset, root: zarr.Group, mask: Mask | None
     if mask is not None and mask not in get_args(Mask):
         raise ValueError(f"mask is {mask!r}, expected one of {get_args(Mask)} or None")
     ssm, quality = array_of(root, "ssm"), array_of(root, "quality")
-    readers = _interval_readers(root, dataset.attrs)
-    about = {name: dict(_interval_attrs(name, dataset.attrs)) for name in readers}
+    readers: dict[str, Reader] = {}
+    about = {"ssm": dict(dataset["ssm"].attrs)}
+    interval = json.loads(dataset.attrs.get("interval") or "null")
+    for name, sign in ENDS.items() if interval else ():
+        factor = sign * interval["factor"]
+        readers[name] = BoundReader(ssm, array_of(root, "ssm_spread"), factor, interval["floor"])
+        about[name] = _end_attrs(name, interval)
     if mask is not None:
-        readers = {
-            n: MaskedReader(r, quality) for n, r in {"ssm": StoredReader(ssm), **readers}.items()
-        }
+        readers = {"ssm": StoredReader(ssm), **readers}
+        readers = {name: MaskedReader(reader, quality) for name, reader in readers.items()}
         rule = f"missing where quality has {' or '.join(RECOMMENDED)}"
-        about = {n: {**about.get(n, dataset["ssm"].attrs), "mask": rule} for n in readers}
+        about = {name: {**attrs, "mask": rule} for name, attrs in about.items()}
     layers = {}
     for name, reader in readers.items():
         array = PackedArray(reader, ssm.shape, SSM.packing)
@@ -88,33 +93,14 @@ def with_derived_layers(dataset: xr.Dataset, root: zarr.Group, mask: Mask | None
     return dataset.assign(layers)
 
 
-def _interval_of(attrs: dict[Any, Any]) -> dict[str, Any] | None:
-    """Return the constants of a product's interval."""
-    found: dict[str, Any] | None = json.loads(attrs.get("interval") or "null")
-    return found
-
-
-def _interval_readers(root: zarr.Group, attrs: dict[Any, Any]) -> dict[str, Reader]:
-    """Return a reader for each end of the interval, if its constants are known."""
-    found = _interval_of(attrs)
-    if found is None:
-        return {}
-    ssm, spread = array_of(root, "ssm"), array_of(root, "ssm_spread")
-    return {
-        "ssm_lower": BoundReader(ssm, spread, -found["factor"], found["floor"]),
-        "ssm_upper": BoundReader(ssm, spread, found["factor"], found["floor"]),
-    }
-
-
-def _interval_attrs(name: str, attrs: dict[Any, Any]) -> dict[str, str]:
+def _end_attrs(name: str, interval: dict[str, Any]) -> dict[str, str]:
     """Say what an end of the interval is."""
-    found = _interval_of(attrs) or {}
     end = name.removeprefix("ssm_").capitalize()
     return {
-        "long_name": f"{end} end of the {found['level']:.0%} interval of surface soil moisture",
+        "long_name": f"{end} end of the {interval['level']:.0%} interval of surface soil moisture",
         "units": SSM.units,
         "comment": (
-            f"ssm {'-' if end == 'Lower' else '+'} {found['factor']:.4g} sqrt(ssm_spread^2 + "
-            f"{found['floor']:g}^2), calibrated on stations that their forests had not seen"
+            f"ssm {'-' if ENDS[name] < 0 else '+'} {interval['factor']:.4g} sqrt(ssm_spread^2 + "
+            f"{interval['floor']:g}^2), calibrated on stations that their forests had not seen"
         ),
     }

@@ -29,6 +29,7 @@ from gssm_cube.stores import (
 from gssm_cube.variables import FILL, SSM, SSM_SPREAD
 
 FORMAT = "gssm_cube product 2"
+STAGE = "predict"  # under which its blocks have their markers
 DEPTH, DEPTH_BOUNDS = 0.025, (0.0, 0.05)  # m
 
 

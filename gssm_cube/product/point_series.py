@@ -5,16 +5,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-import zarr
 from numpy.typing import NDArray
 
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Layout
 from gssm_cube.product.store import check_product
+from gssm_cube.shards import read_box
 from gssm_cube.stores import array_of, open_group, read_layout
 from gssm_cube.variables import FILL, SSM
 
@@ -69,7 +68,7 @@ def series(
     codes = np.full((len(points), days.stop - days.start), FILL, dtype="int16")
 
     def read(part: Part) -> None:
-        box = _read_part(array, part)
+        box = read_box(array, (part.days, part.rows, part.cols))
         row, col = rows[part.points] - part.rows.start, cols[part.points] - part.cols.start
         place = slice(part.days.start - days.start, part.days.stop - days.start)
         codes[part.points, place] = box[:, row, col].T
@@ -148,8 +147,3 @@ def _parts(rows: NDArray[np.int64], cols: NDArray[np.int64], days: slice) -> Ite
         for start in range(days.start // WINDOW_DAYS * WINDOW_DAYS, days.stop, WINDOW_DAYS):
             within = slice(max(start, days.start), min(start + WINDOW_DAYS, days.stop))
             yield Part(within, box[0], box[1], group)
-
-
-def _read_part(array: zarr.Array, part: Part) -> NDArray[Any]:
-    """Read the box round the points of one chunk."""
-    return np.asarray(array[part.days, part.rows, part.cols])
