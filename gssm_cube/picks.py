@@ -290,7 +290,7 @@ class Places:
 
 
 def sample_codes(
-    store: Path,
+    root: zarr.Group,
     scratch: Path,
     layout: Layout,
     starts: Numbers,
@@ -301,8 +301,10 @@ def sample_codes(
 
     Parameters
     ----------
-    store, scratch : Path
-        Feature cube, and what ``Pick`` left of it.
+    root : zarr.Group
+        Feature cube.
+    scratch : Path
+        What ``Pick`` left of it.
     layout : Layout
     starts : (composite,) int64
     places : Places
@@ -315,7 +317,6 @@ def sample_codes(
         int16 codes by feature, with the bits of ``open_cube(mask_and_scale=False)``; ``land``,
         ``filled`` and ``quality`` as stored.
     """
-    root = open_group(store)
     stages = needed_stages(chosen)
     needs = find_needs(places.table(), layout, starts, stages) if stages else {}
     names = {stage: needed_names(stage, chosen) for stage in ("daily", *READERS)}

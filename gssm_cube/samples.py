@@ -8,6 +8,7 @@ is done again only if its own station days or its part of the cube have changed.
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import zarr
 from numpy.typing import NDArray
 
 from gssm_cube import blocks, cube
@@ -326,10 +328,15 @@ class SampleBlock:
         rows, key = read_rows(scratch, unit)
         row, col, day = (rows[name].to_numpy() for name in ("_row", "_col", "_day"))
         places = Places(blocks.parse_block(unit, self.layout), row, col, day)
-        codes = sample_codes(self.cube, scratch, self.layout, self.starts, places, self.chosen)
+        codes = sample_codes(self._root, scratch, self.layout, self.starts, places, self.chosen)
         values: dict[str, Any] = dict(decode_features(codes, self.layout, row, col))
         flags = {name: codes[flag] for flag, name in FLAGS.items() if flag in codes}
         values |= {name: found.astype("uint8") for name, found in flags.items()}
         columns = {name: values[name] for name in self.chosen}
         rows = rows.drop_columns(["_row", "_col", "_day"])
         return write_part(self.folder, unit, rows, columns, key)
+
+    @cached_property
+    def _root(self) -> zarr.Group:
+        """The cube, opened once for all blocks: for one feature that takes a tenth of the time."""
+        return open_group(self.cube)
