@@ -301,10 +301,8 @@ def sample_codes(
 
     Parameters
     ----------
-    root : zarr.Group
-        Feature cube.
-    scratch : Path
-        What ``Pick`` left of it.
+    root, scratch : zarr.Group, Path
+        Feature cube, and what ``Pick`` left of it.
     layout : Layout
     starts : (composite,) int64
     places : Places

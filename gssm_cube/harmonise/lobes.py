@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gssm_cube.harmonise.regrid import area_weights
 
 Floats = NDArray[np.float64]
-_SLAB = 2048  # bands summed at once, so that intermediate sums stay small
+_SLAB = 512  # bands summed at once, so that intermediate sums stay small
 
 
 def lobe_sums(
@@ -32,8 +32,8 @@ def lobe_sums(
 
     Parameters
     ----------
-    values : array (row, col)
-        NaN is missing.
+    values : array (..., row, col)
+        Layers on the same cells, or one; NaN is missing.
     lat_edges : array (band + 1), degrees, descending
         Bands of constant latitude, one or more a row.
     rows : array (band)
@@ -47,7 +47,7 @@ def lobe_sums(
 
     Returns
     -------
-    sums, areas : array (target lat, target lon), float64
+    sums, areas : array (..., target lat, target lon), float64
         Areas in degrees of longitude times the difference of sin(lat).
 
     Raises
@@ -64,13 +64,17 @@ def lobe_sums(
         )
     weights, _ = area_weights(lat_edges, target_lat_edges)
     edges = np.clip(np.asarray(target_lon_edges, dtype="float64"), *limits)
-    sums, areas = np.zeros((2, weights.shape[0], edges.size - 1))
+    layers = values.reshape(-1, *values.shape[-2:])
+    found = np.zeros((weights.shape[0], 2 * (edges.size - 1) * len(layers)))
     for start in range(0, bands, _SLAB):
         slab = slice(start, start + _SLAB)
-        part = _along_bands(values, rows[slab], lon_first[slab], lon_step[slab], edges)
-        sums += weights[:, slab] @ part[0]
-        areas += weights[:, slab] @ part[1]
-    return sums, areas
+        part = _along_bands(layers, rows[slab], lon_first[slab], lon_step[slab], edges)
+        shares = weights[:, slab]
+        reached = np.flatnonzero(np.diff(shares.indptr))
+        found[reached] += shares[reached] @ part.reshape(len(part), -1)
+    shape = *values.shape[:-2], weights.shape[0], edges.size - 1
+    sums, areas = found.reshape(weights.shape[0], edges.size - 1, 2, -1).transpose(2, 3, 0, 1)
+    return sums.reshape(shape), areas.reshape(shape)
 
 
 def mean_of_sums(
@@ -80,15 +84,15 @@ def mean_of_sums(
 
     Parameters
     ----------
-    sums, areas : array (target lat, target lon)
+    sums, areas : array (..., target lat, target lon)
         From ``lobe_sums``, added up over lobes.
     target_lat_edges, target_lon_edges : array, degrees
 
     Returns
     -------
-    mean : array (target lat, target lon), float32
+    mean : array (..., target lat, target lon), float32
         NaN where nothing is valid.
-    share : array (target lat, target lon), float64, 0..1
+    share : array (..., target lat, target lon), float64, 0..1
     """
     heights = -np.diff(np.sin(np.radians(target_lat_edges)))
     whole = np.outer(heights, np.diff(target_lon_edges))
@@ -100,33 +104,58 @@ def mean_of_sums(
 
 @njit(cache=True, nogil=True)
 def _along_bands(
-    values: NDArray[Any],
+    layers: NDArray[Any],
     rows: NDArray[np.integer],
     first: Floats,
     step: Floats,
     edges: Floats,
-) -> tuple[Floats, Floats]:
-    """Sum value x length and valid length, degrees, between edges along each band."""
-    sums = np.zeros((rows.size, edges.size - 1))
-    lengths = np.zeros((rows.size, edges.size - 1))
+) -> Floats:
+    """Sum value x length and valid length, degrees, between edges along each band.
+
+    Returns (band, target, 2, layer). A row is added up once, from its first cell on, so that a
+    sum between two places is a difference.
+    """
+    number, size = layers.shape[0], layers.shape[2]
+    found = np.empty((rows.size, edges.size - 1, 2, number))
+    upto = np.zeros((size + 1, 2, number))
+    at = np.empty((edges.size, 2, number))
     for band in range(rows.size):
-        row, width = values[rows[band]], step[band]
-        for target in range(edges.size - 1):
-            left = max((edges[target] - first[band]) / width, 0.0)
-            right = min((edges[target + 1] - first[band]) / width, float(row.size))
-            total, length = _between(row, left, right)
-            sums[band, target], lengths[band, target] = total * width, length * width
-    return sums, lengths
+        row, width = layers[:, rows[band]], step[band]
+        if band == 0 or rows[band] != rows[band - 1]:
+            _add_up(row, upto)
+        for edge in range(edges.size):
+            _sum_up_to(row, upto, (edges[edge] - first[band]) / width, at[edge])
+        _put_differences(at, width, found[band])
+    return found
 
 
 @njit(cache=True, nogil=True)
-def _between(row: NDArray[Any], left: float, right: float) -> tuple[float, float]:
-    """Sum value x length and valid length between two places in a row, in cells."""
-    total, length = 0.0, 0.0
-    while left < right:
-        end = min(int(left) + 1.0, right)
-        if not np.isnan(row[int(left)]):
-            total += row[int(left)] * (end - left)
-            length += end - left
-        left = end
-    return total, length
+def _add_up(row: NDArray[Any], upto: Floats) -> None:
+    """Sum the valid cells (layer, cell) left of each cell, and count them: (cell, 2, layer)."""
+    for layer in range(row.shape[0]):
+        for cell in range(row.shape[1]):
+            valid = not np.isnan(row[layer, cell])
+            upto[cell + 1, 0, layer] = upto[cell, 0, layer] + (row[layer, cell] if valid else 0.0)
+            upto[cell + 1, 1, layer] = upto[cell, 1, layer] + (1.0 if valid else 0.0)
+
+
+@njit(cache=True, nogil=True)
+def _sum_up_to(row: NDArray[Any], upto: Floats, place: float, found: Floats) -> None:
+    """Sum value x length and valid length left of a place in a row, in cells: (2, layer)."""
+    place = min(max(place, 0.0), float(row.shape[1]))
+    cell = int(place)
+    rest = place - cell
+    for layer in range(row.shape[0]):
+        found[0, layer], found[1, layer] = upto[cell, 0, layer], upto[cell, 1, layer]
+        if rest > 0 and not np.isnan(row[layer, cell]):
+            found[0, layer] += rest * row[layer, cell]
+            found[1, layer] += rest
+
+
+@njit(cache=True, nogil=True)
+def _put_differences(at: Floats, width: float, found: Floats) -> None:
+    """Put what lies between edges (edge, 2, layer) into (target, 2, layer), in degrees."""
+    for target in range(found.shape[0]):
+        for layer in range(found.shape[2]):
+            found[target, 0, layer] = (at[target + 1, 0, layer] - at[target, 0, layer]) * width
+            found[target, 1, layer] = (at[target + 1, 1, layer] - at[target, 1, layer]) * width

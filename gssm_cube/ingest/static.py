@@ -85,29 +85,30 @@ def soil_means(files: dict[str, Path], padded: Padded) -> dict[str, NDArray[Any]
          for name, parts in layers.items()},
         files["clay"].parent,
     )  # fmt: skip
-    parts = zip(*layers.values(), strict=True)
-    fine = [derive_soil(dict(zip(layers, part, strict=True))) for part in parts]
-    return {name: mean_of([part[name] for part in fine], padded) for name in names_soil()}
+    parts = (dict(zip(layers, part, strict=True)) for part in zip(*layers.values(), strict=True))
+    grids = [(part["clay"], derive_soil(part)) for part in parts]
+    return dict(zip(names_soil(), means_of(grids, padded), strict=True))
 
 
-def derive_soil(part: dict[str, soilgrids.Part]) -> dict[str, soilgrids.Part]:
-    """Return soil predictors on the cells of one part of the maps."""
-    values = {name: soil.texture(part[name].values) for name in ("clay", "sand", "silt")}
-    values["omc"] = soil.organic_matter(part["soc"].values)
-    values["porosity"] = soil.porosity(part["bdod"].values, values["omc"] / 100)
-    return {name: replace(part["clay"], values=array) for name, array in values.items()}
+def derive_soil(part: dict[str, soilgrids.Part]) -> NDArray[np.float32]:
+    """Return soil predictors (predictor, row, col) on the cells of one part of the maps."""
+    layers = {name: soil.texture(part[name].values) for name in ("clay", "sand", "silt")}
+    layers["omc"] = soil.organic_matter(part["soc"].values)
+    layers["porosity"] = soil.porosity(part["bdod"].values, layers["omc"] / 100)
+    return np.stack([layers.pop(name) for name in names_soil()], dtype="float32", casting="unsafe")
 
 
-def mean_of(parts: Sequence[soilgrids.Part], padded: Padded) -> NDArray[Any]:
-    """Average parts of a layer over the pixels: one raster in degrees, or the lobes of one."""
+def means_of(
+    grids: Sequence[tuple[soilgrids.Part, NDArray[np.float32]]], padded: Padded
+) -> NDArray[np.float32]:
+    """Average layers (layer, row, col) over the pixels: of one raster in degrees, or of lobes."""
     edges = padded.lat_edges, padded.lon_edges
-    shape = edges[0].size - 1, edges[1].size - 1
-    sums, areas = np.zeros(shape), np.zeros(shape)
-    for part in parts:
-        if isinstance(part, Raster):
-            return padded.mean(part)[0]
-        place = part.lat_edges, part.rows, part.lon_first, part.lon_step, part.limits
-        more = lobe_sums(part.values, *place, *edges)
+    sums = areas = np.zeros((edges[0].size - 1, edges[1].size - 1))
+    for grid, layers in grids:
+        if isinstance(grid, Raster):
+            return np.stack([padded.mean(replace(grid, values=layer))[0] for layer in layers])
+        place = grid.lat_edges, grid.rows, grid.lon_first, grid.lon_step, grid.limits
+        more = lobe_sums(layers, *place, *edges)
         sums, areas = sums + more[0], areas + more[1]
     return mean_of_sums(sums, areas, *edges)[0]
 
