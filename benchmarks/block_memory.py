@@ -31,6 +31,7 @@ FEATURES = (
     *("apei", "evaporation", "tair", "lst", "lst_diff", "ndvi", "evi"),
     *("clay", "sand", "silt", "elevation", "lat", "lon"),
 )
+CELL = 12  # pixels of a cell of 0.1 deg
 
 
 def resident() -> float:
@@ -48,19 +49,30 @@ def highest() -> float:
 
 
 def write_cube(store: Path, layout: Layout) -> None:
-    """Write a cube whose stored features are all there, on land alone."""
+    """Write a cube on land alone, with all that the estimate, its bounds and flags read."""
     write_bare_cube(store, layout)
     root, rng = zarr.open_group(str(store), mode="r+"), np.random.default_rng(3)
     root["static/land"][:] = 1
-    for name in ("sand", "silt"):
+    for name in ("sand", "silt", "porosity"):
         array = root[f"static/{name}"]
-        array[:] = rng.integers(0, 300, array.shape).astype("int16")
+        array[:] = rng.integers(200, 500, array.shape).astype("int16")
     for name in ("daily/lst", "daily/lst_diff", "composite/ndvi", "composite/evi"):
-        array = root[name]
-        array[:] = rng.integers(0, 900, array.shape, dtype="int16")
-    tair = root["meteo/cells"]
-    tair[cube.METEO.index("tair")] = rng.integers(0, 900, tair.shape[1:]).astype("int16")
+        for tile in layout.tiles():
+            place = (slice(None), *layout.tile_slices(tile))
+            root[name][place] = likened(rng, root[name][place].shape)
+    cells = root["meteo/cells"]
+    for name in ("tair", "tair_7d", "swe"):
+        values = rng.integers(0, 900, cells.shape[1:]).astype("int16")
+        cells[cube.METEO.index(name)] = values
     mark_all(store, layout, list(layout.tiles()))
+
+
+def likened(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Codes (time, lat, lon) that differ between cells of 0.1 deg, and a little within them."""
+    days, rows, cols = shape
+    coarse = rng.integers(0, 800, (days, rows // CELL, cols // CELL), dtype="int16")
+    fine = np.kron(coarse, np.ones((1, CELL, CELL), dtype="int16"))
+    return fine + rng.integers(0, 100, shape, dtype="int16")
 
 
 def save_forest(folder: Path) -> Path:
