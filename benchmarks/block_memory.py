@@ -1,9 +1,10 @@
 """Memory of prediction: one full block of 480 x 480 pixels and 366 days, and 200 small blocks.
 
-``python benchmarks/block_memory.py [--pixels 480] [--days 366]``. The forest has 20 trees, leaves
-of one sample; the cube holds random LST, vegetation, weather and soil over land without sea. Each
-case runs in a process of its own, whose largest resident memory counts, and what it held before
-the first block.
+``python benchmarks/block_memory.py [--pixels 480] [--days 366] [--limit 2GB]``. The forest has 20
+trees, leaves of one sample; the cube holds invented LST, vegetation, weather and soil over land
+without sea; spread, bounds and flags are worked out too. Each case runs in a process of its own,
+whose largest resident memory counts, and what it held before the first block; then the one block
+is predicted by a Dask worker that would be killed and replaced near the limit.
 """
 
 import argparse
@@ -23,6 +24,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from bare_cube import mark_all, write_bare_cube
 
 from gssm_cube import cube
+from gssm_cube.cluster_settings import Cluster
+from gssm_cube.clusters import open_client
 from gssm_cube.forest import Preset, compile_forest, train_forest
 from gssm_cube.grid import Layout, Tile
 from gssm_cube.predict import predict_product
@@ -31,6 +34,7 @@ FEATURES = (
     *("apei", "evaporation", "tair", "lst", "lst_diff", "ndvi", "evi"),
     *("clay", "sand", "silt", "elevation", "lat", "lon"),
 )
+CELL = 12  # pixels of a cell of 0.1 deg
 
 
 def resident() -> float:
@@ -48,19 +52,30 @@ def highest() -> float:
 
 
 def write_cube(store: Path, layout: Layout) -> None:
-    """Write a cube whose stored features are all there, on land alone."""
+    """Write a cube on land alone, with all that the estimate, its bounds and flags read."""
     write_bare_cube(store, layout)
     root, rng = zarr.open_group(str(store), mode="r+"), np.random.default_rng(3)
     root["static/land"][:] = 1
-    for name in ("sand", "silt"):
+    for name in ("sand", "silt", "porosity"):
         array = root[f"static/{name}"]
-        array[:] = rng.integers(0, 300, array.shape).astype("int16")
+        array[:] = rng.integers(200, 500, array.shape).astype("int16")
     for name in ("daily/lst", "daily/lst_diff", "composite/ndvi", "composite/evi"):
-        array = root[name]
-        array[:] = rng.integers(0, 900, array.shape, dtype="int16")
-    tair = root["meteo/cells"]
-    tair[cube.METEO.index("tair")] = rng.integers(0, 900, tair.shape[1:]).astype("int16")
+        for tile in layout.tiles():
+            place = (slice(None), *layout.tile_slices(tile))
+            root[name][place] = likened(rng, root[name][place].shape)
+    cells = root["meteo/cells"]
+    for name in ("tair", "tair_7d", "swe"):
+        values = rng.integers(0, 900, cells.shape[1:]).astype("int16")
+        cells[cube.METEO.index(name)] = values
     mark_all(store, layout, list(layout.tiles()))
+
+
+def likened(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Codes (time, lat, lon) that differ between cells of 0.1 deg, and a little within them."""
+    days, rows, cols = shape
+    coarse = rng.integers(0, 800, (days, rows // CELL, cols // CELL), dtype="int16")
+    fine = np.kron(coarse, np.ones((1, CELL, CELL), dtype="int16"))
+    return fine + rng.integers(0, 100, shape, dtype="int16")
 
 
 def save_forest(folder: Path) -> Path:
@@ -87,11 +102,23 @@ def predict_all(folder: Path, name: str, told: "multiprocessing.Queue[tuple[floa
     told.put((before, marks[0], marks[-1], time.process_time() - begin))
 
 
+def predict_on_worker(folder: Path, name: str, limit: str) -> None:
+    """Predict a cube's blocks on one Dask worker of limited memory and tell what it took."""
+    with open_client(Cluster(workers=1, memory_limit=limit), "predict") as client:
+        first = client.run(os.getpid)
+        place = folder / name
+        predict_product(place, folder / f"{name}.2.ssm", folder / "forest", {}, client=client)
+        kept = "the same process" if client.run(os.getpid) == first else "ANOTHER PROCESS"
+        (peak,) = client.run(highest).values()
+    print(f"{name} on a worker of {limit}: {peak:.0f} MB at most, {kept} at the end")
+
+
 def main() -> None:
-    """Measure both cases and print."""
+    """Measure all cases and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pixels", type=int, default=480)
     parser.add_argument("--days", type=int, default=366)
+    parser.add_argument("--limit", default="2GB", help="memory of the Dask worker")
     chosen = parser.parse_args()
     first = date(2018, 3, 1)
     last = first + timedelta(chosen.days - 1)
@@ -113,6 +140,7 @@ def main() -> None:
             process.join()
             print(f"{case}: {before:.0f} MB before, {peak:.0f} MB at most, {seconds:.0f} CPU s")
             print(f"  peak after the first quarter of the blocks {quarter:.0f} MB")
+        predict_on_worker(folder, "one_block", chosen.limit)
 
 
 if __name__ == "__main__":

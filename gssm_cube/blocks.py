@@ -303,14 +303,14 @@ def _results_on(
 def _row_of(future: Future, unit: str) -> dict[str, Any]:
     """Return the row that a unit left, or one that says what became of it."""
     try:
-        if future.status == "error":
-            return {"unit": unit, "error": repr(future.exception()), "seconds": 0.0, "worker": ""}
         return future.result()[0]
     except (CommClosedError, CancelledError) as error:
         raise RuntimeError(
             f"the scheduler is gone: it went with {unit} not reported. What has a marker stays "
             "done, start again to do the rest"
         ) from error
+    except Exception as error:  # Dask's: it lost all workers, or those that tried; the rest goes on
+        return {"unit": unit, "error": repr(error), "seconds": 0.0, "worker": ""}
 
 
 @contextmanager

@@ -8,13 +8,25 @@ and to see the run's folder.
 
 import logging
 import os
+import signal
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from distributed import Client, LocalCluster, Security, Worker, WorkerPlugin
+from distributed import (
+    Client,
+    LocalCluster,
+    Security,
+    SpecCluster,
+    Status,
+    Worker,
+    WorkerPlugin,
+)
+from tornado.ioloop import PeriodicCallback
 
 from gssm_cube.cluster_settings import Cluster
 from gssm_cube.software import differences, software
@@ -25,6 +37,8 @@ Profile = Literal["ingest", "predict"]
 # How many workers may die under a unit, or beside it, before it counts as their killer.
 ALLOWED_FAILURES = 10
 NO_WORKERS_SECONDS = 1800.0  # without any worker, until units count as failed instead of waiting
+KEEP_SECONDS = 5.0  # between two looks for workers that are lost
+AWAY_SECONDS = 120.0  # a job without any of its workers, until it counts as lost
 PROBE = ".seen_by_workers"
 
 
@@ -44,6 +58,16 @@ class ForestPlugin(WorkerPlugin):
     def setup(self, worker: Worker) -> None:
         """Map the forest; the block function finds it in the opener's cache."""
         self.open_forest(self.path)
+
+
+class LeaveInterrupts(WorkerPlugin):
+    """Leave Ctrl-C to the client, which closes its workers: a terminal sends it to all of them."""
+
+    name = "gssm-interrupts"
+
+    def setup(self, worker: Worker) -> None:
+        """Ignore it; workers run their loop, and so this, in their main thread."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class SameSoftware(WorkerPlugin):
@@ -92,7 +116,8 @@ def open_client(
     with ExitStack() as stack:
         client = _open(stack, chosen, profile)
         address = client.scheduler_info(n_workers=0)["address"]
-        logger.info("dask: %s, dashboard %s", address, client.dashboard_link)
+        lack = "" if find_spec("bokeh") else " (which needs bokeh)"
+        logger.info("dask: %s, dashboard%s %s", address, lack, client.dashboard_link)
         _wait_for_a_worker(client, chosen)
         client.run_on_scheduler(_patience(ALLOWED_FAILURES, NO_WORKERS_SECONDS))
         if folder is not None or chosen.is_remote:
@@ -107,7 +132,12 @@ def _open(stack: ExitStack, chosen: Cluster, profile: Profile) -> Client:
     starters: dict[str, Callable[..., Any]]
     starters = {"local": _local_cluster, "gateway": _gateway_cluster, "slurm": _slurm_cluster}
     started = stack.enter_context(starters[chosen.kind](chosen, profile))
-    return stack.enter_context(started.get_client())
+    if isinstance(started, SpecCluster):  # a gateway does so by itself
+        stack.enter_context(_kept(started))
+    client = stack.enter_context(started.get_client())
+    if chosen.kind == "local":
+        client.register_plugin(LeaveInterrupts())
+    return client
 
 
 def _local_cluster(chosen: Cluster, profile: Profile) -> LocalCluster:
@@ -172,6 +202,62 @@ def _scale(cluster: Any, chosen: Cluster) -> None:
         cluster.adapt(minimum=chosen.workers or 1, maximum=chosen.max_workers)
     else:
         cluster.scale(chosen.workers or 1)
+
+
+@contextmanager
+def _kept(cluster: Any) -> Iterator[None]:
+    """Start workers anew meanwhile for those that are lost for good."""
+    watch = PeriodicCallback(ReplaceLost(cluster), KEEP_SECONDS * 1000)
+    cluster.loop.add_callback(watch.start)
+    try:
+        yield
+    finally:
+        cluster.loop.add_callback(watch.stop)
+
+
+class ReplaceLost:
+    """Start a worker for each that Dask has given up; called within the cluster's loop.
+
+    Some seconds after the death of a worker (``distributed.deploy.lost-worker-timeout``) Dask looks
+    whether its successor is there. If that is still starting, or has died as well, both worker
+    and the nanny or job that would start another are closed, and nothing comes in their place. A
+    job of several workers it does not even miss.
+    """
+
+    def __init__(self, cluster: Any) -> None:
+        self.cluster = cluster
+        self.started = set(cluster.workers)
+        self.at_work: dict[Any, float] = {}  # when a job of several workers last had one
+
+    def __call__(self) -> None:
+        """Look for what was there and is no more: what is starting has not been there yet."""
+        workers, wanted = self.cluster.workers, self.cluster.worker_spec
+        for name in self._jobs_without_workers():
+            self.cluster.loop.add_callback(workers.pop(name).close)
+        ended = {n for n, at in workers.items() if at.status in (Status.closed, Status.failed)}
+        for name in ended:
+            del workers[name]
+        lost = (self.started | ended) & (wanted.keys() - workers.keys())
+        self.started = set(workers)
+        if lost:
+            logger.warning("%d workers are lost for good: others are started", len(lost))
+            # Not the cluster's own, which may count jobs of several workers each.
+            SpecCluster.scale(self.cluster, len(wanted))
+
+    def _jobs_without_workers(self) -> list[Any]:
+        """Names of jobs all of whose workers are away for long: the job's own node starts them."""
+        now = time.monotonic()
+        there = {worker["name"] for worker in self.cluster.scheduler_info["workers"].values()}
+        groups = {
+            n: spec["group"] for n, spec in self.cluster.worker_spec.items() if "group" in spec
+        }
+        for name, suffixes in groups.items():
+            if any(f"{name}{suffix}" in there for suffix in suffixes):
+                self.at_work[name] = now
+        away = [name for name, last in self.at_work.items() if now - last > AWAY_SECONDS]
+        for name in away:
+            del self.at_work[name]
+        return [name for name in away if name in self.cluster.workers]
 
 
 def _security(chosen: Cluster) -> Security | None:

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,10 +32,13 @@ def fetch_folder(
     ------
     FileNotFoundError
         If there is nothing under that URL.
+    PermissionError
+        If others can write to where copies lie: what is there need not be what was fetched.
     """
     # One folder a user: the machine's temporary folder is everyone's.
     cache = cache or Path(tempfile.gettempdir()) / f"gssm_cube_{os.getuid()}"
     cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _check_own(cache)
     target = cache / name
     with _one_at_a_time(cache / f"{name}.lock"):
         if target.exists():
@@ -45,6 +49,19 @@ def fetch_folder(
             check(partial)
             shutil.move(partial, target)  # a rename: the same folder
     return target
+
+
+def _check_own(folder: Path) -> None:
+    """Refuse a folder that another user made, leads to by a link, or may write to."""
+    found = folder.lstat()
+    kind = "a folder" if stat.S_ISDIR(found.st_mode) else "no folder but a link or file"
+    others = stat.S_IMODE(found.st_mode) & (stat.S_IWGRP | stat.S_IWOTH)
+    if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode) or others:
+        raise PermissionError(
+            f"{folder} is {kind} of user {found.st_uid}, mode {stat.S_IMODE(found.st_mode):o}, "
+            f"expected a folder of user {os.getuid()} that no other may write to; remove it, or "
+            "set TMPDIR to a folder of your own"
+        )
 
 
 def _download(url: str, target: Path) -> None:

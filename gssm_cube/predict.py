@@ -290,4 +290,6 @@ def predict_product(
                 work, todo, stage=STAGE, client=client, progress=progress,
                 note=stage_log.add, weights=sizes,
             )  # fmt: skip
+        if len(status) and status["retries"].any():  # what lost workers were writing
+            blocks.remove_partial_files(target)
     return status, skipped

@@ -1,5 +1,6 @@
 """What all commands share of the terminal: its console, bars, and how errors are told."""
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -16,9 +17,14 @@ Report = Callable[[str, int, int], None]
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Turn an expected error into one clear message and a non-zero exit."""
+    """Turn an expected error, or Ctrl-C, into one clear message and a non-zero exit."""
     try:
         yield
+    except KeyboardInterrupt as stop:
+        say(
+            "[bold red]interrupted:[/] what is done stays done, the same command goes on from there"
+        )
+        raise typer.Exit(128 + signal.SIGINT) from stop
     except EXPECTED as error:
         console.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from distributed import Client, LocalCluster
 
-from gssm_cube import blocks
+from gssm_cube import blocks, clusters
 from gssm_cube.grid import Block, Layout, Tile, Window
 
 LAYOUT = Layout(Tile(60, 370), 1, 1, date(2018, 3, 1), date(2019, 4, 1), 96)
@@ -303,6 +303,24 @@ def test_a_row_that_is_reported_is_not_lost_with_its_worker(client, tmp_path):
 
     blocks.run_units(noting(tmp_path / "log"), UNITS, stage="predict", client=client, progress=note)
     assert held[-1] == 0  # a row that a worker holds for the client dies with it: done again
+
+
+def test_a_run_that_stays_without_workers_ends_and_names_what_is_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(clusters, "NO_WORKERS_SECONDS", 0.5)
+    shape = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+    units = [f"r060c{col:03d}_w00" for col in range(20)]
+    with (
+        LocalCluster(processes=False, **shape) as cluster,
+        clusters.open_client(cluster.scheduler_address, "predict") as client,
+        pytest.raises(blocks.UnitsFailed, match="NoWorkerError") as caught,
+    ):
+        blocks.run_units(
+            noting(tmp_path / "log"), units, stage="predict", client=client,
+            progress=lambda *step: cluster.scale(0),
+        )  # fmt: skip
+    done = set((tmp_path / "log").read_text().split())
+    failed = set(caught.value.failed["unit"])
+    assert failed and done | failed == set(units)
 
 
 def test_markers_are_plain_json_that_people_can_read(shard, tmp_path):

@@ -1,11 +1,14 @@
 """From one word to a Dask client, in the shape that the work asks for."""
 
 import os
+import signal
 import time
 
+import dask
 import pytest
-from distributed import LocalCluster, Security
+from distributed import LocalCluster, Security, Status
 
+from gssm_cube import clusters
 from gssm_cube.cluster_settings import Cluster
 from gssm_cube.clusters import (
     PROBE,
@@ -152,6 +155,27 @@ def test_a_cluster_is_closed_after_an_error():
         raise KeyboardInterrupt
     assert client.status == "closed"
     assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
+
+
+def wait_until(true, seconds=120):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come true"
+        time.sleep(0.05)
+
+
+def test_workers_that_dask_has_given_up_are_replaced(monkeypatch):
+    monkeypatch.setattr(clusters, "KEEP_SECONDS", 0.2)
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1ms"}),
+        open_client(Cluster(workers=1), "predict") as client,
+    ):
+        first = client.cluster.workers[0]
+        os.kill(first.pid, signal.SIGKILL)
+        # No worker starts as soon as that, and so Dask closes the nanny that would start it.
+        wait_until(lambda: first.status == Status.closed)
+        wait_until(lambda: 0 in client.cluster.workers and client.cluster.workers[0] is not first)
+        assert client.submit(sum, [1, 2]).result(timeout=120) == 3
 
 
 def test_ingest_may_grow_with_the_work():

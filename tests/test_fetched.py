@@ -1,5 +1,7 @@
 """A folder that is fetched once a machine, whole or not at all."""
 
+import os
+
 import fsspec
 import pytest
 
@@ -42,3 +44,36 @@ def test_a_copy_that_is_not_what_is_wanted_takes_no_place(remote, tmp_path):
 def test_an_empty_url_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="no files under memory://nowhere: put"):
         fetch_folder("memory://nowhere", "forest_ab", lambda folder: None, tmp_path)
+
+
+def fetch(url, cache=None):
+    return fetch_folder(url, "forest_ab", lambda folder: None, cache)
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o702])
+def test_a_cache_that_others_may_write_to_is_refused(remote, tmp_path, mode):
+    cache = tmp_path / "cache"
+    assert contents(fetch(remote, cache)) and cache.stat().st_mode & 0o777 == 0o700
+    cache.chmod(mode)
+    match = f"cache is a folder of user {os.getuid()}, mode {mode:o}, expected .* set TMPDIR"
+    with pytest.raises(PermissionError, match=match):
+        fetch(remote, cache)
+
+
+def test_a_link_in_the_place_of_the_cache_is_refused(remote, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    (tmp_path / f"gssm_cube_{os.getuid()}").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(PermissionError, match="is no folder but a link or file of user"):
+        fetch(remote)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder to another user")
+def test_a_cache_that_another_user_made_first_is_refused(remote, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    cache = tmp_path / f"gssm_cube_{os.getuid()}"
+    cache.mkdir(mode=0o700)
+    os.chown(cache, 12345, -1)
+    with pytest.raises(PermissionError, match="is a folder of user 12345, mode 700, expected"):
+        fetch(remote)

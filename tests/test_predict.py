@@ -199,14 +199,18 @@ def test_one_lost_block_is_done_again_alone(small_world, forest, written, tmp_pa
     assert shards(target) == shards(written)
 
 
-def test_workers_write_the_same_bytes(small_world, forest, written, tmp_path):
+def test_workers_write_the_same_bytes_and_predict_a_lazy_region(
+    small_world, region, forest, written, tmp_path
+):
     options = dict(n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0")
     with LocalCluster(host="127.0.0.1", **options) as cluster, Client(cluster) as client:
         status, _ = predict_product(
             small_world.cube, tmp_path / "ssm.zarr", forest, {}, client=client
         )
+        lazy = predict(region, forest).compute()  # by the client that is active
     assert sorted(status["unit"]) == BLOCKS
     assert shards(tmp_path / "ssm.zarr") == shards(written)
+    np.testing.assert_array_equal(lazy, predict_block(region.load(), load_forest(forest)))
 
 
 def test_parts_do_all_blocks_once_and_the_same_bytes(small_world, forest, written, tmp_path):

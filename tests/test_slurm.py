@@ -6,10 +6,12 @@ import shutil
 import sys
 from pathlib import Path
 
+import dask
 import pytest
 from slurm_node import lacking, slurm_node, told, wait_until
 
-from gssm_cube import pipeline, predict
+from gssm_cube import clusters, pipeline, predict
+from gssm_cube.cluster_settings import Cluster
 from gssm_cube.settings import read_settings
 
 pytestmark = [
@@ -69,6 +71,27 @@ def test_two_jobs_write_the_product_of_the_local_run_over_tls(
     assert contents(empty_run.parent / "ssm.zarr") == contents(small_run.folder / "ssm.zarr")
     assert len(addresses) == 3 and all(a.startswith("tls://") for a in addresses)
     wait_until(lambda: told("squeue", "-h") == "", slurm)  # the jobs end with the run
+
+
+@pytest.mark.parametrize(("profile", "threads"), [("predict", 1), ("ingest", 2)])
+def test_a_job_that_is_lost_is_replaced(profile, threads, slurm, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(clusters, "KEEP_SECONDS", 0.5)
+    monkeypatch.setattr(clusters, "AWAY_SECONDS", 5.0)
+    shape = {"workers": 1, "threads": threads, "memory_limit": "1500MB"}
+    chosen = Cluster(kind="slurm", queue="debug", interface="lo", **shape)
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "2s"}),
+        clusters.open_client(chosen, profile, folder=tmp_path) as client,
+    ):
+        client.wait_for_workers(threads, timeout=300)
+        lost = told("squeue", "-h", "-o", "%i")
+        assert lost.isdecimal()
+        told("scancel", lost)
+        wait_until(lambda: told("squeue", "-h", "-o", "%i") not in ("", lost), slurm)
+        client.wait_for_workers(threads, timeout=300)
+        assert client.submit(sum, [1, 2]).result(timeout=60) == 3
+    wait_until(lambda: told("squeue", "-h") == "", slurm)
 
 
 def test_an_array_of_jobs_writes_the_same_product_without_dask(
