@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gssm_cube.scores import STATION_SCORES, SUMS, plain
+from gssm_cube.scores import MORE_SCORES, STATION_SCORES, SUMS, plain
 
 DRAWS = 1000
 LEVEL = 0.95
@@ -150,7 +150,8 @@ def _weighted(table: pd.DataFrame, weights: NDArray[np.float64]) -> Draws:
     }
     medians = {
         f"station_{name}": _weighted_median(table[name].to_numpy(), weights)
-        for name in STATION_SCORES
+        for name in (*STATION_SCORES, *MORE_SCORES)
+        if name in table
     }
     return pooled | medians
 

@@ -119,7 +119,10 @@ ALLOWED = {
     "score_tables": {"baselines"},
     "report": GROUND | {"figures", "exhibits", "score_rows"},
     "run_facts": {"blocks", "estimate", "forest", "model_card", "predict", "settings"},
-    "validate": {"blocks"},
+    "validate": {
+        *("blocks", "bootstrap", "exhibits", "figures", "once", "resolution", "score_rows"),
+        *("scores", "sphere", "station_tables", "stations"),
+    },
     "__init__": {"cube", "product"},
 }
 # These compose: they import what they like, but of one another only this.

@@ -1,0 +1,214 @@
+"""Triple collocation: errors of three series without calling one of them the truth.
+
+Of three series with errors that do not depend on one another or on the truth, their covariances
+give the random error of each (Stoffelen 1998; Gruber et al. 2016, doi:10.1016/j.jag.2015.09.002).
+Two products made of the same rain or the same satellite break the assumption; then both look
+better than they are.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from gssm_cube.bootstrap import LEAST_STATIONS, LEVEL
+from gssm_cube.scores import MIN_STATION_DAYS
+
+Values = NDArray[np.float64]
+
+MEASURES = ("err_std", "r_truth", "snr_db", "beta")
+BLOCK_DAYS = 30  # drawn together: soil remembers for weeks
+DRAWS = 200
+
+
+def triple_collocation(covariance: ArrayLike) -> dict[str, Values]:
+    """Return errors, correlations with the truth and scalings from covariances.
+
+    Parameters
+    ----------
+    covariance : array (..., 3, 3)
+        Of three series.
+
+    Returns
+    -------
+    dict of ndarray (..., 3)
+        ``err_std``, the standard deviation of the random error, scaled to the first series and in
+        its units; ``r_truth``, the correlation with the unknown truth; ``snr_db``, the signal over
+        the noise, dB; ``beta``, by what a series is multiplied to be scaled to the first. NaN
+        where the covariances contradict the assumptions.
+
+    References
+    ----------
+    McColl et al. (2014), doi:10.1002/2014GL061322 (correlation); Gruber et al. (2016)
+    """
+    c = np.asarray(covariance, dtype="float64")
+    others = ((1, 2), (2, 0), (0, 1))
+    variance = np.stack([c[..., i, i] for i in range(3)], axis=-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        signal = np.stack(
+            [c[..., i, j] * c[..., i, k] / c[..., j, k] for i, (j, k) in enumerate(others)], axis=-1
+        )
+        beta = np.stack(
+            [np.ones_like(c[..., 0, 0]), c[..., 0, 2] / c[..., 1, 2], c[..., 0, 1] / c[..., 2, 1]],
+            axis=-1,
+        )
+        # The absolute values are those of Gruber et al. (2020), equation 11.
+        noise = np.abs(np.abs(variance / signal) - 1)
+        r = np.sqrt(np.where(signal > 0, signal, np.nan) / variance)
+        return {
+            "err_std": np.sqrt(variance - signal) * beta,
+            "r_truth": np.where(r > 1, np.nan, r),
+            "snr_db": -10 * np.log10(noise),
+            "beta": beta,
+        }
+
+
+def bootstrapped(
+    values: ArrayLike, *, block_days: int = BLOCK_DAYS, draws: int = DRAWS, seed: int = 0
+) -> dict[str, Values]:
+    """Return the measures of a triplet at one place with their 95 % intervals.
+
+    Parameters
+    ----------
+    values : array (day, 3), m3 m-3
+        Without gaps, in the order of time.
+    block_days : int
+        Days that are drawn together; 1 draws single days.
+    draws : int
+    seed : int
+
+    Returns
+    -------
+    dict of ndarray (3, 3)
+        By measure of `triple_collocation`: series by value, lower end, upper end.
+    """
+    series = np.asarray(values, dtype="float64")
+    whole = triple_collocation(np.cov(series.T))
+    covariances = _drawn_covariances(series, block_days, draws, np.random.default_rng(seed))
+    drawn = triple_collocation(covariances)
+    ends = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+    return {name: np.vstack([whole[name], _quantiles(drawn[name], ends)]).T for name in MEASURES}
+
+
+def triplet_table(
+    values: NDArray[np.floating],
+    stations: Sequence[str],
+    columns: Sequence[str],
+    *,
+    min_days: int = MIN_STATION_DAYS,
+    draws: int = DRAWS,
+) -> pd.DataFrame:
+    """Return the triple collocation of every three columns at every station.
+
+    Parameters
+    ----------
+    values : ndarray (column, station, day), m3 m-3
+        The stations' own and the products'; a day counts where no column is NaN.
+    stations, columns : sequence of str
+    min_days : int
+        Days that a station needs.
+    draws : int
+        Of blocks of 30 days with replacement.
+
+    Returns
+    -------
+    DataFrame
+        ``triplet`` (its columns, joined by a bar), ``column``, ``station``, ``measure``,
+        ``value``, ``low``, ``high``, ``n`` (days).
+    """
+    parts = list(_of_stations(values, stations, columns, min_days, draws))
+    names = ["triplet", "column", "station", "measure", "value", "low", "high", "n"]
+    return pd.DataFrame(parts, columns=names)
+
+
+def median_triplets(table: pd.DataFrame, *, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """Return medians over stations of a `triplet_table`, with 95 % intervals over stations.
+
+    Parameters
+    ----------
+    table : DataFrame
+    draws : int
+        Of the stations with replacement.
+    seed : int
+
+    Returns
+    -------
+    DataFrame
+        ``triplet``, ``column``, ``measure``, ``value``, ``low``, ``high``, ``stations``; no ends
+        for fewer than five stations.
+    """
+    rows = []
+    for key, part in table.groupby(["triplet", "column", "measure"], sort=False):
+        known = part["value"].dropna().to_numpy()
+        low = high = np.nan
+        if len(known) >= LEAST_STATIONS:
+            chosen = np.random.default_rng(seed).integers(0, len(known), (draws, len(known)))
+            low, high = np.quantile(
+                np.median(known[chosen], axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+            )
+        middle = np.median(known) if len(known) else np.nan
+        rows.append((*key, middle, low, high, len(known)))
+    names = ["triplet", "column", "measure", "value", "low", "high", "stations"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def _of_stations(
+    values: NDArray[np.floating],
+    stations: Sequence[str],
+    columns: Sequence[str],
+    min_days: int,
+    draws: int,
+) -> Iterator[tuple[Any, ...]]:
+    """Rows of the table."""
+    for place, station in enumerate(stations):
+        at = values[:, place].T.astype("float64")
+        at = at[np.isfinite(at).all(axis=1)]
+        if len(at) < min_days:
+            continue
+        whole = np.cov(at.T)
+        drawn = _drawn_covariances(at, BLOCK_DAYS, draws, np.random.default_rng(0))
+        for chosen in combinations(range(len(columns)), 3):
+            among = np.ix_(chosen, chosen)
+            point = triple_collocation(whole[among])
+            spread = triple_collocation(drawn[:, *among])
+            triplet = "|".join(columns[k] for k in chosen)
+            for measure in MEASURES:
+                ends = _quantiles(spread[measure], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+                for k in range(3):
+                    value, name = point[measure][k], columns[chosen[k]]
+                    yield triplet, name, station, measure, value, *ends[:, k], len(at)
+
+
+def _drawn_covariances(
+    values: Values, block_days: int, draws: int, rng: np.random.Generator
+) -> Values:
+    """Covariances (draw, column, column) of blocks of days drawn with replacement."""
+    count, width = values.shape
+    centred = values - values.mean(axis=0)  # covariances of sums round less about 0
+    starts = np.arange(0, count, block_days)
+    products = (centred[:, :, None] * centred[:, None, :]).reshape(count, -1)
+    sums = np.add.reduceat(np.hstack([np.ones((count, 1)), centred, products]), starts, axis=0)
+    blocks = len(starts)
+    times = rng.multinomial(blocks, np.full(blocks, 1 / blocks), size=draws)
+    drawn = times @ sums
+    n, totals = drawn[:, :1], drawn[:, 1 : width + 1]
+    squares = drawn[:, width + 1 :].reshape(draws, width, width)
+    means = totals / n
+    return (squares / n[:, :, None] - means[:, :, None] * means[:, None, :]) * (
+        n / np.maximum(n - 1, 1)
+    )[:, :, None]
+
+
+def _quantiles(drawn: Values, ends: Sequence[float]) -> Values:
+    """Return the ends (2, series) of the draws; NaN where fewer than half gave a value."""
+    sorted_ = np.sort(drawn, axis=0)  # NaN go last
+    known = np.isfinite(drawn).sum(axis=0)
+    places = np.array(ends)[:, None] * np.maximum(known - 1, 0)
+    below = np.floor(places).astype("int64")
+    above = np.minimum(below + 1, np.maximum(known - 1, 0))
+    along = np.arange(drawn.shape[1])
+    low, high = sorted_[below, along], sorted_[above, along]
+    return np.where(known >= len(drawn) / 2, low + (places - below) * (high - low), np.nan)
