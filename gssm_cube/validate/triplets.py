@@ -171,9 +171,9 @@ def _of_stations(
         whole = np.cov(at.T)
         drawn = _drawn_covariances(at, BLOCK_DAYS, draws, np.random.default_rng(0))
         for chosen in combinations(range(len(columns)), 3):
-            among = np.ix_(chosen, chosen)
-            point = triple_collocation(whole[among])
-            spread = triple_collocation(drawn[:, *among])
+            rows, cols = np.ix_(chosen, chosen)
+            point = triple_collocation(whole[rows, cols])
+            spread = triple_collocation(drawn[:, rows, cols])
             triplet = "|".join(columns[k] for k in chosen)
             for measure in MEASURES:
                 ends = _quantiles(spread[measure], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
