@@ -17,10 +17,10 @@ from gssm_cube.validate.units import units_of, volumetric
 
 logger = logging.getLogger(__name__)
 
-WHOLE_GRID = 8_000_000  # cells up to which one box holds all places: 0.1 degrees, the globe
-BIN_CELLS = 480  # edge of the bins in which places of a finer grid are read together
-MOST_VALUES = 16_000_000  # read at once: 0.13 GB
+BIN_CELLS = 48  # least edge of the bins in which places are read together
+MOST_VALUES = 16_000_000  # read at once, or one chunk in time: 0.13 GB
 ROUNDING = 1e-6  # of a pixel
+UNEVEN = 1.5  # how much wider than its neighbour a pixel may be
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,9 @@ def _spans(
     centres = axis[order]
     middles = (centres[1:] + centres[:-1]) / 2
     steps = np.diff(centres)
-    reach = np.maximum(np.r_[steps[0], steps], np.r_[steps, steps[-1]]) / 2
+    # Rows of equal areas grow slowly towards the poles; a hole between two parts does not.
+    reach = UNEVEN * np.minimum(np.r_[steps[0], steps], np.r_[steps, steps[-1]]) / 2
+    reach[[0, -1]] = steps[[0, -1]] / 2
     place = np.searchsorted(middles, wanted)
     near = np.abs(centres[place] - wanted) <= reach[place] * (1 + ROUNDING)
     first = np.searchsorted(centres, wanted - half, side="left")
@@ -203,12 +205,9 @@ def _wanted(part: Part, days: pd.DatetimeIndex) -> tuple[NDArray[np.int64], NDAr
 
 
 def _together(part: Part, boxes: Boxes) -> Iterator[Boxes]:
-    """Yield places that are read at once: all of a coarse grid, those of a bin of a fine one."""
-    if part.lat.size * part.lon.size <= WHOLE_GRID:
-        if len(boxes):
-            yield boxes
-        return
-    bins = np.column_stack([boxes.row[:, 0], boxes.col[:, 0]]) // BIN_CELLS
+    """Yield places that are read at once: those of a bin of whole chunks."""
+    edges = np.maximum(part.chunk[1:], BIN_CELLS)
+    bins = np.column_stack([boxes.row[:, 0], boxes.col[:, 0]]) // edges
     _, group = np.unique(bins, axis=0, return_inverse=True)
     for number in range(group.max(initial=-1) + 1):
         yield boxes.of(group.ravel() == number)
@@ -226,13 +225,13 @@ def _add(
     rows = slice(int(boxes.row[:, 0].min()), int(boxes.row[:, 1].max()))
     cols = slice(int(boxes.col[:, 0].min()), int(boxes.col[:, 1].max()))
     cells = (rows.stop - rows.start) * (cols.stop - cols.start)
-    step = max(1, MOST_VALUES // cells)
-    for start in range(int(times[0]), int(times[-1]) + 1, step):
+    step = max(1, MOST_VALUES // (cells * part.chunk[0])) * part.chunk[0]
+    for start in range(int(times[0]) // step * step, int(times[-1]) + 1, step):
         chosen = (times >= start) & (times < start + step)
         if not chosen.any():
             continue
-        stretch = slice(start, min(start + step, int(times[-1]) + 1))
-        block = part.read(stretch, rows, cols)[times[chosen] - start]
+        first, last = int(times[chosen][0]), int(times[chosen][-1])
+        block = part.read(slice(first, last + 1), rows, cols)[times[chosen] - first]
         values = _means(block, boxes, rows.start, cols.start)
         known = np.isfinite(values)
         at = np.broadcast_to(boxes.place[:, None], values.shape)

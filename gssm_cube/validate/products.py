@@ -17,6 +17,7 @@ import pandas as pd
 import rasterio
 import xarray as xr
 from numpy.typing import NDArray
+from rasterio.enums import Interleaving
 from rasterio.windows import Window
 
 from gssm_cube.validate.settings import Source
@@ -48,6 +49,7 @@ class Part:
     lat: NDArray[np.float64]
     lon: NDArray[np.float64]
     units: str | None
+    chunk: tuple[int, int, int]
     read: Read
 
 
@@ -128,6 +130,8 @@ def open_part(
         return
     engine = "zarr" if kind == "zarr" else "netcdf4"
     options: dict[str, Any] = {"engine": engine, "chunks": None, "decode_timedelta": False}
+    if kind == "zarr" and "://" not in path:
+        options["consolidated"] = False  # else xarray warns of what it does not find
     with xr.open_dataset(path, group=source.group, **options) as dataset:
         yield _dataset_part(name, source, dataset, path, dated)
 
@@ -142,6 +146,7 @@ def _dataset_part(name: str, source: Source, dataset: xr.Dataset, path: str, dat
     (rows, lats), (cols, lons) = lat, lon
     field = _variable(where, source, dataset, rows, cols)
     time = next((dim for dim in field.dims if dim in TIME or _is_time(dataset, str(dim))), None)
+    chunk = _chunk_of(field, (time, rows, cols))
     field = _three_dims(where, field, time, rows, cols)
     days = _days_of_field(where, dataset, field, time, path) if dated else NO_DAYS
     flag = None
@@ -160,7 +165,7 @@ def _dataset_part(name: str, source: Source, dataset: xr.Dataset, path: str, dat
         bits = np.where(known, raised, 0).astype("int64") & source.bad_bits
         return np.where(known & (bits == 0), values, np.nan)
 
-    return Part(days, lats, lons, field.attrs.get("units"), read)
+    return Part(days, lats, lons, field.attrs.get("units"), chunk, read)
 
 
 def _variable(
@@ -173,7 +178,12 @@ def _variable(
                 f"{where}: no variable {source.variable!r}; it has {list(dataset.data_vars)}"
             )
         return dataset[source.variable]
-    choice = [str(key) for key, array in dataset.data_vars.items() if {rows, cols} <= {*array.dims}]
+    positions = {*LAT, *LON}
+    choice = [
+        str(key)
+        for key, array in dataset.data_vars.items()
+        if {rows, cols} <= {*array.dims} and str(key).lower() not in positions
+    ]
     if "ssm" in choice:
         return dataset["ssm"]
     if len(choice) != 1:
@@ -206,6 +216,13 @@ def _axis(
         f"{where}: {found} has dims {axis.dims} and changes along both, expected a grid whose rows "
         "have one latitude; regrid it first"
     )
+
+
+def _chunk_of(field: xr.DataArray, dims: tuple[Any, ...]) -> tuple[int, int, int]:
+    """Chunk along time, rows and columns; of one where the file has none."""
+    sizes = field.encoding.get("preferred_chunks") or {}
+    time, row, col = (int(sizes.get(dim, 1)) for dim in dims)
+    return time, row, col
 
 
 def _days_of_field(
@@ -260,7 +277,9 @@ def _raster_part(name: str, source: Source, image: rasterio.DatasetReader, dated
         return values * scales[bands, None, None] + offsets[bands, None, None]
 
     days = _days_of_bands(where, image) if dated else NO_DAYS
-    return Part(days, lat, lon, image.units[0] or image.tags(1).get("units"), read)
+    together = image.count if image.interleaving == Interleaving.pixel else 1
+    units = image.units[0] or image.tags(1).get("units")
+    return Part(days, lat, lon, units, (together, *image.block_shapes[0]), read)
 
 
 def _days_of_bands(where: str, image: rasterio.DatasetReader) -> pd.DatetimeIndex:
