@@ -120,8 +120,8 @@ ALLOWED = {
     "report": GROUND | {"figures", "exhibits", "score_rows"},
     "run_facts": {"blocks", "estimate", "forest", "model_card", "predict", "settings"},
     "validate": {
-        *("blocks", "bootstrap", "exhibits", "figures", "once", "resolution", "score_rows"),
-        *("scores", "sphere", "station_tables", "stations"),
+        *("blocks", "bootstrap", "exhibits", "figures", "grid", "resolution", "score_rows"),
+        *("scores", "sphere", "stations", "stores"),
     },
     "__init__": {"cube", "product"},
 }
@@ -131,7 +131,8 @@ COMPOSERS = {
     "demo": {"pipeline"},
     "product_commands": set(),
     "skill_commands": {"pipeline"},
-    "cli": {"pipeline", "demo", "product_commands", "skill_commands"},
+    "validate_command": set(),
+    "cli": {"pipeline", "demo", "product_commands", "skill_commands", "validate_command"},
 }
 ONLY_IN = {
     "ee": {"sources/earthengine.py"},

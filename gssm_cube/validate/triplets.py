@@ -22,6 +22,7 @@ Values = NDArray[np.float64]
 MEASURES = ("err_std", "r_truth", "snr_db", "beta")
 BLOCK_DAYS = 30  # drawn together: soil remembers for weeks
 DRAWS = 200
+ENDS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 
 
 def triple_collocation(covariance: ArrayLike) -> dict[str, Values]:
@@ -86,11 +87,8 @@ def bootstrapped(
         By measure of `triple_collocation`: series by value, lower end, upper end.
     """
     series = np.asarray(values, dtype="float64")
-    whole = triple_collocation(np.cov(series.T))
-    covariances = _drawn_covariances(series, block_days, draws, np.random.default_rng(seed))
-    drawn = triple_collocation(covariances)
-    ends = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
-    return {name: np.vstack([whole[name], _quantiles(drawn[name], ends)]).T for name in MEASURES}
+    drawn = _drawn_covariances(series, block_days, draws, np.random.default_rng(seed))
+    return _with_ends(np.cov(series.T), drawn)
 
 
 def triplet_table(
@@ -146,9 +144,7 @@ def median_triplets(table: pd.DataFrame, *, draws: int = 1000, seed: int = 0) ->
         low = high = np.nan
         if len(known) >= LEAST_STATIONS:
             chosen = np.random.default_rng(seed).integers(0, len(known), (draws, len(known)))
-            low, high = np.quantile(
-                np.median(known[chosen], axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
-            )
+            low, high = np.quantile(np.median(known[chosen], axis=1), ENDS)
         middle = np.median(known) if len(known) else np.nan
         rows.append((*key, middle, low, high, len(known)))
     names = ["triplet", "column", "measure", "value", "low", "high", "stations"]
@@ -168,18 +164,28 @@ def _of_stations(
         at = at[np.isfinite(at).all(axis=1)]
         if len(at) < min_days:
             continue
-        whole = np.cov(at.T)
-        drawn = _drawn_covariances(at, BLOCK_DAYS, draws, np.random.default_rng(0))
-        for chosen in combinations(range(len(columns)), 3):
-            rows, cols = np.ix_(chosen, chosen)
-            point = triple_collocation(whole[rows, cols])
-            spread = triple_collocation(drawn[:, rows, cols])
-            triplet = "|".join(columns[k] for k in chosen)
-            for measure in MEASURES:
-                ends = _quantiles(spread[measure], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-                for k in range(3):
-                    value, name = point[measure][k], columns[chosen[k]]
-                    yield triplet, name, station, measure, value, *ends[:, k], len(at)
+        for names, measure, found in _of_triplets(at, columns, draws):
+            for name, ends in zip(names, found, strict=True):
+                yield "|".join(names), name, station, measure, *ends, len(at)
+
+
+def _of_triplets(
+    values: Values, columns: Sequence[str], draws: int
+) -> Iterator[tuple[tuple[str, ...], str, Values]]:
+    """Yield names, measure, and series by value and ends, of every three columns (day, column)."""
+    whole = np.cov(values.T)
+    drawn = _drawn_covariances(values, BLOCK_DAYS, draws, np.random.default_rng(0))
+    for chosen in combinations(range(len(columns)), 3):
+        rows, cols = np.ix_(chosen, chosen)
+        found = _with_ends(whole[rows, cols], drawn[:, rows, cols])
+        for measure in MEASURES:
+            yield tuple(columns[k] for k in chosen), measure, found[measure]
+
+
+def _with_ends(whole: Values, drawn: Values) -> dict[str, Values]:
+    """Measures of a triplet by series: value, lower end, upper end."""
+    point, spread = triple_collocation(whole), triple_collocation(drawn)
+    return {name: np.vstack([point[name], _quantiles(spread[name])]).T for name in MEASURES}
 
 
 def _drawn_covariances(
@@ -202,11 +208,11 @@ def _drawn_covariances(
     )[:, :, None]
 
 
-def _quantiles(drawn: Values, ends: Sequence[float]) -> Values:
+def _quantiles(drawn: Values) -> Values:
     """Return the ends (2, series) of the draws; NaN where fewer than half gave a value."""
     sorted_ = np.sort(drawn, axis=0)  # NaN go last
     known = np.isfinite(drawn).sum(axis=0)
-    places = np.array(ends)[:, None] * np.maximum(known - 1, 0)
+    places = np.array(ENDS)[:, None] * np.maximum(known - 1, 0)
     below = np.floor(places).astype("int64")
     above = np.minimum(below + 1, np.maximum(known - 1, 0))
     along = np.arange(drawn.shape[1])
