@@ -10,6 +10,7 @@ from gssm_cube.bootstrap import confidence, mean_scores, paired_difference
 from gssm_cube.scores import anomalies, station_table
 from gssm_cube.validate.metrics import (
     climatology_anomalies,
+    grouped_tables,
     product_tables,
     seasonal_cycle,
 )
@@ -102,16 +103,39 @@ def test_the_35_day_anomaly_of_each_day_equals_that_of_pytesmo(values):
 
 
 def test_the_climatology_equals_that_of_pytesmo_day_by_day(values):
-    frame = common(values, 3).asfreq("D")
-    found = seasonal_cycle(frame)
-    for name in frame:
-        np.testing.assert_allclose(found[name], calc_climatology(frame[name]), **CLOSE)
-    assert found.index.tolist() == list(range(1, 367))
+    frame = common(values, 3)
+    found = seasonal_cycle(frame.to_numpy(), frame.index)
+    for place, name in enumerate(frame):
+        expected = calc_climatology(frame[name].asfreq("D"))
+        np.testing.assert_allclose(found[:, place], expected, **CLOSE)
+
+
+def test_the_climatology_of_a_record_with_long_holes_equals_that_of_pytesmo(values):
+    frame = common(values, 3)
+    frame = frame[~frame.index.month.isin([12, 1, 2, 3])]
+    found = seasonal_cycle(frame.to_numpy(), frame.index)[:, 0]
+    expected = calc_climatology(frame["station"].asfreq("D"))
+    np.testing.assert_allclose(found, expected, **CLOSE)
+    assert np.isnan(found).sum() > 50
 
 
 def test_two_years_make_no_climatology():
-    frame = pd.DataFrame({"x": np.arange(400.0)}, pd.date_range("2018-01-01", periods=400))
-    assert climatology_anomalies(frame)["x"].isna().all()
+    days = pd.date_range("2018-01-01", periods=400)
+    assert np.isnan(climatology_anomalies(np.arange(400.0)[:, None], days)).all()
+
+
+def test_scores_of_a_season_are_those_of_its_days_with_anomalies_of_the_whole_series(values):
+    winter = DAYS.month.isin([12, 1, 2])[None]
+    found = grouped_tables(values, DAYS, list("abcdef"), ["p", "q"], {"winter": winter})
+    row = found["winter"]["q"].loc["b"]
+    frame = common(values, 1)
+    chosen = frame.index.month.isin([12, 1, 2])
+    x, y = frame["station"][chosen].to_numpy(), frame["b"][chosen].to_numpy()
+    expected = [len(x), pytesmo.rmsd(x, y), pytesmo.spearman_r(x, y)]
+    np.testing.assert_allclose(row[["n", "rmse", "spearman_r"]].astype(float), expected, **CLOSE)
+    moving = anomalies(frame)[chosen].dropna()
+    expected = pytesmo.pearson_r(moving["station"].to_numpy(), moving["b"].to_numpy())
+    np.testing.assert_allclose(row["anomaly_r"], expected, **CLOSE)
 
 
 def test_tables_hold_what_the_scores_of_samples_hold(values, tables):

@@ -9,10 +9,8 @@ import pandas as pd
 
 from gssm_cube.bootstrap import confidence, mean_scores, paired_difference
 from gssm_cube.validate.matching import Matched
-from gssm_cube.validate.metrics import SCORES, product_tables
+from gssm_cube.validate.metrics import SCORES, Tables, grouped_tables
 from gssm_cube.validate.strata import day_groups, station_groups
-
-Tables = Mapping[str, pd.DataFrame]
 
 SCORE_COLUMNS = ["grid", "stratum", "group", "product", "score", "value", "low", "high",
                  "stations", "days"]  # fmt: skip
@@ -25,18 +23,44 @@ JUDGED = {
 }
 
 
+def tables_of(matched: Matched, *, min_days: int) -> tuple[Tables, dict[tuple[str, str], Tables]]:
+    """Return the scores of each product at each station, over all days and by groups of days.
+
+    Parameters
+    ----------
+    matched : Matched
+    min_days : int
+        Days that a station needs for scores of its own.
+
+    Returns
+    -------
+    dict of DataFrame (station); dict of the same
+        By product; by stratum and group, then by product.
+    """
+    groups = {(stratum, group): days for stratum, group, days in day_groups(matched)}
+    everything = {("all", "all"): np.ones((1, len(matched.days)), dtype="bool")}
+    found = grouped_tables(
+        matched.values, matched.days, matched.names, matched.products, everything | groups,
+        min_days=min_days,
+    )  # fmt: skip
+    return found.pop(("all", "all")), found
+
+
 def score_rows(
-    matched: Matched, tables: Tables, *, min_days: int, draws: int, seed: int
+    matched: Matched,
+    tables: Tables,
+    by_days: Mapping[tuple[str, str], Tables],
+    *,
+    draws: int,
+    seed: int,
 ) -> pd.DataFrame:
     """Return all scores, over everything and by stratum.
 
     Parameters
     ----------
     matched : Matched
-    tables : mapping of DataFrame (station)
-        From `metrics.product_tables`, of all its days.
-    min_days : int
-        Days that a station needs for scores of its own.
+    tables, by_days : mapping
+        From `tables_of`.
     draws, seed : int
         Of the bootstrap over stations.
 
@@ -51,10 +75,7 @@ def score_rows(
     for stratum, group, members in station_groups(matched.stations):
         chosen = {name: table[table.index.isin(members)] for name, table in tables.items()}
         rows += _rows(matched.grid, stratum, group, chosen, draws, seed)
-    for stratum, group, days in day_groups(matched):
-        values = np.where(days, matched.values, np.float32(np.nan))
-        names = matched.names
-        chosen = product_tables(values, matched.days, names, matched.products, min_days=min_days)
+    for (stratum, group), chosen in by_days.items():
         rows += _rows(matched.grid, stratum, group, chosen, draws, seed)
     return pd.DataFrame(rows, columns=SCORE_COLUMNS)
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from gssm_cube.validate.compare import Tables
 from gssm_cube.validate.matching import Matched
+from gssm_cube.validate.metrics import Tables
 
 
 @dataclass

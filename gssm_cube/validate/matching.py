@@ -51,16 +51,17 @@ class Matched:
         """Station-days (place, day) that count."""
         return np.isfinite(self.values[0])
 
-    def table(self, product: str) -> pd.DataFrame:
-        """Return one product's common days as rows, as `resolution.within_cells` takes them."""
-        place, day = np.nonzero(self.common)
+    def table(self, product: str, stations: pd.Index) -> pd.DataFrame:
+        """Return a product's common days at some stations, as `within_cells` takes them."""
+        chosen = self.stations.index.get_indexer(stations)
+        place, day = np.nonzero(self.common[chosen])
+        about = self.stations[["lat", "lon"]].to_numpy()[chosen]
         number = self.columns.index(product)
-        about = self.stations[["lat", "lon"]].to_numpy()
         return pd.DataFrame({
-            "station": pd.Categorical.from_codes(place, self.stations.index),
+            "station": stations.to_numpy()[place],
             "lat": about[place, 0], "lon": about[place, 1], "time": self.days[day],
-            "observed": self.values[0, place, day].astype("float64"),
-            "predicted": self.values[number, place, day].astype("float64"),
+            "observed": self.values[0, chosen[place], day].astype("float64"),
+            "predicted": self.values[number, chosen[place], day].astype("float64"),
         })  # fmt: skip
 
 

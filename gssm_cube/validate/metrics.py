@@ -6,7 +6,8 @@ columns of `scores.station_table`, so that `bootstrap` takes it, and two scores 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,8 @@ from gssm_cube.scores import (
 )
 
 Values = NDArray[np.float64]
+Group = TypeVar("Group", bound=Hashable)
+Tables = dict[str, pd.DataFrame]  # (station), by product
 
 SCORES = (*STATION_SCORES, *MORE_SCORES)
 COLUMNS = (*SCORES, *SUMS, *(f"anomaly_{name}" for name in SUMS))
@@ -30,48 +33,56 @@ LEAST_YEARS = 3  # with a value, for a climatology; fewer follow the single year
 DAYS_OF_YEAR = 366  # 29 February is always the 60th
 
 
-def seasonal_cycle(values: pd.DataFrame) -> pd.DataFrame:
+def seasonal_cycle(values: Values, days: pd.DatetimeIndex) -> Values:
     """Return the climatology of each day of the year.
 
     Means over 5 days, then over the years, then over 35 days of the year, which has no ends.
 
     Parameters
     ----------
-    values : DataFrame (day) of series, m3 m-3
-        Indexed by day, sorted; NaN and days that are not there do not count.
+    values : ndarray (day, column), m3 m-3
+        Without gaps; days that are not there do not count.
+    days : DatetimeIndex (day)
+        Sorted.
 
     Returns
     -------
-    DataFrame (day of year from 1 to 366), m3 m-3
+    ndarray (366, column), m3 m-3
         As of a leap year: 1 March is always the 61st.
     """
-    daily = values.asfreq("D").rolling(SMOOTHING_DAYS, center=True, min_periods=1).mean()
-    cycle = daily.groupby(_day_of_year(pd.DatetimeIndex(daily.index))).mean()
-    cycle = cycle.reindex(np.arange(1, DAYS_OF_YEAR + 1))
-    half = SEASON_DAYS // 2
-    closed = pd.concat([cycle.iloc[-half:], cycle, cycle.iloc[:half]], ignore_index=True)
-    smooth = closed.rolling(SEASON_DAYS, center=True, min_periods=1).mean()
-    return smooth.iloc[half:-half].set_axis(cycle.index)
+    position = (days - days[0]).days.to_numpy()
+    every = np.arange(position[-1] + 1)
+    daily = _moving_means(values, position, every, SMOOTHING_DAYS // 2)
+    number = _day_of_year(pd.date_range(days[0], periods=every.size)) - 1
+    known = np.isfinite(daily[:, 0])
+    count = np.bincount(number[known], minlength=DAYS_OF_YEAR)
+    total = np.stack(
+        [np.bincount(number[known], column, DAYS_OF_YEAR) for column in daily[known].T], axis=1
+    )
+    some = np.flatnonzero(count)
+    cycle = total[some] / count[some, None]
+    around = np.concatenate([some - DAYS_OF_YEAR, some, some + DAYS_OF_YEAR])
+    return _moving_means(np.tile(cycle, (3, 1)), around, np.arange(DAYS_OF_YEAR), SEASON_DAYS // 2)
 
 
-def climatology_anomalies(values: pd.DataFrame) -> pd.DataFrame:
+def climatology_anomalies(values: Values, days: pd.DatetimeIndex) -> Values:
     """Return deviations from each series' own climatology.
 
     Parameters
     ----------
-    values : DataFrame (day) of series, m3 m-3
-        Indexed by day, sorted.
+    values : ndarray (day, column), m3 m-3
+        Without gaps.
+    days : DatetimeIndex (day)
+        Sorted.
 
     Returns
     -------
-    DataFrame (day), m3 m-3
+    ndarray (day, column), m3 m-3
         All NaN where fewer than three calendar years have a day.
     """
-    index = pd.DatetimeIndex(values.index)
-    if index.year.nunique() < LEAST_YEARS:
-        return values * np.nan
-    cycle = seasonal_cycle(values).to_numpy()
-    return values - cycle[_day_of_year(index) - 1]
+    if days.year.nunique() < LEAST_YEARS:
+        return np.full(values.shape, math.nan)
+    return values - seasonal_cycle(values, days)[_day_of_year(days) - 1]
 
 
 def product_tables(
@@ -81,7 +92,7 @@ def product_tables(
     products: Sequence[str],
     *,
     min_days: int = MIN_STATION_DAYS,
-) -> dict[str, pd.DataFrame]:
+) -> Tables:
     """Score products at all stations.
 
     Parameters
@@ -101,13 +112,66 @@ def product_tables(
         ``kge``, ``anomaly_r`` (35 days), ``spearman_r``, ``climatology_r``; and the sums that
         pooled scores are made of. Stations without a common day are left out.
     """
-    rows: dict[str, NDArray[np.float64]] = {}
+    whole = {"all": np.ones((1, len(days)), dtype="bool")}
+    return grouped_tables(values, days, stations, products, whole, min_days=min_days)["all"]
+
+
+def grouped_tables(
+    values: NDArray[np.floating],
+    days: pd.DatetimeIndex,
+    stations: Sequence[str],
+    products: Sequence[str],
+    groups: Mapping[Group, NDArray[np.bool_]],
+    *,
+    min_days: int = MIN_STATION_DAYS,
+) -> dict[Group, Tables]:
+    """Do as `product_tables` for several groups of station-days.
+
+    Anomalies are those of the whole series: a season has none of its own.
+
+    Parameters
+    ----------
+    groups : mapping of ndarray (station or 1, day), bool
+
+    Returns
+    -------
+    dict of dict of DataFrame (station)
+        By group and product.
+    """
+    rows: dict[Group, dict[str, Values]] = {group: {} for group in groups}
     for number, station in enumerate(stations):
         at = values[:, number]
         both = np.isfinite(at).all(axis=0)
-        if both.any():
-            frame = pd.DataFrame(at[:, both].T.astype("float64"), index=days[both])
-            rows[station] = _station_scores(frame, min_days)
+        if not both.any():
+            continue
+        series = _Series.of(at[:, both].T.astype("float64"), days[both])
+        for group, mask in groups.items():
+            chosen = (mask[number] if len(mask) > 1 else mask[0])[both]
+            if chosen.any():
+                rows[group][station] = _station_scores(series.on(chosen), min_days)
+    return {group: _tables(found, products) for group, found in rows.items()}
+
+
+class _Series(NamedTuple):
+    """A station's complete days (day, column): values, and anomalies of both kinds."""
+
+    values: Values
+    moving: Values
+    seasonal: Values
+
+    @classmethod
+    def of(cls, values: Values, days: pd.DatetimeIndex) -> "_Series":
+        """Work out the anomalies."""
+        moving = anomalies(pd.DataFrame(values, days)).to_numpy()
+        return cls(values, moving, climatology_anomalies(values, days))
+
+    def on(self, chosen: NDArray[np.bool_]) -> "_Series":
+        """Return some of the days."""
+        return self if chosen.all() else _Series(*(part[chosen] for part in self))
+
+
+def _tables(rows: Mapping[str, Values], products: Sequence[str]) -> Tables:
+    """Put the scores of stations (product, column of the table) into a table a product."""
     found = np.stack(list(rows.values())) if rows else np.empty((0, len(products), len(COLUMNS)))
     index = pd.Index(list(rows), name="station", dtype="str")
     return {
@@ -115,19 +179,30 @@ def product_tables(
     }
 
 
-def _station_scores(frame: pd.DataFrame, min_days: int) -> Values:
-    """Scores and sums (product, column of the table) of one station's complete days."""
-    values = frame.to_numpy()
-    about = anomalies(frame).dropna().to_numpy()
+def _station_scores(series: _Series, min_days: int) -> Values:
+    """Scores and sums (product, column of the table) of one station."""
+    values = series.values
+    moving, seasonal = (part[np.isfinite(part[:, 0])] for part in (series.moving, series.seasonal))
     table = np.full((values.shape[1] - 1, len(COLUMNS)), math.nan)
-    table[:, len(SCORES) :] = np.hstack([_sums(values), _sums(about)])
+    table[:, len(SCORES) :] = np.hstack([_sums(values), _sums(moving)])
     if len(values) >= min_days:
         scored = _moment_scores(values)
-        scored["anomaly_r"] = _pearson(about)
+        scored["anomaly_r"], scored["climatology_r"] = _pearson(moving), _pearson(seasonal)
         scored["spearman_r"] = _pearson(rankdata(values, axis=0))
-        scored["climatology_r"] = _pearson(climatology_anomalies(frame).dropna().to_numpy())
         table[:, : len(SCORES)] = np.column_stack([scored[name] for name in SCORES])
     return table
+
+
+def _moving_means(
+    values: Values, position: NDArray[np.int64], at: NDArray[np.int64], half: int
+) -> Values:
+    """Means (at, column) of the values at most so many days away; NaN where there are none."""
+    total = np.vstack([np.zeros((1, values.shape[1])), values.cumsum(axis=0)])
+    low = np.searchsorted(position, at - half)
+    high = np.searchsorted(position, at + half, side="right")
+    count = (high - low)[:, None]
+    means = (total[high] - total[low]) / np.maximum(count, 1)
+    return np.where(count > 0, means, math.nan)
 
 
 def _moment_scores(values: Values) -> dict[str, Values]:

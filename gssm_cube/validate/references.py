@@ -101,7 +101,7 @@ def _read_table(path: Path) -> pd.DataFrame:
             f"stations {path}: columns {missing} are missing (found {list(table.columns)}); a "
             f"table has {list(NEEDED)} and perhaps {list(ABOUT)} and frozen"
         )
-    return table.assign(station=table["station"].astype("str"))
+    return table
 
 
 def _header(path: Path) -> list[str]:
@@ -111,12 +111,15 @@ def _header(path: Path) -> list[str]:
 
 def _reference(table: pd.DataFrame, day: pd.DatetimeIndex) -> Reference:
     """Put the rows of a table where station and day say."""
+    number, names = pd.factorize(table["station"], sort=True)
     about = [name for name in ABOUT if name in table]
-    stations = table.groupby("station", observed=True)[["lat", "lon", *about]].first()
-    stations = stations.reindex(columns=["lat", "lon", *ABOUT])
+    first = table.iloc[np.unique(number, return_index=True)[1]][["lat", "lon", *about]]
+    stations = first.set_axis(pd.Index(np.asarray(names).astype("str"), name="station"))
+    stations = stations.reindex(columns=["lat", "lon", *ABOUT]).astype(
+        dict.fromkeys(ABOUT, "object")
+    )
     days = pd.date_range(day.min(), day.max(), name="time")
-    row = stations.index.get_indexer(pd.Index(table["station"]))
-    col = (day - days[0]).days.to_numpy()
+    row, col = number, (day - days[0]).days.to_numpy()
     shape = len(stations), len(days)
     total, count = np.zeros(shape), np.zeros(shape, dtype="int32")
     np.add.at(total, (row, col), table["observed"].to_numpy("float64"))

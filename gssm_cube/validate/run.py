@@ -8,18 +8,18 @@ from typing import Any
 import pandas as pd
 
 from gssm_cube.blocks import Progress, silent
-from gssm_cube.resolution import within_cells
+from gssm_cube.resolution import cell_of, within_cells
 from gssm_cube.validate.compare import (
     difference_rows,
     score_rows,
     sentences,
     station_rows,
+    tables_of,
     winner,
 )
 from gssm_cube.validate.consistency import autocorrelation_rows, change_rows
 from gssm_cube.validate.findings import Findings
 from gssm_cube.validate.matching import Matched, match
-from gssm_cube.validate.metrics import product_tables
 from gssm_cube.validate.references import irrigated_stations, read_reference
 from gssm_cube.validate.settings import Comparison
 from gssm_cube.validate.triplets import median_triplets, triplet_table
@@ -76,13 +76,11 @@ def compare_matched(matched: Matched, settings: Comparison) -> Findings:
     """Score what is matched on one grid, without a look at time or resolution."""
     names, grid, draws = matched.names, matched.grid, {"draws": settings.draws,
                                                        "seed": settings.seed}  # fmt: skip
-    by_station = product_tables(
-        matched.values, matched.days, names, matched.products, min_days=settings.min_days
-    )
+    by_station, by_days = tables_of(matched, min_days=settings.min_days)
     differences = difference_rows(grid, by_station, **draws)
     triplets = triplet_table(matched.values, names, matched.columns, min_days=settings.min_days)
     tables = {
-        "scores": score_rows(matched, by_station, min_days=settings.min_days, **draws),
+        "scores": score_rows(matched, by_station, by_days, **draws),
         "stations": station_rows(matched, by_station),
         "differences": differences,
         "triplets": triplets.assign(grid=grid),
@@ -114,8 +112,7 @@ def resolution_rows(matched: Matched, draws: int) -> pd.DataFrame:
     rows = []
     for group, members in _by_irrigation(matched):
         for product in matched.products:
-            table = matched.table(product)
-            held = table[table["station"].isin(members)]
+            held = matched.table(product, members)
             rows.append({"product": product, "group": group} | _resolved(held, draws))
     return pd.DataFrame(rows)
 
@@ -178,9 +175,11 @@ def _seams(settings: Comparison, progress: Progress) -> pd.DataFrame:
 
 
 def _by_irrigation(matched: Matched) -> Iterator[tuple[str, pd.Index]]:
-    """Yield all stations, and those irrigated and not where there are any."""
-    yield "all", matched.stations.index
-    watered = irrigated_stations(matched.stations)
+    """Yield all stations that share a cell, and those irrigated and not where there are any."""
+    cell = pd.Series(cell_of(*(matched.stations[name] for name in ("lat", "lon"))))
+    close = matched.stations[cell.duplicated(keep=False).to_numpy()]
+    yield "all", close.index
+    watered = irrigated_stations(close)
     if watered.any():
         yield "irrigated", watered.index[watered]
         yield "rainfed", watered.index[~watered]
@@ -188,7 +187,6 @@ def _by_irrigation(matched: Matched) -> Iterator[tuple[str, pd.Index]]:
 
 def _resolved(held: pd.DataFrame, draws: int) -> dict[str, Any]:
     """Return what is known within cells as one flat row."""
-    held = held.assign(station=held["station"].astype("str"))
     said = within_cells(held, draws=draws)
     if "skipped" in said:
         return {"skipped": said["skipped"]}

@@ -6,9 +6,8 @@ Two products made of the same rain or the same satellite break the assumption; t
 better than they are.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -117,9 +116,37 @@ def triplet_table(
         ``triplet`` (its columns, joined by a bar), ``column``, ``station``, ``measure``,
         ``value``, ``low``, ``high``, ``n`` (days).
     """
-    parts = list(_of_stations(values, stations, columns, min_days, draws))
-    names = ["triplet", "column", "station", "measure", "value", "low", "high", "n"]
-    return pd.DataFrame(parts, columns=names)
+    names = np.array(list(combinations(columns, 3))).reshape(-1, 3)
+    places = np.array(list(combinations(range(len(columns)), 3))).reshape(-1, 3)
+    rows, cols = places[:, :, None], places[:, None, :]
+    parts, counts, found = [], [], []
+    for place, station in enumerate(stations):
+        at = values[:, place].T.astype("float64")
+        at = at[np.isfinite(at).all(axis=1)]
+        if len(at) >= min_days and len(places):
+            drawn = _drawn_covariances(at, BLOCK_DAYS, draws, np.random.default_rng(0))
+            measures = _with_ends(np.cov(at.T)[rows, cols], drawn[:, rows, cols])
+            parts.append(np.stack([measures[name] for name in MEASURES], axis=1))
+            counts.append(len(at))
+            found.append(station)
+    return _triplet_rows(names, found, counts, parts)
+
+
+def _triplet_rows(
+    names: NDArray[np.str_], stations: list[str], counts: list[int], parts: list[Values]
+) -> pd.DataFrame:
+    """Put the measures of stations (triplet, measure, series, value and ends) into rows."""
+    shape = len(stations), len(names), len(MEASURES), 3
+    station, triplet, measure, series = (index.ravel() for index in np.indices(shape))
+    values = np.stack(parts).reshape(-1, 3) if parts else np.empty((0, 3))
+    joined = np.array(["|".join(row) for row in names], dtype="object")
+    return pd.DataFrame({
+        "triplet": joined[triplet], "column": names.astype("object")[triplet, series],
+        "station": np.array(stations, dtype="object")[station],
+        "measure": np.array(MEASURES, dtype="object")[measure],
+        "value": values[:, 0], "low": values[:, 1], "high": values[:, 2],
+        "n": np.array(counts, dtype="int64")[station],
+    })  # fmt: skip
 
 
 def median_triplets(table: pd.DataFrame, *, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
@@ -151,41 +178,10 @@ def median_triplets(table: pd.DataFrame, *, draws: int = 1000, seed: int = 0) ->
     return pd.DataFrame(rows, columns=names)
 
 
-def _of_stations(
-    values: NDArray[np.floating],
-    stations: Sequence[str],
-    columns: Sequence[str],
-    min_days: int,
-    draws: int,
-) -> Iterator[tuple[Any, ...]]:
-    """Rows of the table."""
-    for place, station in enumerate(stations):
-        at = values[:, place].T.astype("float64")
-        at = at[np.isfinite(at).all(axis=1)]
-        if len(at) < min_days:
-            continue
-        for names, measure, found in _of_triplets(at, columns, draws):
-            for name, ends in zip(names, found, strict=True):
-                yield "|".join(names), name, station, measure, *ends, len(at)
-
-
-def _of_triplets(
-    values: Values, columns: Sequence[str], draws: int
-) -> Iterator[tuple[tuple[str, ...], str, Values]]:
-    """Yield names, measure, and series by value and ends, of every three columns (day, column)."""
-    whole = np.cov(values.T)
-    drawn = _drawn_covariances(values, BLOCK_DAYS, draws, np.random.default_rng(0))
-    for chosen in combinations(range(len(columns)), 3):
-        rows, cols = np.ix_(chosen, chosen)
-        found = _with_ends(whole[rows, cols], drawn[:, rows, cols])
-        for measure in MEASURES:
-            yield tuple(columns[k] for k in chosen), measure, found[measure]
-
-
 def _with_ends(whole: Values, drawn: Values) -> dict[str, Values]:
-    """Measures of a triplet by series: value, lower end, upper end."""
+    """Measures of triplets (..., series, 3): value, lower end, upper end."""
     point, spread = triple_collocation(whole), triple_collocation(drawn)
-    return {name: np.vstack([point[name], _quantiles(spread[name])]).T for name in MEASURES}
+    return {name: np.stack([point[name], *_quantiles(spread[name])], axis=-1) for name in MEASURES}
 
 
 def _drawn_covariances(
@@ -193,28 +189,33 @@ def _drawn_covariances(
 ) -> Values:
     """Covariances (draw, column, column) of blocks of days drawn with replacement."""
     count, width = values.shape
-    centred = values - values.mean(axis=0)  # covariances of sums round less about 0
-    starts = np.arange(0, count, block_days)
-    products = (centred[:, :, None] * centred[:, None, :]).reshape(count, -1)
-    sums = np.add.reduceat(np.hstack([np.ones((count, 1)), centred, products]), starts, axis=0)
-    blocks = len(starts)
+    blocks = -(-count // block_days)
+    padded = np.zeros((blocks * block_days, width))
+    padded[:count] = values - values.mean(axis=0)  # sums of squares round less about 0
+    padded = padded.reshape(blocks, block_days, width)
+    days = np.full(blocks, float(block_days))
+    days[-1] -= blocks * block_days - count
     times = rng.multinomial(blocks, np.full(blocks, 1 / blocks), size=draws)
-    drawn = times @ sums
-    n, totals = drawn[:, :1], drawn[:, 1 : width + 1]
-    squares = drawn[:, width + 1 :].reshape(draws, width, width)
-    means = totals / n
-    return (squares / n[:, :, None] - means[:, :, None] * means[:, None, :]) * (
-        n / np.maximum(n - 1, 1)
-    )[:, :, None]
+    n = (times @ days)[:, None, None]
+    means = (times @ padded.sum(axis=1))[:, :, None] / n
+    squares = times @ (padded.transpose(0, 2, 1) @ padded).reshape(blocks, -1)
+    unbiased = n / np.maximum(n - 1, 1)
+    return (squares.reshape(draws, width, width) / n - means * means.transpose(0, 2, 1)) * unbiased
 
 
-def _quantiles(drawn: Values) -> Values:
-    """Return the ends (2, series) of the draws; NaN where fewer than half gave a value."""
-    sorted_ = np.sort(drawn, axis=0)  # NaN go last
+def _quantiles(drawn: Values) -> tuple[Values, Values]:
+    """Return the ends of the draws along the first axis; NaN where fewer than half gave a value."""
+    ordered = np.sort(drawn, axis=0)  # NaN go last
     known = np.isfinite(drawn).sum(axis=0)
-    places = np.array(ENDS)[:, None] * np.maximum(known - 1, 0)
-    below = np.floor(places).astype("int64")
-    above = np.minimum(below + 1, np.maximum(known - 1, 0))
-    along = np.arange(drawn.shape[1])
-    low, high = sorted_[below, along], sorted_[above, along]
-    return np.where(known >= len(drawn) / 2, low + (places - below) * (high - low), np.nan)
+    last = np.maximum(known - 1, 0)
+    ends = []
+    for end in ENDS:
+        place = end * last
+        below = np.floor(place).astype("int64")
+        low, high = (
+            np.take_along_axis(ordered, index[None], axis=0)[0]
+            for index in (below, np.minimum(below + 1, last))
+        )
+        found = low + (place - below) * (high - low)
+        ends.append(np.where(known >= len(drawn) / 2, found, np.nan))
+    return ends[0], ends[1]
