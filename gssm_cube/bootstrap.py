@@ -132,9 +132,9 @@ def _drawn(table: pd.DataFrame, draws: int, seed: int) -> Draws:
     """All scores of each resample of the stations."""
     count = len(table)
     chosen = np.random.default_rng(seed).integers(0, count, (draws, count))
-    weights = np.zeros((draws, count))
-    np.add.at(weights, (np.arange(draws)[:, None], chosen), 1)
-    return _weighted(table, weights)
+    places = np.arange(draws)[:, None] * count + chosen
+    weights = np.bincount(places.ravel(), minlength=draws * count).reshape(draws, count)
+    return _weighted(table, weights.astype("float64"))
 
 
 def _weighted(table: pd.DataFrame, weights: NDArray[np.float64]) -> Draws:

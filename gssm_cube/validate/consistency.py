@@ -14,7 +14,7 @@ from gssm_cube.validate.matching import Matched
 LIMIT = 0.002  # m3 m-3: a mean step that no user would see among a product's errors
 HALF_DAYS, LEAST_DAYS = 365, 30  # before and after a change; what a station must have of each
 BLOCK = 128  # stations at once
-LAGS = (1, 2, 5, 10, 20, 30)  # days
+LAGS = (1, 3, 10, 30)  # days
 
 
 def change_rows(

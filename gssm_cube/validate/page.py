@@ -61,7 +61,6 @@ def write_page(path: Path, found: Findings, settings: Comparison) -> Path:
         consistency=_records(found.tables["consistency"]),
         resolution=list(_resolution(found.tables["resolution"])),
         resolution_titles=list(RESOLVED),
-        measures=[title for title, _ in MEASURES.values()],
         stratum_measures=[MEASURES[name][0] for name in STRATUM_MEASURES],
         exhibits=exhibits,
     )
@@ -91,7 +90,7 @@ def headline(found: Findings) -> str:
 
 def _facts(found: Findings, settings: Comparison) -> dict[str, str]:
     """Return what the reader must know of the comparison."""
-    days = found.matched.days
+    days = found.matched.days[np.flatnonzero(found.matched.common.any(axis=0))]
     counts = found.counts["own"]
     alone = ", ".join(f"{name} {counts[name]:,}" for name in found.matched.products)
     facts = {
@@ -107,18 +106,27 @@ def _facts(found: Findings, settings: Comparison) -> dict[str, str]:
 
 
 def _grids(found: Findings) -> list[dict[str, Any]]:
-    """Scores and verdicts on each grid."""
+    """Scores and verdicts on each grid: a row a score, a column a product."""
     titles = {"own": "Each product on its own grid", "coarse": "All on a common coarse grid"}
     scores = found.tables["scores"]
     grids = []
     for grid, said in found.sentences.items():
         chosen = scores[(scores["grid"] == grid) & (scores["stratum"] == "all")]
+        parts = {str(name): part for name, part in chosen.groupby("product", sort=False)}
+        columns = [_cells(part, MEASURES) for part in parts.values()]
         rows = [
-            {"name": product, "days": number(part["days"].iloc[0], 0),
-             "stations": number(part["stations"].iloc[0], 0), "cells": _cells(part, MEASURES)}
-            for product, part in chosen.groupby("product", sort=False)
+            {"name": title, "of": "pooled days" if pooled else "median of the stations",
+             "cells": [column[place] for column in columns]}
+            for place, (title, _, pooled) in enumerate(
+                (*about, not name.startswith("station_")) for name, about in MEASURES.items()
+            )
         ]  # fmt: skip
-        grids.append({"title": titles[grid], "rows": rows, "sentences": said})
+        counts = chosen.groupby("product", sort=False)[["days", "stations"]].first()
+        grids.append({
+            "title": titles[grid], "products": list(parts), "rows": rows, "sentences": said,
+            "days": number(counts["days"].iloc[0], 0) if len(counts) else "0",
+            "stations": number(counts["stations"].iloc[0], 0) if len(counts) else "0",
+        })  # fmt: skip
     return grids
 
 
@@ -138,6 +146,8 @@ def _strata(scores: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Rows of the strata, products side by side."""
     chosen = scores[(scores["grid"] == "own") & (scores["stratum"] != "all")]
     for (stratum, group), part in chosen.groupby(["stratum", "group"], sort=False):
+        if not part["stations"].any():
+            continue
         rows = [
             {"name": product, "stations": number(of["stations"].iloc[0], 0),
              "cells": [cell["value"] for cell in _cells(of, STRATUM_MEASURES)]}

@@ -162,16 +162,15 @@ def _joined(found: dict[str, Findings]) -> Findings:
 
 
 def _seams(settings: Comparison, progress: Progress) -> pd.DataFrame:
-    """Look for seams in the product that the settings name."""
+    """Look for seams in the product that the settings name, if they do."""
     from gssm_cube.validate.seams import COLUMNS, seams_of_store
 
     if settings.borders_of is None:
         return pd.DataFrame(columns=COLUMNS)
-    source = settings.products[settings.borders_of]
+    store = settings.borders_of
     return seams_of_store(
-        source.path, settings.changes, product=settings.borders_of, seed=settings.seed,
-        progress=progress,
-    )  # fmt: skip
+        store, settings.changes, product=store.stem, seed=settings.seed, progress=progress
+    )
 
 
 def _by_irrigation(matched: Matched) -> Iterator[tuple[str, pd.Index]]:

@@ -62,8 +62,8 @@ class Comparison(_Part):
     ``stations`` is a table (Parquet or CSV: station, lat, lon, time, observed; perhaps network,
     koeppen, land_cover, irrigated, frozen) or an ISMN archive. ``coarse_degrees`` is the edge of
     the cells in which all are compared once more, 0 for none. ``changes`` are named days on which
-    a sensor or the meteorology changed. ``borders_of`` names the product, a Zarr, whose tile and
-    window borders are looked at.
+    a sensor or the meteorology changed. ``borders_of`` is a product of this project, a Zarr, whose
+    tile and window borders are looked at.
     """
 
     title: str = "Soil moisture products at stations"
@@ -76,7 +76,7 @@ class Comparison(_Part):
     coarse_degrees: float = Field(default=0.25, ge=0)
     show: tuple[str, ...] = ()
     changes: dict[str, date] = {}
-    borders_of: str | None = None
+    borders_of: Path | None = None
     draws: int = Field(default=1000, ge=10)
     seed: int = 0
 
@@ -91,13 +91,9 @@ class Comparison(_Part):
 
     @model_validator(mode="after")
     def _check_whole(self) -> "Comparison":
-        """Refuse days in the wrong order and borders of what is not compared."""
+        """Refuse days in the wrong order."""
         if self.first_day and self.last_day and self.first_day > self.last_day:
             raise ValueError(f"first_day {self.first_day} is after last_day {self.last_day}")
-        if self.borders_of is not None and self.borders_of not in self.products:
-            raise ValueError(
-                f"borders_of is {self.borders_of!r}, expected one of {list(self.products)}"
-            )
         return self
 
 
@@ -159,4 +155,8 @@ def _absolute(values: Mapping[str, Any], base: Path) -> dict[str, Any]:
             else table
             for name, table in products.items()
         }
-    return dict(values) | absolute(values, ("stations", "folder")) | {"products": products}
+    return (
+        dict(values)
+        | absolute(values, ("stations", "folder", "borders_of"))
+        | {"products": products}
+    )
