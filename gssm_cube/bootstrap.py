@@ -140,7 +140,8 @@ def _drawn(table: pd.DataFrame, draws: int, seed: int) -> Draws:
 def _weighted(table: pd.DataFrame, weights: NDArray[np.float64]) -> Draws:
     """All scores with each station taken as often as its weight says, for each row of weights."""
     n, x, y, xx, yy, xy = (weights @ table[name].to_numpy() for name in SUMS)
-    mean_square, bias = (xx - 2 * xy + yy) / n, (y - x) / n
+    with np.errstate(invalid="ignore"):  # published scores of stations have no days
+        mean_square, bias = (xx - 2 * xy + yy) / n, (y - x) / n
     pooled = {
         "rmse": np.sqrt(np.maximum(mean_square, 0)),
         "ubrmse": np.sqrt(np.maximum(mean_square - bias**2, 0)),

@@ -12,6 +12,7 @@ from gssm_cube.validate.metrics import (
     climatology_anomalies,
     grouped_tables,
     product_tables,
+    published_table,
     seasonal_cycle,
 )
 from gssm_cube.validate.triplets import (
@@ -179,6 +180,14 @@ def test_intervals_and_paired_differences_take_the_tables(tables):
         assert ends[name][0] <= whole[name] <= ends[name][1]
     found = paired_difference(tables["a"], tables["b"], draws=200)["station_spearman_r"]
     assert found["difference"] > 0 and found["significant"]
+
+
+def test_published_scores_of_stations_have_medians_and_no_pooled_score():
+    table = published_table(pd.DataFrame({"r": [0.1, 0.5, 0.9]}, ["a", "b", "c"]))
+    found = mean_scores([table])
+    assert found["station_r"] == 0.5 and np.isnan(found["rmse"]) and np.isnan(found["station_kge"])
+    with pytest.raises(ValueError, match=r"columns \['R'\] are no scores, expected some of"):
+        published_table(pd.DataFrame({"R": [0.1]}))
 
 
 # ---- triple collocation -------------------------------------------------------------------------

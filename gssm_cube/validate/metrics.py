@@ -152,6 +152,34 @@ def grouped_tables(
     return {group: _tables(found, products) for group, found in rows.items()}
 
 
+def published_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return per-station scores that others worked out as a table of a product.
+
+    Medians over stations, their intervals and differences follow from it as from our own; pooled
+    scores do not, for the days are not known.
+
+    Parameters
+    ----------
+    scores : DataFrame (station)
+        Some of ``rmse``, ``ubrmse``, ``bias`` (m3 m-3), ``r``, ``kge``, ``anomaly_r``,
+        ``spearman_r``, ``climatology_r``, on the same days for every product that is compared.
+
+    Returns
+    -------
+    DataFrame (station)
+        As of `product_tables`; the sums are 0.
+
+    Raises
+    ------
+    ValueError
+        If there is a column that is no score.
+    """
+    if unknown := [name for name in scores if name not in SCORES]:
+        raise ValueError(f"columns {unknown} are no scores, expected some of {list(SCORES)}")
+    table = scores.reindex(columns=COLUMNS).rename_axis("station")
+    return table.fillna(dict.fromkeys(COLUMNS[len(SCORES) :], 0.0))
+
+
 class _Series(NamedTuple):
     """A station's complete days (day, column): values, and anomalies of both kinds."""
 
