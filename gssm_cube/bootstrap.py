@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gssm_cube.scores import STATION_SCORES, SUMS, plain
+from gssm_cube.scores import MORE_SCORES, STATION_SCORES, SUMS, plain
 
 DRAWS = 1000
 LEVEL = 0.95
@@ -132,15 +132,16 @@ def _drawn(table: pd.DataFrame, draws: int, seed: int) -> Draws:
     """All scores of each resample of the stations."""
     count = len(table)
     chosen = np.random.default_rng(seed).integers(0, count, (draws, count))
-    weights = np.zeros((draws, count))
-    np.add.at(weights, (np.arange(draws)[:, None], chosen), 1)
-    return _weighted(table, weights)
+    places = np.arange(draws)[:, None] * count + chosen
+    weights = np.bincount(places.ravel(), minlength=draws * count).reshape(draws, count)
+    return _weighted(table, weights.astype("float64"))
 
 
 def _weighted(table: pd.DataFrame, weights: NDArray[np.float64]) -> Draws:
     """All scores with each station taken as often as its weight says, for each row of weights."""
     n, x, y, xx, yy, xy = (weights @ table[name].to_numpy() for name in SUMS)
-    mean_square, bias = (xx - 2 * xy + yy) / n, (y - x) / n
+    with np.errstate(invalid="ignore"):  # published scores of stations have no days
+        mean_square, bias = (xx - 2 * xy + yy) / n, (y - x) / n
     pooled = {
         "rmse": np.sqrt(np.maximum(mean_square, 0)),
         "ubrmse": np.sqrt(np.maximum(mean_square - bias**2, 0)),
@@ -150,7 +151,8 @@ def _weighted(table: pd.DataFrame, weights: NDArray[np.float64]) -> Draws:
     }
     medians = {
         f"station_{name}": _weighted_median(table[name].to_numpy(), weights)
-        for name in STATION_SCORES
+        for name in (*STATION_SCORES, *MORE_SCORES)
+        if name in table
     }
     return pooled | medians
 

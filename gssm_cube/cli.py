@@ -17,6 +17,7 @@ from rich.markup import escape
 from gssm_cube.product_commands import add_product_commands
 from gssm_cube.skill_commands import add_skill_commands
 from gssm_cube.terminal import bars, console, say, told
+from gssm_cube.validate_command import add_validate_command
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -345,6 +346,7 @@ def demo(
 
 
 add_product_commands(app)
+add_validate_command(app)
 
 if __name__ == "__main__":
     app()

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import xarray as xr
 from rich.table import Table
 
@@ -17,6 +19,7 @@ from gssm_cube import blocks, pipeline, predict
 from gssm_cube.blocks import Progress, digest, silent
 from gssm_cube.calibration import machine_speed
 from gssm_cube.forecast import forecast, outcome, outcome_table
+from gssm_cube.once import content_hash, done_once
 from gssm_cube.plan import plan_run
 from gssm_cube.product import open_product
 from gssm_cube.run_facts import product_units
@@ -25,6 +28,8 @@ from gssm_cube.sources.synthetic import write_world
 from gssm_cube.validate import score_against_truth
 
 logger = logging.getLogger(__name__)
+
+WORSE_BY = 0.03  # m3 m-3, the noise of the degraded copy
 
 # In the middle of the Atlantic, so that nobody takes the invented land for real.
 RUN = """\
@@ -93,6 +98,7 @@ def run_demo(
         if name == "report":
             add_truth(settings, progress=progress)
         tell(stage(settings, progress=progress))
+    tell(judge(settings, progress=progress))
     return json.loads(settings.table("scores.json").read_text())
 
 
@@ -113,6 +119,58 @@ def add_truth(settings: Settings, *, progress: Progress = silent) -> None:
     scores["truth"] = score_against_truth(product["ssm"], truth, interval=ends, progress=progress)
     blocks.write_atomically(path, json.dumps(scores, indent=1))
     blocks.write_marker(*place, key)
+
+
+def judge(settings: Settings, *, progress: Progress = silent) -> str:
+    """Compare the estimates at withheld stations, a worse copy of them, and the truth.
+
+    Parameters
+    ----------
+    settings : Settings
+        Of a run with ``predictions.parquet``, its product and ``truth.zarr``.
+    progress : callable
+
+    Returns
+    -------
+    str
+        What the paired test says of each two, or that it was said before.
+    """
+    made = blocks.stage_digest(settings.product, predict.STAGE, product_units(settings))
+    key = digest(content_hash(settings.table("predictions.parquet")), made)
+    page = settings.folder / "validation" / "validation.html"
+    return done_once(
+        settings.folder, "validate", key, [page], lambda: _judge(settings, page.parent, progress)
+    )
+
+
+def _judge(settings: Settings, folder: Path, progress: Progress) -> str:
+    """Write the estimates as tables of points, compare, and write what was found."""
+    from gssm_cube.validate.run import compare, write_findings  # late: most runs are no demo
+    from gssm_cube.validate.settings import make_comparison
+
+    folder.mkdir(exist_ok=True)
+    held = pd.read_parquet(settings.table("predictions.parquet"))
+    held = held[held["split"] == "new_stations"].rename(columns={"predicted": "value"})
+    held = held[["lat", "lon", "time", "value"]]
+    noise = np.random.default_rng(0).normal(0, WORSE_BY, len(held))
+    worse = held.assign(value=(held["value"] + noise).clip(0, 1))
+    for name, table in (("withheld", held), ("degraded", worse)):
+        table.to_parquet(folder / f"{name}.parquet", index=False)
+    points = {"units": "m3 m-3", "max_km": 1.0}
+    products = {name: points | {"path": str(folder / f"{name}.parquet")}
+                for name in ("withheld", "degraded")}  # fmt: skip
+    products["truth"] = {"path": str(settings.table("truth.zarr")), "units": "m3 m-3"}
+    values = {
+        "title": "Demo: estimates at withheld stations, a worse copy, and the invented truth",
+        "stations": str(settings.table("stations.parquet")), "folder": str(folder),
+        "products": products, "borders_of": str(settings.product),
+    }  # fmt: skip
+    comparison = make_comparison(values, folder, "the demo's comparison")
+    found = compare(comparison, progress=progress)
+    page = write_findings(found, comparison)[-1]
+    return (
+        f"{found.winners['own'] or 'no product'} is significantly nearest to the stations, {page}"
+    )
 
 
 def plan_and_outcome(folder: Path) -> Table:

@@ -16,6 +16,7 @@ Values = TypeVar("Values", pd.Series, pd.DataFrame)
 MIN_STATION_DAYS = 100  # a station with fewer days is counted, not scored by itself
 SCORES = ("rmse", "ubrmse", "bias", "r")
 STATION_SCORES = (*SCORES, "kge", "anomaly_r")
+MORE_SCORES = ("spearman_r", "climatology_r")  # that a station's row may have
 SUMS = ("n", "x", "y", "xx", "yy", "xy")
 ANOMALY_WINDOW, ANOMALY_LEAST = "35D", 15  # days about each, and how many of them must be there
 

@@ -25,8 +25,27 @@ def nearest_km(
     -------
     ndarray (place), float64, km
     """
+    return nearest(lat, lon, to_lat, to_lon)[1]
+
+
+def nearest(
+    lat: ArrayLike, lon: ArrayLike, to_lat: ArrayLike, to_lon: ArrayLike
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return which of other places is nearest to each place, and how far it is in km.
+
+    Parameters
+    ----------
+    lat, lon : array (place), degrees
+    to_lat, to_lon : array (other), degrees
+        At least one.
+
+    Returns
+    -------
+    ndarray (place), int64; ndarray (place), float64, km
+    """
     tree = BallTree(_radians(to_lat, to_lon), metric="haversine")
-    return EARTH_KM * tree.query(_radians(lat, lon))[0][:, 0]
+    distance, index = tree.query(_radians(lat, lon))
+    return index[:, 0], EARTH_KM * distance[:, 0]
 
 
 def group_centres(

@@ -1,0 +1,283 @@
+"""Products in every form are read at stations as m3 m-3: pixels, cells, days, units, faults."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gssm_cube.validate.places import Places, boxes_on, coarse_cells, read_places
+from gssm_cube.validate.settings import Source
+from gssm_cube.validate.units import SPELLINGS, units_of, volumetric
+
+DAYS = pd.date_range("2020-01-01", periods=4, name="time")
+LAT, LON = np.array([50.75, 50.25, 49.75]), np.array([5.25, 5.75, 6.25, 6.75])
+VALUES = np.arange(48.0).reshape(4, 3, 4) / 100  # day, row, column
+AT = Places(np.array([50.3, 49.6]), np.array([5.6, 6.9]))  # row 1, column 1; row 2, column 3
+EXPECTED = np.array([VALUES[:, 1, 1], VALUES[:, 2, 3]])
+
+
+def dataset(values=VALUES, days=DAYS, **attrs):
+    coords = {"time": days, "lat": LAT, "lon": LON}
+    field = xr.DataArray(values, coords, ("time", "lat", "lon"), attrs={"units": "m3 m-3"} | attrs)
+    return field.to_dataset(name="sm")
+
+
+def write_tif(path, bands, *, days=(), dtype="float32", nodata=None, **profile):
+    profile = {
+        "driver": "GTiff", "height": 3, "width": 4, "count": len(bands), "dtype": dtype,
+        "crs": "EPSG:4326", "transform": rasterio.Affine(0.5, 0, 5.0, 0, -0.5, 51.0),
+        "nodata": nodata,
+    } | profile  # fmt: skip
+    with rasterio.open(path, "w", **profile) as image:
+        image.write(np.asarray(bands).astype(dtype))
+        if len(days):
+            image.descriptions = [str(day)[:10] for day in days]
+
+
+def read(path, places=AT, days=DAYS, **source):
+    return read_places("x", Source(path=str(path), **source), places, days)
+
+
+# ---- forms --------------------------------------------------------------------------------------
+
+
+def test_a_netcdf_file(tmp_path):
+    dataset().to_netcdf(tmp_path / "sm.nc")
+    np.testing.assert_allclose(read(tmp_path / "sm.nc"), EXPECTED, rtol=1e-6)
+
+
+def test_a_folder_of_netcdf_files_with_hours_gives_means_of_days(tmp_path):
+    hours = pd.date_range("2019-12-31 18:00", periods=40, freq="3h")
+    values = np.broadcast_to(np.arange(40.0)[:, None, None] / 100, (40, 3, 4))
+    for number, part in enumerate((slice(0, 13), slice(13, 40))):
+        dataset(values[part], hours[part]).to_netcdf(tmp_path / f"part{number}.nc")
+    # 2 hours belong to the day before; then 8 a day.
+    expected = [np.arange(2 + 8 * day, 10 + 8 * day).mean() / 100 for day in range(4)]
+    np.testing.assert_allclose(read(tmp_path), [expected] * 2, rtol=1e-6)
+
+
+def test_a_zarr_in_chunks(tmp_path):
+    chunks = {"sm": {"chunks": (3, 2, 3)}}
+    dataset().to_zarr(tmp_path / "sm.zarr", encoding=chunks, consolidated=False)
+    np.testing.assert_allclose(read(tmp_path / "sm.zarr"), EXPECTED, rtol=1e-6)
+
+
+def test_geotiffs_with_the_day_in_their_names(tmp_path):
+    for day, band in zip(DAYS, VALUES, strict=True):
+        write_tif(tmp_path / f"sm_v45_{day:%Y%m%d}.tif", [band], nodata=-3.4e38)
+    np.testing.assert_allclose(read(tmp_path, units="m3/m3"), EXPECTED, rtol=1e-6)
+
+
+def test_geotiffs_of_years_with_a_band_a_day(tmp_path):
+    codes = np.round(VALUES * 1000)
+    codes[0, 1, 1] = 65535
+    write_tif(tmp_path / "Europe_2020.tif", codes, dtype="uint16")
+    found = read(tmp_path, units="m3 m-3", scale=0.001, missing=[65535])
+    np.testing.assert_allclose(found[:, 1:], EXPECTED[:, 1:], atol=5e-4)
+    assert np.isnan(found[0, 0]) and np.isfinite(found[1, 0])
+
+
+def test_bands_that_name_their_day_may_leave_days_out(tmp_path):
+    days = DAYS[[0, 3]]
+    write_tif(tmp_path / "ssm.tif", VALUES[[0, 3]], days=days, interleave="pixel")
+    found = read(tmp_path / "ssm.tif", units="m3 m-3")
+    np.testing.assert_allclose(found[:, [0, 3]], EXPECTED[:, [0, 3]], rtol=1e-6)
+    assert np.isnan(found[:, 1:3]).all()
+
+
+def test_points_give_the_nearest_within_reach(tmp_path):
+    rows = [(50.31, 5.61, day, 10.0 + k) for k, day in enumerate(DAYS)]
+    rows += [(50.31, 5.61, DAYS[0] + pd.Timedelta("11h"), 30.0), (20.0, 5.6, DAYS[1], 99.0)]
+    table = pd.DataFrame(rows, columns=["lat", "lon", "date", "sm"])
+    table.to_csv(tmp_path / "points.csv", index=False)
+    columns = {"time": "date", "value": "sm"}
+    found = read(tmp_path / "points.csv", units="%", columns=columns)
+    np.testing.assert_allclose(found[0], [0.20, 0.11, 0.12, 0.13], rtol=1e-6)
+    assert np.isnan(found[1]).all()  # 120 km away
+
+
+def test_separable_two_dimensional_coordinates_are_rows_and_columns(tmp_path):
+    data = dataset()
+    lat, lon = np.meshgrid(LAT, LON, indexing="ij")
+    lat[0, 0] = -9999.0
+    flat = xr.Dataset(
+        {"sm": (("time", "y", "x"), VALUES, {"units": "m3 m-3"}),
+         "latitude": (("y", "x"), lat), "longitude": (("y", "x"), lon)},
+        {"time": data["time"]},
+    )  # fmt: skip
+    flat.to_netcdf(tmp_path / "ease.nc")
+    np.testing.assert_allclose(read(tmp_path / "ease.nc"), EXPECTED, rtol=1e-6)
+    flat["latitude"].values[:] = lat + 0.1 * lon
+    flat.to_netcdf(tmp_path / "swath.nc")
+    with pytest.raises(ValueError, match="changes along both, expected a grid whose rows"):
+        read(tmp_path / "swath.nc")
+
+
+def test_a_flag_leaves_values_out(tmp_path):
+    data = dataset()
+    data["flag"] = xr.zeros_like(data["sm"], dtype="int16")
+    data["flag"][0] = 1
+    data["flag"][1] = 4
+    data.to_netcdf(tmp_path / "sm.nc")
+    path = tmp_path / "sm.nc"
+    assert np.isnan(read(path, variable="sm", flag="flag")[:, :2]).all()
+    found = read(path, variable="sm", flag="flag", bad_bits=4)
+    np.testing.assert_array_equal(np.isnan(found[0]), [False, True, False, False])
+
+
+def test_days_outside_are_missing_and_longitudes_may_count_to_360(tmp_path):
+    data = dataset().assign_coords(lon=[359.25, 359.75, 0.25, 0.75]).sortby("lon")
+    data.to_netcdf(tmp_path / "sm.nc")
+    at = Places(np.array([50.3, 50.3, 50.3]), np.array([-0.3, 0.3, 30.0]))
+    days = pd.date_range("2019-12-31", periods=7)
+    found = read(tmp_path / "sm.nc", at, days)
+    np.testing.assert_allclose(found[0, 1:5], VALUES[:, 1, 1], rtol=1e-6)
+    np.testing.assert_allclose(found[1, 1:5], VALUES[:, 1, 2], rtol=1e-6)
+    assert np.isnan(found[:, [0, 5, 6]]).all() and np.isnan(found[2]).all()
+
+
+# ---- cells --------------------------------------------------------------------------------------
+
+
+def test_a_coarse_cell_takes_the_mean_of_its_pixels_and_a_coarse_product_its_pixel(tmp_path):
+    values = VALUES.copy()
+    values[0, 0, 0] = np.nan
+    dataset(values).to_netcdf(tmp_path / "sm.nc")
+    cell = Places(np.array([50.5]), np.array([5.5]), half=0.5)  # rows 0 and 1, columns 0 and 1
+    found = read(tmp_path / "sm.nc", cell)
+    np.testing.assert_allclose(found[0, 1], VALUES[1, :2, :2].mean(), rtol=1e-6)
+    np.testing.assert_allclose(found[0, 0], np.nanmean(values[0, :2, :2]), rtol=1e-6)
+    small = Places(np.array([50.3]), np.array([5.6]), half=0.05)
+    np.testing.assert_allclose(read(tmp_path / "sm.nc", small)[0], EXPECTED[0], rtol=1e-6)
+
+
+def test_coarse_cells_hold_their_stations():
+    index, cells = coarse_cells(np.array([50.1, 50.2, -0.1]), np.array([5.1, 5.2, -0.1]), 0.25)
+    assert index.tolist() == [1, 1, 0]
+    np.testing.assert_allclose(cells.lat, [-0.125, 50.125])
+    np.testing.assert_allclose(cells.lon, [-0.125, 5.125])
+
+
+@given(
+    st.floats(-89.9, 89.9), st.floats(-180, 179.99), st.sampled_from([0.25, 0.5, 1.0]),
+    st.booleans(), st.booleans(),
+)  # fmt: skip
+def test_a_place_lies_in_the_pixel_that_is_taken(lat, lon, step, southwards, to_360):
+    rows = np.arange(-90 + step / 2, 90, step)[:: -1 if southwards else 1]
+    cols = np.arange(-180 + step / 2, 180, step) + 180 * to_360
+    found = boxes_on(rows, cols, Places(np.array([lat]), np.array([lon])))
+    assert found.place.tolist() == [0] and (np.diff(found.row) == 1).all()
+    assert abs(rows[found.row[0, 0]] - lat) <= step / 2 + 1e-9
+    assert abs((cols[found.col[0, 0]] - lon + 180) % 360 - 180) <= step / 2 + 1e-9
+
+
+@given(st.floats(-60, 60), st.floats(-180, 179.99), st.booleans())
+def test_the_pixels_of_a_cell_are_those_whose_centres_lie_inside(lat, lon, southwards):
+    rows = np.arange(-89.95, 90, 0.1)[:: -1 if southwards else 1]
+    cols = np.arange(-179.95, 180, 0.1)
+    _, cell = coarse_cells(np.array([lat]), np.array([lon]), 0.5)
+    found = boxes_on(rows, cols, cell)
+    (top, bottom), (left, right) = found.row[0], found.col[0]
+    assert (np.abs(rows[top:bottom] - cell.lat) < 0.25 + 1e-9).all() and bottom - top == 5
+    assert (np.abs(cols[left:right] - cell.lon) < 0.25 + 1e-9).all() and right - left == 5
+
+
+# ---- units --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("units", "spellings"), SPELLINGS.items())
+def test_units_are_known_by_all_their_spellings(units, spellings):
+    assert {units_of("x", None, f" {s.upper()} ") for s in spellings} == {units}
+    assert units_of("x", spellings[0], "K") == units
+
+
+def test_values_of_every_unit_become_volumes():
+    values = np.array([[20.0, 50.0]])
+    np.testing.assert_allclose(volumetric("x", values, "%"), [[0.2, 0.5]])
+    np.testing.assert_allclose(
+        volumetric("x", values, "saturation %", porosity=[0.4]), [[0.08, 0.2]]
+    )
+    np.testing.assert_allclose(
+        volumetric("x", values / 100, "saturation", porosity=0.5), [[0.1, 0.25]]
+    )
+    np.testing.assert_allclose(volumetric("x", values, "kg m-2", depth=0.1), [[0.2, 0.5]])
+
+
+def test_porosity_may_be_a_raster_without_a_day(tmp_path):
+    dataset(100 * np.ones((4, 3, 4)), units="%").to_netcdf(tmp_path / "ascat.nc")
+    write_tif(tmp_path / "porosity.tif", [VALUES[3]])
+    found = read(
+        tmp_path / "ascat.nc", units="saturation %", porosity=str(tmp_path / "porosity.tif")
+    )
+    np.testing.assert_allclose(found[:, 0], [VALUES[3, 1, 1], VALUES[3, 2, 3]], rtol=1e-6)
+
+
+def test_a_few_impossible_values_are_left_out():
+    found = volumetric("x", np.array([[0.1, 0.2, 1.5, -0.2, 0.3]]), "m3 m-3")
+    np.testing.assert_array_equal(np.isnan(found[0]), [False, False, True, True, False])
+
+
+# ---- faults -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ({}, "units are 'K', expected one of"),
+        ({"units": "m3 m-3", "variable": "swvl1"}, "no variable 'swvl1'; it has"),
+        ({"units": "saturation"}, "needs `porosity`, a number or a raster"),
+        ({"units": "mm"}, "needs the layer's `depth` in m"),
+        ({"units": "m3 m-3", "scale": 100}, "values lie outside 0 .. 1 m3 m-3 .* `scale`"),
+        ({"units": "m3 m-3", "flag": "quality"}, "no variable 'quality'"),
+    ],
+)
+def test_what_cannot_be_read_says_what_to_do(tmp_path, source, message):
+    dataset(units="K").to_netcdf(tmp_path / "sm.nc")
+    with pytest.raises(ValueError, match=message):
+        read(tmp_path / "sm.nc", **source)
+
+
+def test_a_choice_of_variables_and_of_levels_is_asked_for(tmp_path):
+    data = dataset().assign(other=dataset()["sm"])
+    data.to_netcdf(tmp_path / "two.nc")
+    with pytest.raises(ValueError, match=r"variables on the grid are \['sm', 'other'\]; set"):
+        read(tmp_path / "two.nc")
+    dataset().expand_dims(level=[1, 2]).to_netcdf(tmp_path / "levels.nc")
+    with pytest.raises(ValueError, match=r"choose one of \['level'\] before"):
+        read(tmp_path / "levels.nc")
+    dataset().expand_dims(level=[1]).to_netcdf(tmp_path / "level.nc")
+    np.testing.assert_allclose(read(tmp_path / "level.nc"), EXPECTED, rtol=1e-6)
+
+
+def test_files_that_are_not_there_or_of_two_kinds(tmp_path):
+    with pytest.raises(FileNotFoundError, match="product x: no file of"):
+        read(tmp_path / "nothing*.nc")
+    with pytest.raises(FileNotFoundError, match="product x: no Zarr at"):
+        read(tmp_path / "no.zarr")
+    dataset().to_netcdf(tmp_path / "sm.nc")
+    write_tif(tmp_path / "sm_20200101.tif", [VALUES[0]])
+    with pytest.raises(ValueError, match="expected one kind"):
+        read(tmp_path)
+
+
+def test_a_name_without_a_day_and_a_grid_that_is_not_of_degrees(tmp_path):
+    write_tif(tmp_path / "sm.tif", [VALUES[0]])
+    with pytest.raises(ValueError, match="expected YYYYMMDD"):
+        read(tmp_path / "sm.tif", units="%")
+    write_tif(tmp_path / "sm_20209999.tif", [VALUES[0]])
+    with pytest.raises(ValueError, match="expected YYYYMMDD"):
+        read(tmp_path / "sm_20209999.tif", units="%")
+    write_tif(tmp_path / "sm_20200101.tif", [VALUES[0]], crs="EPSG:3035")
+    with pytest.raises(ValueError, match="warp it first"):
+        read(tmp_path / "sm_20200101.tif", units="%")
+
+
+def test_a_table_of_points_without_its_columns(tmp_path):
+    pd.DataFrame({"lat": [1.0], "lon": [1.0], "time": ["2020-01-01"], "sm": [1.0]}).to_csv(
+        tmp_path / "p.csv"
+    )
+    with pytest.raises(ValueError, match=r"columns \['value'\] are missing .* set `columns`"):
+        read(tmp_path / "p.csv", units="%")
