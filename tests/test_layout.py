@@ -121,6 +121,9 @@ ALLOWED = {
     "report": GROUND | {"figures", "exhibits", "score_rows"},
     "run_facts": {"blocks", "estimate", "forest", "model_card", "predict", "settings"},
     "validate": {"blocks"},
+    "view": GROUND
+    | {"export", "figures", "flags", "overviews", "product", "shards", "sphere", "station_summary"}
+    | {"station_tables", "stores"},
     "__init__": {"cube", "product"},
 }
 # These compose: they import what they like, but of one another only this.
