@@ -117,7 +117,7 @@ def map_tif(found: DayMap, layer: str, day: date) -> bytes:
     codes = found.codes
     if layer != QUALITY:
         profile["nodata"] = NODATA
-        codes = np.where(codes == FILL, NODATA, codes)
+        codes = np.where(codes == FILL, np.uint16(NODATA), codes)
     with MemoryFile() as memory:
         with memory.open(**profile) as image:
             image.write(codes.astype("uint16"), 1)

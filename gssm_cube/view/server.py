@@ -101,4 +101,10 @@ def serve(
     tell(address)
     if browser:
         webbrowser.open(address)
-    server.run_until_shutdown()
+    # Not Bokeh's run_until_shutdown: it takes over signals, and a kill on the way there is lost.
+    try:
+        server.io_loop.start()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        server.stop(wait=False)
