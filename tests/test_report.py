@@ -463,7 +463,7 @@ def test_a_map_lies_where_its_pixels_are_whichever_way_latitude_runs(product):
         np.testing.assert_array_equal(north, mean.sel(lat=Grid().lat(6720)))
 
 
-# ---- the notebook of the product ---------------------------------------------------------------------
+# ---- the notebook of the product --------------------------------------------------------------
 
 NOTEBOOK = Path(__file__).resolve().parent.parent / "notebooks" / "04_use_the_product.ipynb"
 
