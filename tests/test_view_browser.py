@@ -64,6 +64,10 @@ def test_the_day_that_was_typed_is_on_the_map_to_the_code(seen, store):
     np.testing.assert_array_equal(codes_of(image), codes_of(expected.ravel()))
 
 
+def test_the_slider_goes_to_the_day_after_by_the_arrow_key(seen):
+    assert seen["slidTo"] == "2019-03-03"
+
+
 def test_a_click_shows_the_series_of_its_pixel_to_the_code(seen, store):
     place = open_product(store).sel(lat=LAT, lon=LON, method="nearest")
     np.testing.assert_allclose(seen["pixel"], [place.lon, place.lat])

@@ -23,9 +23,8 @@ const model = (name, part) =>
     const { data } = Bokeh.documents[0].get_model_by_name(name);
     return part in data ? Array.from(data[part], (v) => (v?.length ? Array.from(v) : v)) : null;
   }, [name, part]);
-const shownDay = () => page.locator('h2').first().innerText();
 const waitFor = (test, argument) => page.waitForFunction(test, argument, { timeout: 30000 });
-// A map is there when its image is in view and painted: not all of the frame has one colour.
+// A map is there when its image has come and the figure is painted.
 const mapThere = () =>
   waitFor(() => {
     const doc = globalThis.Bokeh?.documents?.[0];
@@ -50,11 +49,18 @@ await page.waitForTimeout(500); // the map is fitted to the window once more
 begin = Date.now();
 await page.getByLabel('Day, UTC').fill(day);
 await page.getByLabel('Day, UTC').press('Enter');
-await waitFor((day) => document.title && [...document.querySelectorAll('*')].some(
-  (e) => e.shadowRoot?.querySelector('h2')?.textContent.includes(day)), day);
+await page.locator('h2', { hasText: day }).waitFor();
 seen.otherDay = Date.now() - begin;
-seen.heading = await shownDay();
+seen.heading = await page.locator('h2').first().innerText();
 seen.image = (await model('map_image', 'image'))[0];
+
+// The slider, by its arrow key: the day after.
+await page.getByRole('slider').focus();
+await page.keyboard.press('ArrowRight');
+await waitFor((day) => Bokeh.documents[0].get_model_by_name('day').value !== day, day);
+seen.slidTo = await page.getByLabel('Day, UTC').inputValue();
+await page.getByRole('button', { name: 'Day before' }).click();
+await waitFor((day) => Bokeh.documents[0].get_model_by_name('day').value === day, day);
 
 // Click the map at a place.
 const spot = await page.evaluate(([lon, lat]) => {
