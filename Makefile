@@ -17,6 +17,9 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(READY)
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build
+
 lock: $(UV)
 	$(UV) export -q --no-header --no-emit-project --no-annotate --extra test \
 		--format requirements-txt -o requirements.lock
@@ -31,6 +34,6 @@ $(UV):
 	python3 -m pip install -q --target .uv uv
 
 clean:
-	rm -rf .uv .venv demo
+	rm -rf .uv .venv demo docs/_build
 
-.PHONY: demo test lint lock clean
+.PHONY: demo test lint docs lock clean

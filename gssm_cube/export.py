@@ -273,6 +273,8 @@ def _netcdf_writer(codes: xr.Dataset, path: Path) -> Any:
     encoding = {}
     for name, array in codes.variables.items():
         array.encoding = {k: v for k, v in array.encoding.items() if k in KEPT}
+        if "flag_masks" in array.attrs:  # CF: of the variable's own type, which JSON cannot say
+            array.attrs["flag_masks"] = np.array(array.attrs["flag_masks"], array.dtype)
         if "time" in array.dims and len(array.dims) == len(DIMS):
             chunks = tuple(max(sizes) for sizes in array.chunksizes.values())
             encoding[str(name)] = {"zlib": True, "complevel": 4, "chunksizes": chunks}

@@ -6,6 +6,7 @@ colour maps, which readers with colour-blindness can tell apart.
 """
 
 import io
+from collections.abc import Mapping
 from typing import Literal
 
 import matplotlib.dates as mdates
@@ -181,6 +182,33 @@ def field_map(
         vmax=limits[1], cmap=colors, interpolation="nearest",
     )  # fmt: skip
     figure.colorbar(image, ax=axes, extend=extend, shrink=0.8, label=label)
+    _finish_map(axes, _extent(field))
+    return figure
+
+
+def class_map(field: xr.DataArray, classes: Mapping[str, str]) -> Figure:
+    """Map classes; what is missing is grey.
+
+    Parameters
+    ----------
+    field : DataArray (lat, lon)
+        Number of a class; pixel centres on evenly spaced coordinates.
+    classes : mapping
+        Colour of each class by its name, in their order.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, axes = _map_figure(_extent(field))
+    axes.set_facecolor(MISSING)
+    image = axes.imshow(
+        field.to_numpy(), extent=_extent(field), origin=_origin(field), vmin=-0.5,
+        vmax=len(classes) - 0.5, cmap=ListedColormap(list(classes.values())),
+        interpolation="nearest",
+    )  # fmt: skip
+    bar = figure.colorbar(image, ax=axes, shrink=0.8, ticks=range(len(classes)))
+    bar.ax.set_yticklabels(list(classes))
     _finish_map(axes, _extent(field))
     return figure
 

@@ -1,9 +1,10 @@
 """Coarse daily maps of the whole product, for whoever looks at a day rather than at a place.
 
 A day of the globe at 1 km lies in 140,000 chunks of a year each. Overviews of 0.05 and 0.1 deg
-keep one day in a few chunks: means over land, weighted by area. They are written window by window
-in two passes, for their chunks cross blocks: each block is coarsened into a scratch store, then
-slabs of six days are taken across all of it. Both go on where they were interrupted.
+keep one day in a few chunks: means over land, weighted by area, of soil moisture and of its
+spread, and the flags that most of the land has. They are written window by window in two passes,
+for their chunks cross blocks: each block is coarsened into a scratch store, then slabs of six days
+are taken across all of it. Both go on where they were interrupted.
 """
 
 import logging
@@ -15,14 +16,18 @@ from typing import Any
 import numpy as np
 import xarray as xr
 import zarr
-from numba import njit
 from numpy.typing import NDArray
+from xarray.core import indexing
 
 from gssm_cube import blocks
 from gssm_cube.blocks import Client, Progress
+from gssm_cube.coarsen import coarsen, gather_flags
+from gssm_cube.flags import PRODUCT_FLAGS, flag_attrs
 from gssm_cube.grid import WINDOW_DAYS, Block, Layout, Window, inner_chunks
+from gssm_cube.lazy import PackedArray, StoredReader
 from gssm_cube.product.store import STAGE as PREDICTED
 from gssm_cube.product.store import check_product
+from gssm_cube.shards import read_box
 from gssm_cube.stores import (
     DIMS,
     LAT_ATTRS,
@@ -37,11 +42,13 @@ from gssm_cube.stores import (
     write_days,
     write_region,
 )
-from gssm_cube.variables import FILL, SSM
+from gssm_cube.variables import FILL, SSM, SSM_SPREAD
 
 logger = logging.getLogger(__name__)
 
 LEVELS = (0.05, 0.1)  # degrees
+LAYERS = {"ssm": FILL, "ssm_spread": FILL, "quality": 0}  # and what stands where there is no land
+MEANS = {"ssm": SSM, "ssm_spread": SSM_SPREAD}
 STAGE = "overview"
 SLAB_DAYS = 6  # a 61st of a window; 0.3 GB of the globe at 0.05 deg
 CHUNK = (1, 1800, 3600)
@@ -59,7 +66,8 @@ def open_overview(store: str | Path, degrees: float = 0.1) -> xr.Dataset:
     Returns
     -------
     Dataset (time, lat, lon)
-        ``ssm`` m3 m-3: mean over the land of each cell, weighted by area.
+        ``ssm`` and ``ssm_spread`` m3 m-3: means over the land of each cell, weighted by area;
+        ``quality``: the product's bits that at least half of the cell's land has.
 
     Raises
     ------
@@ -67,10 +75,17 @@ def open_overview(store: str | Path, degrees: float = 0.1) -> xr.Dataset:
         If there is no product, no such level, or the level was not written.
     """
     check_product(store)
-    name = group_name(degrees)
-    if name not in open_group(store):
+    name, root = group_name(degrees), open_group(store)
+    if any(f"{name}/{layer}" not in root for layer in LAYERS):
         raise ValueError(f"{store} has no overviews yet: run `gssm overviews {store}` first")
-    return xr.open_zarr(str(store), group=name, chunks=None, consolidated=False)
+    dataset = xr.open_zarr(str(store), group=name, chunks=None, consolidated=False)
+    means = {}
+    for layer, variable in MEANS.items():
+        # Decoded by us: in a third of xarray's time, which counts for the globe.
+        array = array_of(root, f"{name}/{layer}")
+        values = PackedArray(StoredReader(array), array.shape, variable.packing)
+        means[layer] = (DIMS, indexing.LazilyIndexedArray(values), dataset[layer].attrs)
+    return dataset.assign(means)
 
 
 def group_name(degrees: float) -> str:
@@ -165,28 +180,43 @@ class CoarsenBlock:
         return blocks.stage_digest(self.product, PREDICTED, [unit])
 
     def __call__(self, unit: str) -> dict[str, Any]:
-        """Read the block by inner chunks, and write its means."""
+        """Coarsen the block and write its cells."""
         block = blocks.parse_block(unit, self.layout)
-        rows, cols = self.layout.tile_slices(block.tile)
-        array = array_of(open_group(self.product), "ssm")
-        sizes = {level: self.layout.tile_size // n for level, n in factors(self.layout).items()}
-        days = block.window.days
-        maps = {v: np.full((days, n, n), FILL, dtype="int16") for v, n in sizes.items()}
-        for lat, lon in inner_chunks(rows, cols):
-            codes = np.asarray(array[block.window.slice, lat, lon])
-            weights = np.cos(np.deg2rad(self.layout.lat[lat]))
-            for level, n in factors(self.layout).items():
-                part = coarsen(codes, weights, n)
-                top, left = (lat.start - rows.start) // n, (lon.start - cols.start) // n
-                height, width = part.shape[1:]
-                maps[level][:, top : top + height, left : left + width] = part
+        place = self.layout.tile_slices(block.tile)
         root, objects = open_group(self.scratch, "r+"), []
-        for level, values in maps.items():
-            place = (slice(0, days), *(_cells(part, sizes[level], self) for part in (rows, cols)))
-            written = write_region(array_of(root, group_name(level)), place, values)
-            objects += written if np.any(values != FILL) else []
+        for (level, layer), cells in self.coarse(block).items():
+            spans = (_cells(pixels, cells.shape[1], self) for pixels in place)
+            region = (slice(0, block.window.days), *spans)
+            written = write_region(array_of(root, scratch_name(level, layer)), region, cells)
+            objects += written if np.any(cells != LAYERS[layer]) else []
         blocks.write_marker(self.scratch, STAGE, unit, self.key(unit), objects)
         return {}
+
+    def coarse(self, block: Block) -> dict[tuple[float, str], NDArray[Any]]:
+        """Return the cells of a block by level and layer, each (time, lat, lon); read by chunks."""
+        rows, cols = self.layout.tile_slices(block.tile)
+        root, days = open_group(self.product), block.window.days
+        arrays = {layer: array_of(root, layer) for layer in LAYERS}
+        sizes = {level: self.layout.tile_size // n for level, n in factors(self.layout).items()}
+        found = {
+            (level, layer): np.full((days, n, n), missing, arrays[layer].dtype)
+            for level, n in sizes.items()
+            for layer, missing in LAYERS.items()
+        }
+        for lat, lon in inner_chunks(rows, cols):
+            box = (block.window.slice, lat, lon)
+            codes = {layer: read_box(array, box) for layer, array in arrays.items()}
+            weights = np.cos(np.deg2rad(self.layout.lat[lat]))
+            for level, n in factors(self.layout).items():
+                place = tuple(
+                    slice((part.start - edge.start) // n, (part.stop - edge.start) // n)
+                    for part, edge in ((lat, rows), (lon, cols))
+                )
+                for layer in MEANS:
+                    found[level, layer][:, *place] = coarsen(codes[layer], weights, n)
+                flags = gather_flags(codes["quality"], codes["ssm"], n)
+                found[level, "quality"][:, *place] = flags
+        return found
 
 
 def _cells(pixels: slice, size: int, work: CoarsenBlock) -> slice:
@@ -198,51 +228,6 @@ def _cells(pixels: slice, size: int, work: CoarsenBlock) -> slice:
 def factors(layout: Layout) -> dict[float, int]:
     """Pixels along the edge of a cell of each level: tiles want a multiple of 20 a degree."""
     return {level: round(level * layout.grid.pixels_per_degree) for level in LEVELS}
-
-
-@njit(nogil=True, cache=True)
-def coarsen(codes, weights, factor):  # type: ignore[no-untyped-def]
-    """Return means of squares of valid codes, each weighted by its row.
-
-    Parameters
-    ----------
-    codes : (time, lat, lon) int16
-    weights : (lat,) float64
-    factor : int
-        Pixels along the edge of a square.
-
-    Returns
-    -------
-    (time, lat, lon) int16
-        Missing where no pixel of the square is valid.
-    """
-    days, rows, cols = codes.shape
-    means = np.full((days, rows // factor, cols // factor), np.int16(FILL))
-    total, weight = np.empty(cols // factor), np.empty(cols // factor)
-    for day in range(days):
-        for row in range(rows // factor):
-            total[:], weight[:] = 0.0, 0.0
-            _add_rows(codes[day], weights, row * factor, factor, total, weight)
-            _divide(total, weight, means[day, row])
-    return means
-
-
-@njit(nogil=True, cache=True)
-def _divide(total, weight, means):  # type: ignore[no-untyped-def]
-    """Fill in the rounded means where there is weight."""
-    for col in range(total.size):
-        if weight[col] > 0:
-            means[col] = np.int16(np.floor(total[col] / weight[col] + 0.5))
-
-
-@njit(nogil=True, cache=True)
-def _add_rows(codes, weights, first, factor, total, weight):  # type: ignore[no-untyped-def]
-    """Add the valid codes of the rows of one row of squares."""
-    for row in range(first, first + factor):
-        for col in range(total.size * factor):
-            if codes[row, col] != FILL:
-                total[col // factor] += weights[row] * codes[row, col]
-                weight[col // factor] += weights[row]
 
 
 # ---- second pass: slabs of days ---------------------------------------------------------------
@@ -259,7 +244,8 @@ class FillSlab:
     def key(self) -> str:
         """Return a hash of all blocks of the window."""
         units = predicted_units(self.product, self.layout, self.window)
-        return blocks.digest(LEVELS, blocks.stage_digest(self.product, PREDICTED, units))
+        made = blocks.stage_digest(self.product, PREDICTED, units)
+        return blocks.digest(LEVELS, list(LAYERS), made)
 
     def __call__(self, unit: str) -> dict[str, Any]:
         """Copy the slab's maps from the scratch store."""
@@ -267,12 +253,14 @@ class FillSlab:
         stop = min(start + SLAB_DAYS, self.window.days)
         scratch = open_group(scratch_of(self.product, self.window))
         root, objects = open_group(self.product, "r+"), []
-        for level in LEVELS:
-            maps = np.asarray(array_of(scratch, group_name(level))[start:stop])
-            target = array_of(root, f"{group_name(level)}/ssm")
+        for level, layer in [(level, layer) for level in LEVELS for layer in LAYERS]:
+            stored = array_of(scratch, scratch_name(level, layer))
+            target = array_of(root, f"{group_name(level)}/{layer}")
+            whole = tuple(slice(0, n) for n in target.shape[1:])
+            maps = read_box(stored, (slice(start, stop), *whole))
             days = slice(self.window.start + start, self.window.start + stop)
-            place = (days, *(slice(0, n) for n in target.shape[1:]))
-            objects += [n for n in write_region(target, place, maps) if self._is_there(n)]
+            written = write_region(target, (days, *whole), maps)
+            objects += [name for name in written if self._is_there(name)]
         blocks.write_marker(self.product, STAGE, unit, self.key(), objects)
         return {}
 
@@ -289,6 +277,11 @@ def scratch_of(store: Path, window: Window) -> Path:
     return store.with_name(f"{store.name}.overview_{window}")
 
 
+def scratch_name(level: float, layer: str) -> str:
+    """Return the array of a level and layer in the scratch store."""
+    return f"{group_name(level)}_{layer}"
+
+
 def _create_scratch(scratch: Path, layout: Layout, window: Window) -> None:
     """Create the scratch store of a window, unless it is there."""
     if (scratch / "zarr.json").exists():
@@ -298,30 +291,45 @@ def _create_scratch(scratch: Path, layout: Layout, window: Window) -> None:
             shape = (window.days, *(edge // n for edge in layout.shape))
             cells = layout.tile_size // n
             chunks, shards = (SLAB_DAYS, cells, cells), (WINDOW_DAYS, cells, cells)
-            create_array(
-                root, group_name(level), DIMS, shape, chunks, shards, "int16", FILL, {}
-            )  # fmt: skip
+            for layer, missing in LAYERS.items():
+                create_array(
+                    root, scratch_name(level, layer), DIMS, shape, chunks, shards,
+                    dtype_of(layer), missing, {},
+                )  # fmt: skip
+
+
+def dtype_of(layer: str) -> str:
+    """Return how a layer is stored."""
+    return "int16" if layer in MEANS else "uint16"
 
 
 def create_levels(store: Path, layout: Layout) -> None:
     """Create the empty levels of a product that has none."""
     root = open_group(store, "r+")
     for level, n in factors(layout).items():
-        if f"{group_name(level)}/ssm" not in root:
+        if any(f"{group_name(level)}/{layer}" not in root for layer in LAYERS):
             _create_level(root, group_name(level), layout, n)
 
 
 def _create_level(root: zarr.Group, name: str, layout: Layout, n: int) -> None:
-    """Create one level: coordinates and the empty array, whose attributes come last."""
+    """Create one level: coordinates and the empty arrays, whose attributes come last."""
     group = root.create_group(name, overwrite=True)
     write_coordinate(group, "lat", _centres(layout.lat, n), LAT_ATTRS)
     write_coordinate(group, "lon", _centres(layout.lon, n), LON_ATTRS)
     write_days(group, "time", layout.time)
     shape = (layout.days, *(edge // n for edge in layout.shape))
     chunks = tuple(min(size, edge) for size, edge in zip(CHUNK, shape, strict=True))
-    attrs = SSM.attrs | packed_attrs(SSM.packing)
-    attrs |= {"cell_methods": "time: mean area: mean where land"}
-    create_array(group, "ssm", DIMS, shape, chunks, None, "int16", FILL, attrs)
+    for layer, missing in LAYERS.items():
+        dtype, attrs = dtype_of(layer), _layer_attrs(layer)
+        create_array(group, layer, DIMS, shape, chunks, None, dtype, missing, attrs)
+
+
+def _layer_attrs(layer: str) -> dict[str, Any]:
+    """Say what a coarse layer holds."""
+    if layer not in MEANS:
+        return flag_attrs(PRODUCT_FLAGS, "Flags that at least half of the cell's land has")
+    attrs = MEANS[layer].attrs | packed_attrs(MEANS[layer].packing)
+    return attrs | {"cell_methods": "time: mean area: mean where land"}
 
 
 def _centres(pixels: NDArray[np.float64], n: int) -> NDArray[np.float64]:

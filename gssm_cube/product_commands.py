@@ -8,12 +8,13 @@ import typer
 
 from gssm_cube.terminal import bars, say, told
 
+TABLE = "stations.parquet"
 Source = Annotated[Path, typer.Argument(help="A product (Zarr), or settings of its run (TOML).")]
 
 
 def add_product_commands(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (export, climatology, overviews):
+    for command in (export, climatology, overviews, view):
         app.command()(command)
 
 
@@ -77,6 +78,38 @@ def overviews(source: Source) -> None:
     with told(), bars() as progress, _client_of(source) as client:
         done, skipped = write_overviews(_product_of(source), client=client, progress=progress)
     say(f"overviews: {done} slabs of six days done, {skipped} skipped")
+
+
+def view(
+    source: Source,
+    stations: Annotated[
+        Path | None, typer.Option(help="Station table; the run's, or the one beside the product.")
+    ] = None,
+    port: Annotated[int, typer.Option(help="Of the page; 0 takes a free one.")] = 0,
+    browser: Annotated[bool, typer.Option(help="Open the page in your browser.")] = False,
+) -> None:
+    """Show a product on a page of this machine: maps of days, series of places, stations."""
+    from gssm_cube.view import check_bokeh, serve
+
+    with told():
+        check_bokeh()
+        store = _product_of(source)
+        table = stations or _stations_beside(source, store)
+        serve(store, table, port=port, tell=_tell_address, browser=browser)
+
+
+def _tell_address(address: str) -> None:
+    """Say where the page is."""
+    say(f"{address}  (Ctrl-C ends it)")
+
+
+def _stations_beside(source: Path, store: Path) -> Path | None:
+    """Return the station table of the same run, if there is one."""
+    from gssm_cube.settings import read_settings
+
+    run = source.suffix == ".toml"
+    table = read_settings(source).table(TABLE) if run else store.with_name(TABLE)
+    return table if table.exists() else None
 
 
 def _product_of(source: Path) -> Path:

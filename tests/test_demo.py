@@ -2,16 +2,19 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from nbclient import NotebookClient
 
 from gssm_cube import open_cube, open_product, pipeline
 from gssm_cube.blocks import marker_folder
@@ -25,6 +28,13 @@ from gssm_cube.variables import FILL, SSM
 
 pytestmark = [pytest.mark.demo, pytest.mark.timeout(1800)]
 
+NOTEBOOKS = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("*.ipynb"))
+# What notebooks find: a number in the words of a cell, and the most that it may be.
+SAID = {
+    # Rain is kept in steps of 0.1 mm: half a step on each of 34 days, weighted by 0.91.
+    "01_harmonise": {"index": (r"largest difference ([\d.]+) mm", 0.6)},
+    "03_predict_on_a_cluster": {"equal": (r"largest difference ([\d.]+) m3", 0.0005)},
+}
 COMMAND = [sys.executable, "-m", "gssm_cube.cli", "demo"]
 
 
@@ -101,6 +111,27 @@ def test_a_place_gives_a_named_dated_series_with_units(demo):
         assert str(series.time.values[0])[:10] == "2018-03-01"
         frozen = dataset["quality"].sel(lat=42.8, lon=-31.1, method="nearest")
         assert (series.notnull() == (frozen.values & PRODUCT_FLAGS["frozen"] == 0)).all()
+
+
+@pytest.mark.notebook
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
+def test_a_notebook_runs_from_top_to_bottom_on_the_demo(demo, tmp_path, monkeypatch, path):
+    # 04 writes a climatology beside the product: give it a place of its own.
+    (tmp_path / "ssm.zarr").symlink_to(demo / "ssm.zarr")
+    monkeypatch.setenv("GSSM_RUN", str(demo))
+    monkeypatch.setenv("GSSM_PRODUCT", str(tmp_path / "ssm.zarr"))
+    monkeypatch.setenv("GSSM_STATIONS", str(demo / "stations.parquet"))
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": tmp_path}}).execute()
+    said = {cell.id: _text_of(cell) for cell in notebook.cells if cell.cell_type == "code"}
+    for cell, (pattern, most) in SAID.get(path.stem, {}).items():
+        assert float(re.search(pattern, said[cell])[1]) <= most, said[cell]
+
+
+def _text_of(cell) -> str:
+    """All text that a cell put out."""
+    texts = (o.get("text") or o.get("data", {}).get("text/plain", "") for o in cell.outputs)
+    return "\n".join(texts)
 
 
 def test_a_second_run_does_nothing(demo):

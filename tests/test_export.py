@@ -13,6 +13,7 @@ import rasterio
 import shapely
 import xarray as xr
 from product_files import layers_of
+from rio_cogeo import cog_validate
 
 from gssm_cube.export import Part, export, export_points, read_points
 from gssm_cube.grid import Block, Layout, Tile
@@ -73,6 +74,34 @@ def test_geotiffs_hold_a_band_a_day_and_a_file_a_year(store, tmp_path):
     of_year = expected.sel(time="2019")
     np.testing.assert_array_equal(values.mask, of_year.isnull())
     np.testing.assert_allclose(values.filled(0) * 0.001, of_year.fillna(0), atol=1e-9)
+
+
+def test_geotiffs_are_cloud_optimized_by_the_judgement_of_rio_cogeo(store, tmp_path):
+    for path in export(store, tmp_path / "part.tif", PART):
+        valid, errors, warnings = cog_validate(path, strict=True)
+        assert (valid, errors, warnings) == (True, [], [])
+
+
+def test_attributes_of_netcdf_and_zarr_are_equal(store, tmp_path):
+    (written,) = export(store, tmp_path / "all.nc")
+    with (
+        xr.open_dataset(written) as netcdf,
+        xr.open_zarr(store, chunks=None, consolidated=False) as plain,
+    ):
+        assert netcdf.quality.attrs["flag_masks"].dtype == netcdf.quality.dtype  # CF 3.5
+        layers = {"ssm", "ssm_spread", "quality", "lat", "lon", "time", "depth"}
+        for name in layers:
+            found, expected = (dict(dataset[name].attrs) for dataset in (netcdf, plain))
+            assert plain_values(found) == plain_values(expected), name
+        assert {k: plain.attrs[k] for k in plain.attrs if k != "gssm_layout"} == {
+            k: netcdf.attrs[k] for k in netcdf.attrs if k != "gssm_layout"
+        }
+        assert netcdf.attrs["gssm_layout"] == str(plain.attrs["gssm_layout"])
+
+
+def plain_values(attrs: dict) -> dict:
+    """Attributes with arrays as lists."""
+    return {name: np.asarray(value).tolist() for name, value in attrs.items()}
 
 
 def test_a_region_leaves_out_what_lies_outside(store, tmp_path):

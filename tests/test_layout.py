@@ -81,7 +81,8 @@ ALLOWED = {
     },
     "station_weather": {"harmonise", "variables"},
     "export": GROUND | {"blocks", "once", "product", "stores"},
-    "overviews": GROUND | {"blocks", "product", "stores"},
+    "coarsen": {"variables"},
+    "overviews": GROUND | {"blocks", "coarsen", "flags", "lazy", "product", "shards", "stores"},
     "bars": set(),
     "terminal": {"bars"},
     "day_statistics": {"variables"},
@@ -123,6 +124,9 @@ ALLOWED = {
         *("blocks", "bootstrap", "exhibits", "figures", "grid", "resolution", "score_rows"),
         *("scores", "sphere", "stations", "stores"),
     },
+    "view": GROUND
+    | {"export", "figures", "flags", "overviews", "product", "shards", "sphere", "station_summary"}
+    | {"station_tables", "stores"},
     "__init__": {"cube", "product"},
 }
 # These compose: they import what they like, but of one another only this.

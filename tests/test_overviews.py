@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from product_files import layers_of
 
 from gssm_cube import blocks, overviews
+from gssm_cube.coarsen import coarsen, gather_flags
+from gssm_cube.flags import PRODUCT_FLAGS
 from gssm_cube.grid import Block, Layout, Tile
-from gssm_cube.overviews import coarsen, open_overview, write_overviews
+from gssm_cube.overviews import open_overview, write_overviews
 from gssm_cube.product import create_product, open_product, write_block
 from gssm_cube.variables import FILL
 
@@ -50,14 +52,41 @@ def test_means_are_those_of_numpy(seed, factor, missing):
     np.testing.assert_allclose(found[land], total[land] / weight[land], atol=0.5 + 1e-9)
 
 
+def test_a_square_has_the_flags_of_at_least_half_of_its_land():
+    # Land: two pixels with a value, one frozen; the fourth is sea.
+    codes = np.array([[[100, 200], [FILL, FILL]]], dtype="int16")
+    flags = np.array([[[1, 1 | 4], [128 | 4, 0]]], dtype="uint16")
+    assert gather_flags(flags, codes, 2).tolist() == [[[1 | 4]]]  # 2, 2 and 1 of 3
+    flags[0, 0] = 0
+    assert gather_flags(flags[:, :1], codes[:, :1], 1).tolist() == [[[0, 0]]]
+    assert gather_flags(flags[:, 1:], codes[:, 1:], 1).tolist() == [[[128 | 4, 0]]]
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1, 2, 3, 6]))
+def test_flags_are_those_that_numpy_counts(seed, factor):
+    rng = np.random.default_rng(seed)
+    codes = np.where(rng.random((2, 12, 6)) < 0.4, FILL, 300).astype("int16")
+    flags = rng.integers(0, 2**16, codes.shape, dtype="uint16")
+    flags[rng.random(codes.shape) < 0.6] = 0
+    shape = (2, 12 // factor, factor, 6 // factor, factor)
+    land = ((codes != FILL) | (flags > 0)).reshape(shape).sum((2, 4))
+    expected = np.zeros(land.shape, int)
+    for bit in range(16):
+        count = (flags >> bit & 1).reshape(shape).sum((2, 4))
+        expected += np.where((count > 0) & (count >= land / 2), 2**bit, 0)
+    np.testing.assert_array_equal(gather_flags(flags, codes, factor), expected)
+
+
 def write_tile(store: Path, tile: Tile, seed: int) -> None:
-    """Write random blocks of a tile, a third of it sea, with their markers."""
+    """Write random blocks of a tile, a third of it sea, one corner flagged, with their markers."""
     rng = np.random.default_rng(seed)
     sea = rng.random((48, 48)) < 0.33
     for window in LAYOUT.windows():
         codes = rng.integers(0, 600, (window.days, 48, 48)).astype("int16")
         codes[:, sea] = FILL
-        objects = write_block(store, LAYOUT, Block(tile, window), layers_of(codes))
+        layers = layers_of(codes)
+        layers.quality[:, :12, :12] = np.where(sea[:12, :12], 0, PRODUCT_FLAGS["lst_filled"])
+        objects = write_block(store, LAYOUT, Block(tile, window), layers)
         facts = {"checksum": blocks.checksum(codes)}
         blocks.write_marker(store, "predict", str(Block(tile, window)), "k", objects, **facts)
 
@@ -95,6 +124,15 @@ def test_a_level_is_the_product_coarsened(written, degrees, factor):
     np.testing.assert_allclose(coarse, expected, atol=0.5001e-3)
 
 
+def test_spread_and_flags_are_coarse_too(written):
+    coarse = open_overview(written, 0.1)
+    assert coarse.ssm.notnull().all()  # a third is sea, pixel by pixel, but no whole cell
+    np.testing.assert_allclose(coarse.ssm_spread, 0.02)
+    flagged = (coarse.quality == PRODUCT_FLAGS["lst_filled"]).values
+    assert flagged[:, 0, [0, 4]].all() and flagged.sum() == 2 * LAYOUT.days  # a corner of each tile
+    assert "lst_filled" in coarse.quality.attrs["flag_meanings"]
+
+
 def test_no_scratch_is_left_and_a_day_is_an_object(written):
     assert sorted(p.name for p in written.parent.iterdir()) == [
         "ssm.zarr", "ssm.zarr.lock", "ssm.zarr.markers",
@@ -125,7 +163,7 @@ def test_an_interrupted_pass_goes_on_with_what_is_left(store, monkeypatch):
 
     def breaks(*arguments):
         calls.append(arguments)
-        if len(calls) > 2:  # two levels of the first block's only chunk
+        if len(calls) > 4:  # two levels and two means of the first block's only chunk
             raise OSError("the disk is full")
         return read(*arguments)
 
@@ -138,7 +176,7 @@ def test_an_interrupted_pass_goes_on_with_what_is_left(store, monkeypatch):
     calls.clear()
     monkeypatch.setattr(overviews, "coarsen", lambda *a: calls.append(a) or read(*a))
     assert write_overviews(store) == (62, 0)
-    assert len(calls) == 6  # three blocks, two levels
+    assert len(calls) == 12  # three blocks, two levels, two means
     assert not scratch.exists()
     np.testing.assert_array_equal(open_overview(store, 0.05).ssm, reference)
 

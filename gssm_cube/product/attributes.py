@@ -71,7 +71,7 @@ def coverage_attrs(
     first_day, last_day : date
         Both included.
     """
-    west, south, east, north = bounds
+    west, south, east, north = (round(float(edge), 9) for edge in bounds)
     box = [(north, west), (north, east), (south, east), (south, west), (north, west)]
     return {
         "geospatial_bounds": f"POLYGON (({', '.join(f'{lat:g} {lon:g}' for lat, lon in box)}))",

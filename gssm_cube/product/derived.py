@@ -36,10 +36,26 @@ class BoundReader:
     def read(self, region: Region) -> NDArray[np.int16]:
         """Read a region; what lies beyond 0 or 1 m3 m-3 is drawn to it."""
         codes, spread = np.asarray(self.ssm[region]), np.asarray(self.spread[region])
-        scale = np.hypot(SSM_SPREAD.packing.decode(spread), np.float32(self.floor))
-        ends = codes + np.rint(self.factor * scale / SSM.packing.scale)
-        known = (codes != FILL) & (spread != FILL)
-        return np.where(known, np.clip(ends, *CODE_RANGE), FILL).astype("int16")
+        return interval_ends(codes, spread, self.factor, self.floor)
+
+
+def interval_ends(
+    codes: NDArray[np.int16], spread: NDArray[np.int16], factor: float, floor: float
+) -> NDArray[np.int16]:
+    """Return one end of the interval, packed as soil moisture is.
+
+    Parameters
+    ----------
+    codes, spread : arrays of one shape, int16
+        Packed ``ssm`` and ``ssm_spread``.
+    factor : float
+        Negative for the lower end.
+    floor : float, m3 m-3
+    """
+    scale = np.hypot(SSM_SPREAD.packing.decode(spread), np.float32(floor))
+    ends = codes + np.rint(factor * scale / SSM.packing.scale)
+    known = (codes != FILL) & (spread != FILL)
+    return np.where(known, np.clip(ends, *CODE_RANGE), FILL).astype("int16")
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from gssm_cube.variables import FILL, SSM, SSM_SPREAD
 
 FORMAT = "gssm_cube product 2"
 STAGE = "predict"  # under which its blocks have their markers
+QUALITY_TYPE = {"coverage_content_type": "qualityInformation"}  # ACDD
 DEPTH, DEPTH_BOUNDS = 0.025, (0.0, 0.05)  # m
 
 
@@ -87,9 +88,12 @@ def create_product(store: str | Path, layout: Layout, attrs: Mapping[str, Any]) 
         ssm |= {"ancillary_variables": "ssm_spread quality"}
         create_daily_array(root, "ssm", layout, "int16", FILL, ssm)
         spread = SSM_SPREAD.attrs | packed_attrs(SSM_SPREAD.packing) | {"coordinates": "depth"}
+        # CF: the same quantity, its deviation over an ensemble, which the trees are.
+        spread |= {"cell_methods": "time: mean area: mean realization: standard_deviation"}
+        spread |= {"standard_name": SSM.standard_name} | QUALITY_TYPE
         create_daily_array(root, "ssm_spread", layout, "int16", FILL, spread)
         about = flag_attrs(PRODUCT_FLAGS, "What the estimate rests on, and whether soil allows it")
-        about |= {"standard_name": "quality_flag"}
+        about |= {"standard_name": "quality_flag"} | QUALITY_TYPE
         create_daily_array(root, "quality", layout, "uint16", 0, about)
         root.attrs.update(
             {
