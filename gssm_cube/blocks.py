@@ -29,6 +29,7 @@ from distributed import Client, Future, as_completed, futures_of  # others take 
 from distributed.comm import CommClosedError
 
 from gssm_cube.grid import Block, Layout, Tile
+from gssm_cube.growth import is_growing
 from gssm_cube.locks import locked as locked  # others take both from here
 from gssm_cube.locks import locked_in_part as locked_in_part
 
@@ -158,6 +159,16 @@ def remove_partial_files(store: str | Path) -> int:
     for path in leftovers:
         path.unlink(missing_ok=True)
     return len(leftovers)
+
+
+def let_redo(store: str | Path, stage: str, units: Iterable[str]) -> None:
+    """Take away the markers of units whose objects readers of a growing store still go by.
+
+    An object that is written again no longer has the size of its old marker: if the writer is
+    killed before it has written the new one, the object must not count as damaged.
+    """
+    for unit in units if is_growing(store) else ():
+        remove_marker(store, stage, unit)
 
 
 def remove_damaged(store: str | Path, stage: str, units: Iterable[str]) -> None:

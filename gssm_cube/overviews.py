@@ -30,6 +30,7 @@ from gssm_cube.stores import (
     array_of,
     create_array,
     created_whole,
+    open_dataset,
     open_group,
     packed_attrs,
     read_layout,
@@ -70,7 +71,7 @@ def open_overview(store: str | Path, degrees: float = 0.1) -> xr.Dataset:
     name = group_name(degrees)
     if name not in open_group(store):
         raise ValueError(f"{store} has no overviews yet: run `gssm overviews {store}` first")
-    return xr.open_zarr(str(store), group=name, chunks=None, consolidated=False)
+    return open_dataset(store, name)
 
 
 def group_name(degrees: float) -> str:

@@ -26,6 +26,7 @@ from gssm_cube.estimate import Frozen, estimate_block
 from gssm_cube.fetched import fetch_folder
 from gssm_cube.forest import CompiledForest, forest_hash, load_forest
 from gssm_cube.grid import Block, Layout
+from gssm_cube.growth import end_growth, is_growing
 from gssm_cube.run_log import NO_LOG, RunLog
 from gssm_cube.stores import DIMS, read_layout
 from gssm_cube.variables import FILL, SSM, SSM_SPREAD
@@ -270,7 +271,7 @@ def predict_product(
     check_features(cube.open_cube(store), opened)
     read = cache(blocks.marker_contents)  # many blocks share a marker
     units, starts = check_complete(store, read)
-    units = units if part is None else units[part[0] - 1 :: part[1]]
+    every, units = units, units if part is None else units[part[0] - 1 :: part[1]]
     place = forest_url or forest
     work = PredictBlock(store, target, place, opened.digest, layout, starts, frozen)
 
@@ -282,6 +283,7 @@ def predict_product(
     with hold(target, prepare):
         todo = work.left(units, read)
         blocks.remove_damaged(target, STAGE, todo)
+        blocks.let_redo(target, STAGE, todo)
         if client is not None:
             client.register_plugin(work.forest_plugin())
         sizes, skipped = block_sizes(store, layout, todo), len(units) - len(todo)
@@ -290,4 +292,6 @@ def predict_product(
                 work, todo, stage=STAGE, client=client, progress=progress,
                 note=stage_log.add, weights=sizes,
             )  # fmt: skip
+        if is_growing(target) and not work.left(every, read):
+            end_growth(target)
     return status, skipped

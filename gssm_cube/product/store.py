@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 
 from gssm_cube.flags import PRODUCT_FLAGS, flag_attrs
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Block, Layout
-from gssm_cube.product.attributes import discovery_attrs, write_bounds
+from gssm_cube.growth import is_growing, set_attrs
+from gssm_cube.product.attributes import (
+    coverage_attrs,
+    day_edges,
+    discovery_attrs,
+    write_bounds,
+)
 from gssm_cube.product.derived import Mask, with_derived_layers
 from gssm_cube.stores import (
     DIMS,
@@ -19,6 +25,9 @@ from gssm_cube.stores import (
     codec,
     create_daily_array,
     created_whole,
+    day_numbers,
+    lengthen,
+    open_dataset,
     open_group,
     packed_attrs,
     read_layout,
@@ -54,6 +63,9 @@ class Layers(NamedTuple):
 def create_product(store: str | Path, layout: Layout, attrs: Mapping[str, Any]) -> None:
     """Create the empty product, or bring the attributes of one that is there up to date.
 
+    One that has the first days of the layout grows, which readers see, with the attributes, after
+    ``growth.end_growth``.
+
     Parameters
     ----------
     store : path
@@ -69,12 +81,12 @@ def create_product(store: str | Path, layout: Layout, attrs: Mapping[str, Any]) 
     if (Path(store) / "zarr.json").exists():
         check_product(store)
         found = read_layout(store)
-        if found != layout:
+        if found != layout and not layout.continues(found):
             raise ValueError(
                 f"{store} spans {found.to_dict()}, the cube spans {layout.to_dict()}; give "
                 "another folder, or remove the product to write it anew"
             )
-        open_group(store, "r+").attrs.update(dict(attrs))
+        lengthen_product(store, layout, attrs)
         return
     with created_whole(store) as root:
         write_position(root, layout)
@@ -100,6 +112,16 @@ def create_product(store: str | Path, layout: Layout, attrs: Mapping[str, Any]) 
                 **attrs,
             }
         )
+
+
+def lengthen_product(store: str | Path, layout: Layout, attrs: Mapping[str, Any]) -> None:
+    """Let writers see a product with the days of ``layout``; one that has them gets ``attrs``."""
+    days = day_numbers(layout.time)
+    axes = {"time": days, "time_bounds": day_edges(days)}
+    covered = coverage_attrs(layout.bounds, layout.first_day, layout.last_day)
+    lengthen(store, layout, {"": {"time": layout.days}}, axes, covered | dict(attrs))
+    if not is_growing(store):
+        set_attrs(store, attrs)
 
 
 def _write_depth(root: zarr.Group) -> None:
@@ -175,7 +197,7 @@ def open_product(
         If the store is something else, or there is no such mask.
     """
     check_product(store)
-    dataset = xr.open_zarr(str(store), chunks=None, consolidated=False)
+    dataset = open_dataset(store)
     dataset = dataset.set_coords([name for name in map(str, dataset) if name.endswith("_bounds")])
     dataset = with_derived_layers(dataset, open_group(store), mask)
     if chunks is None:
