@@ -107,7 +107,9 @@ def open_growing(store: str | Path) -> zarr.Group | None:
 
 
 def end_growth(store: str | Path) -> None:
-    """Let readers see a store as long as it has become."""
+    """Let readers see a store as long as it has become, if it grew."""
+    if not is_growing(store):
+        return
     os.replace(next_file(store), Path(store) / FILE)
     forget_growth(store)
     mend(store)

@@ -12,7 +12,7 @@ import pandas as pd
 from gssm_cube import blocks, cube
 from gssm_cube.blocks import Client, Progress, Work
 from gssm_cube.grid import Layout
-from gssm_cube.growth import end_growth, is_growing
+from gssm_cube.growth import end_growth
 from gssm_cube.ingest import bridges, extension, keys, lst, meteo, scratch, sensors, static
 from gssm_cube.ingest import inputs as files
 from gssm_cube.ingest import vegetation as composites
@@ -110,17 +110,9 @@ def harmonise(
         Before any work: missing days, wrong units or grids, another cube at that place.
     """
     found = files.find_inputs(folders, layout)
-    starts = files.composite_starts(layout)
-    about = {"title": "GSSM features", "gssm_day": "UTC"}
     hashes = FileKeys(layout, found, upsampling)
     rows = []
-
-    def prepare() -> None:
-        cube.create_cube(store, layout, starts, about, upsampling)
-        extension.lengthen_cube(store, layout, starts)
-        blocks.remove_partial_files(store)
-
-    with blocks.locked(store, prepare):
+    with blocks.locked(store, partial(_prepare, store, layout, upsampling)):
         held = extension.held_climate_years(store, refit_climatology)
         years = climate_years or held or default_climate_years(layout)
         fitting = extension.fitted_layout(store, layout, refit_climatology)
@@ -131,17 +123,24 @@ def harmonise(
         cube.note_floored_slopes(store, floored_share(store))
         fits = keys.fitted_digests(store, hashes, refit_climatology)
         sources = _scratch_steps(store, hashes)
-        final = _final_steps(store, hashes, fitting, fits, years, lst_filling)
-        for stages, steps in final:
+        for stages, steps in _final_steps(store, hashes, fitting, fits, years, lst_filling):
             reading = [sources[stage] for stage in stages]
             rows += _run_pass(reading, steps, layout, means)
             fitted = {name for step in steps for name in (step.stage, *step.keys)}
             keys.freeze(store, {name: fits[name] for name in fits if name in fitted})
-        if is_growing(store):
-            end_growth(store)
+        end_growth(store)
         scratch.remove_scratch(scratch_of(store))
     logger.info("%s", describe_gaps(store))
     return pd.DataFrame(rows).groupby("step", sort=False, as_index=False).sum()
+
+
+def _prepare(store: Path, layout: Layout, upsampling: Upsampling) -> None:
+    """Create the empty cube, or get one that is there ready for what it lacks."""
+    starts = files.composite_starts(layout)
+    about = {"title": "GSSM features", "gssm_day": "UTC"}
+    cube.create_cube(store, layout, starts, about, upsampling)
+    extension.lengthen_cube(store, layout, starts)
+    blocks.remove_partial_files(store)
 
 
 def default_climate_years(layout: Layout) -> tuple[int, int]:
