@@ -172,9 +172,14 @@ def let_redo(store: str | Path, stage: str, units: Iterable[str]) -> None:
 
 
 def remove_damaged(store: str | Path, stage: str, units: Iterable[str]) -> None:
-    """Delete objects of some units that differ from their markers; their one writer may."""
+    """Delete objects of some units that differ from their markers; their one writer may.
+
+    Of a growing store then also the markers, see ``let_redo``.
+    """
+    units = list(units)
     for path in _damaged_objects(store, (marker_folder(store, stage) / f"{u}.json" for u in units)):
         path.unlink(missing_ok=True)
+    let_redo(store, stage, units)
 
 
 def _damaged_objects(store: str | Path, markers: Iterable[Path]) -> Iterator[Path]:

@@ -204,6 +204,11 @@ class PredictBlock:
         keys = {str(block): self.key(block, read) for block in units}
         return [u for u, key in keys.items() if not blocks.is_done(self.product, STAGE, u, key)]
 
+    def show(self, units: Sequence[Block], read: blocks.ReadContents) -> None:
+        """Let readers see the days by which the product grew, once all its blocks are done."""
+        if is_growing(self.product) and not self.left(units, read):
+            end_growth(self.product)
+
     def __call__(self, unit: str) -> dict[str, Any]:
         """Write the block's soil moisture, its spread and its flags."""
         block = blocks.parse_block(unit, self.layout)
@@ -283,7 +288,6 @@ def predict_product(
     with hold(target, prepare):
         todo = work.left(units, read)
         blocks.remove_damaged(target, STAGE, todo)
-        blocks.let_redo(target, STAGE, todo)
         if client is not None:
             client.register_plugin(work.forest_plugin())
         sizes, skipped = block_sizes(store, layout, todo), len(units) - len(todo)
@@ -292,6 +296,5 @@ def predict_product(
                 work, todo, stage=STAGE, client=client, progress=progress,
                 note=stage_log.add, weights=sizes,
             )  # fmt: skip
-        if is_growing(target) and not work.left(every, read):
-            end_growth(target)
+        work.show(every, read)
     return status, skipped
