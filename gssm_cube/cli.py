@@ -283,7 +283,7 @@ def status(run_file: RunFile) -> None:
     from gssm_cube.status import run_status, status_table
 
     with told():
-        found = run_status(read_settings(run_file).folder, AT_ONCE)
+        found = run_status(read_settings(run_file).home, AT_ONCE)
     console.print(status_table(found))
     for stage in found:
         for unit, error in stage.failed:

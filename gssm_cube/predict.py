@@ -275,10 +275,9 @@ def predict_product(
     opened = load_forest(forest)
     check_features(cube.open_cube(store), opened)
     read = cache(blocks.marker_contents)  # many blocks share a marker
-    units, starts = check_complete(store, read)
-    every, units = units, units if part is None else units[part[0] - 1 :: part[1]]
-    place = forest_url or forest
-    work = PredictBlock(store, target, place, opened.digest, layout, starts, frozen)
+    every, starts = check_complete(store, read)
+    units = every if part is None else every[part[0] - 1 :: part[1]]
+    work = PredictBlock(store, target, forest_url or forest, opened.digest, layout, starts, frozen)
 
     def prepare() -> None:
         blocks.remove_partial_files(target)

@@ -121,6 +121,9 @@ class Settings(_Part):
     first and last, are those over which the climate of a place is the mean; by default the run's
     without the last quarter, which the scores hold out as new years. ``frozen`` says whether the
     product's soil moisture is missing where the ground is frozen or only flagged.
+
+    ``version`` names a product with a model of its own beside others on the same cube: its tables,
+    forest and product lie in ``versions/<version>``. By default they lie in ``folder`` itself.
     """
 
     title: str = "GSSM cube"
@@ -136,6 +139,7 @@ class Settings(_Part):
     refit_climatology: bool = False
     climate_years: tuple[int, int] | None = None
     frozen: Literal["mask", "flag"] = "mask"
+    version: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     folder: Path
     sources: Sources
     stations: StationRules = StationRules()
@@ -189,18 +193,23 @@ class Settings(_Part):
         return self.folder / "features.zarr"
 
     @property
+    def home(self) -> Path:
+        """Folder of all that belongs to one version: tables, forest, product, notes on stages."""
+        return self.folder / "versions" / self.version if self.version else self.folder
+
+    @property
     def product(self) -> Path:
         """Store of the soil moisture."""
-        return self.folder / "ssm.zarr"
+        return self.home / "ssm.zarr"
 
     @property
     def forest(self) -> Path:
         """Folder of the trained forest."""
-        return self.folder / "forest"
+        return self.home / "forest"
 
     def table(self, name: str) -> Path:
         """Return the path of one of the run's tables or pages, such as ``stations.parquet``."""
-        return self.folder / name
+        return self.home / name
 
 
 def read_settings(path: str | Path) -> Settings:

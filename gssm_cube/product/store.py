@@ -1,5 +1,6 @@
 """The SSM Zarr: metadata first, then whole blocks, then plain xarray."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,6 +37,8 @@ from gssm_cube.stores import (
     write_region,
 )
 from gssm_cube.variables import FILL, SSM, SSM_SPREAD
+
+logger = logging.getLogger(__name__)
 
 FORMAT = "gssm_cube product 2"
 STAGE = "predict"  # under which its blocks have their markers
@@ -115,13 +118,35 @@ def create_product(store: str | Path, layout: Layout, attrs: Mapping[str, Any]) 
 
 
 def lengthen_product(store: str | Path, layout: Layout, attrs: Mapping[str, Any]) -> None:
-    """Let writers see a product with the days of ``layout``; one that has them gets ``attrs``."""
+    """Let writers see a product with the days of ``layout``; one that has them gets ``attrs``.
+
+    Raises
+    ------
+    ValueError
+        If another forest than the one that predicted the first days is to go on.
+    """
+    check_forest(store, layout, attrs)
     days = day_numbers(layout.time)
     axes = {"time": days, "time_bounds": day_edges(days)}
     covered = coverage_attrs(layout.bounds, layout.first_day, layout.last_day)
     lengthen(store, layout, {"": {"time": layout.days}}, axes, covered | dict(attrs))
     if not is_growing(store):
         set_attrs(store, attrs)
+
+
+def check_forest(store: str | Path, layout: Layout, attrs: Mapping[str, Any]) -> None:
+    """Raise if a product is to grow by another forest; warn if all of it is predicted anew."""
+    held = open_group(store).attrs.get("forest_digest")
+    told = attrs.get("forest_digest")
+    if held == told or held is None or told is None:
+        return
+    text = f"{store} was predicted by the forest {str(held)[:16]}, now it is {str(told)[:16]}"
+    if layout.continues(read_layout(store)):
+        raise ValueError(
+            f"{text}: days may be added by the same forest only; set `version` for a product of "
+            "the new one beside it, or remove this one to write it anew"
+        )
+    logger.warning("%s: all is predicted anew; `version` would keep it and write another", text)
 
 
 def _write_depth(root: zarr.Group) -> None:
