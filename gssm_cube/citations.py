@@ -164,6 +164,25 @@ SOURCES: dict[str, tuple[Source, ...]] = {
         ),
     ),
 }  # fmt: skip
+SOURCES |= {  # of land cover, by legend
+    "esa_cci": (
+        Source(
+            "land_cover", "Land cover classification gridded maps from 1992 to present derived "
+            "from satellite observation", "Copernicus Climate Change Service", 2019,
+            "10.24381/cds.006f2c9a", "those that were accepted on download; they differ by version",
+            "misc", {"publisher": "Copernicus Climate Change Service (C3S) Climate Data Store"},
+        ),
+    ),
+    "worldcover": (
+        Source(
+            "land_cover", "ESA WorldCover 10 m 2021 v200", "Zanaga, D. and others", 2022,
+            "10.5281/zenodo.7254221", CC_BY, "misc", {"publisher": "Zenodo"},
+        ),
+    ),
+    "mcd12q1": (_nasa("MCD12Q1.061", "Friedl, M. and Sulla-Menashe, D.", 2022,
+                      "MODIS/Terra+Aqua land cover type, yearly, 500 m",
+                      "10.5067/MODIS/MCD12Q1.061"),),
+}  # fmt: skip
 METHOD = _paper(
     "gssm1km",
     "Global long term daily 1 km surface soil moisture dataset with physics informed machine "

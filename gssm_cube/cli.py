@@ -15,6 +15,7 @@ from rich.logging import RichHandler
 from rich.markup import escape
 
 from gssm_cube.product_commands import add_product_commands
+from gssm_cube.release_commands import add_release_commands
 from gssm_cube.skill_commands import add_skill_commands
 from gssm_cube.terminal import bars, console, say, told
 
@@ -345,6 +346,7 @@ def demo(
 
 
 add_product_commands(app)
+add_release_commands(app)
 
 if __name__ == "__main__":
     app()

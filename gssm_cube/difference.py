@@ -262,20 +262,17 @@ def count(codes, others, years, differences, alone, pixels):  # type: ignore[no-
     differences, alone, pixels
         See ``Counts`` and ``Tally``; are added to.
     """
-    for day in range(codes.shape[0]):
-        year = years[day]
-        for row in range(codes.shape[1]):
-            for col in range(codes.shape[2]):
-                one, other = codes[day, row, col], others[day, row, col]
-                if one == FILL or other == FILL:
-                    alone[year, 0] += other == FILL and one != FILL
-                    alone[year, 1] += one == FILL and other != FILL
-                    continue
-                difference = min(max(int(other) - int(one), -LARGEST), LARGEST)
-                differences[year, difference + LARGEST] += 1
-                pixels[0, row, col] += 1
-                pixels[1, row, col] += difference
-                pixels[2, row, col] += difference != 0
+    for day, row, col in np.ndindex(codes.shape):
+        one, other = codes[day, row, col], others[day, row, col]
+        if one == FILL or other == FILL:
+            alone[years[day], 0] += other == FILL and one != FILL
+            alone[years[day], 1] += one == FILL and other != FILL
+            continue
+        difference = min(max(int(other) - int(one), -LARGEST), LARGEST)
+        differences[years[day], difference + LARGEST] += 1
+        pixels[0, row, col] += 1
+        pixels[1, row, col] += difference
+        pixels[2, row, col] += difference != 0
 
 
 # ---- what is said -----------------------------------------------------------------------------

@@ -9,6 +9,7 @@ slabs of six days are taken across all of it. Both go on where they were interru
 import logging
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from numpy.typing import NDArray
 from gssm_cube import blocks
 from gssm_cube.blocks import Client, Progress
 from gssm_cube.grid import WINDOW_DAYS, Block, Layout, Window, inner_chunks
+from gssm_cube.growth import begin_growth, consolidate, end_growth
 from gssm_cube.product.store import STAGE as PREDICTED
-from gssm_cube.product.store import check_product
+from gssm_cube.product.store import check_product, check_whole
 from gssm_cube.stores import (
     DIMS,
     LAT_ATTRS,
@@ -30,6 +32,7 @@ from gssm_cube.stores import (
     array_of,
     create_array,
     created_whole,
+    day_numbers,
     open_dataset,
     open_group,
     packed_attrs,
@@ -112,7 +115,7 @@ def write_overviews(
     check_product(store)
     layout = read_layout(store)
     done = skipped = 0
-    with blocks.locked(store):
+    with blocks.locked(store, partial(check_whole, store)):
         blocks.remove_partial_files(store)
         create_levels(store, layout)
         for window in layout.windows():
@@ -127,6 +130,7 @@ def write_overviews(
                 blocks.run_units(work, todo, stage=stage, client=client, progress=progress)
             shutil.rmtree(scratch_of(store, window), ignore_errors=True)
             shutil.rmtree(f"{scratch_of(store, window)}.markers", ignore_errors=True)
+        end_growth(store)
     return done, skipped
 
 
@@ -305,11 +309,26 @@ def _create_scratch(scratch: Path, layout: Layout, window: Window) -> None:
 
 
 def create_levels(store: Path, layout: Layout) -> None:
-    """Create the empty levels of a product that has none."""
+    """Create the empty levels of a product that has none; those of fewer days grow with it."""
     root = open_group(store, "r+")
-    for level, n in factors(layout).items():
-        if f"{group_name(level)}/ssm" not in root:
-            _create_level(root, group_name(level), layout, n)
+    lacking = {level: n for level, n in factors(layout).items()
+               if f"{group_name(level)}/ssm" not in root}  # fmt: skip
+    for level, n in lacking.items():
+        _create_level(root, group_name(level), layout, n)
+    if lacking:
+        consolidate(store)
+    lengthen_levels(store, layout)
+
+
+def lengthen_levels(store: Path, layout: Layout) -> None:
+    """Let writers see the levels with all days of the product."""
+    names, days = [group_name(level) for level in LEVELS], day_numbers(layout.time)
+    held = {name: array_of(open_group(store), f"{name}/time").shape[0] for name in names}
+    if set(held.values()) == {layout.days}:
+        return
+    begin_growth(store, {name: {"time": layout.days} for name in names}, {})
+    for name, there in held.items():
+        array_of(open_group(store, "r+"), f"{name}/time")[there:] = days[there:]
 
 
 def _create_level(root: zarr.Group, name: str, layout: Layout, n: int) -> None:

@@ -241,7 +241,7 @@ def predict_all(
         "history": f"gssm_cube {__version__}",
         "forest_digest": forest.digest,
         "forest_preset": forest.preset,
-        "settings": settings.model_dump_json(exclude={"folder", "sources", "cluster"}),
+        "settings": settings.model_dump_json(exclude={"folder", "sources", "cluster", "surface"}),
         "sources": "; ".join(sorted({variable.source for variable in PREDICTORS.values()})),
         "scores": json.dumps(forest.card.get("scores", {})),
         "interval": json.dumps(forest.card.get("interval")),

@@ -23,7 +23,7 @@ from pydantic import (
 from gssm_cube.cluster_settings import Cluster
 from gssm_cube.grid import Grid, Layout, Tile
 from gssm_cube.regions import read_region, touched_tiles
-from gssm_cube.variables import Upsampling
+from gssm_cube.variables import Legend, Upsampling
 
 
 class _Part(BaseModel):
@@ -96,6 +96,13 @@ class StationRules(_Part):
         return depth
 
 
+class Surface(_Part):
+    """What the static layers of the product are made of, beside terrain and stations' places."""
+
+    land_cover: Path | None = None  # raster of classes in EPSG:4326
+    legend: Legend = "esa_cci"
+
+
 class Training(_Part):
     """Which forest is trained, and how it is judged."""
 
@@ -144,6 +151,7 @@ class Settings(_Part):
     sources: Sources
     stations: StationRules = StationRules()
     training: Training = Training()
+    surface: Surface = Surface()
     cluster: Cluster = Cluster()
 
     @model_validator(mode="after")
@@ -249,6 +257,10 @@ def _absolute(values: dict[str, Any], base: Path) -> dict[str, Any]:
     rules = values.get("stations", {})
     if isinstance(rules, dict) and isinstance(rules.get("tables"), list):
         values = values | {"stations": rules | {"tables": [*map(absolute, rules["tables"])]}}
+    surface = values.get("surface", {})
+    if isinstance(surface, dict) and "land_cover" in surface:
+        place = absolute(surface["land_cover"])
+        values = values | {"surface": surface | {"land_cover": place}}
     cluster = values.get("cluster", {})
     if isinstance(cluster, dict):
         keys = {key: absolute(cluster[key]) for key in cluster if key.startswith("tls_")}

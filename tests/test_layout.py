@@ -83,7 +83,13 @@ ALLOWED = {
     },
     "station_weather": {"harmonise", "variables"},
     "export": GROUND | {"blocks", "once", "product", "stores"},
-    "overviews": GROUND | {"blocks", "product", "stores"},
+    "overviews": GROUND | {"blocks", "growth", "product", "stores"},
+    "surface": GROUND
+    | {"applicability", "blocks", "cube", "harmonise", "product", "sources", "stores"},
+    "difference_maps": GROUND,
+    "difference": GROUND | {"blocks", "difference_maps", "product", "shards", "stores"},
+    "citations": {"archive"},
+    "stac": {"grid", "product", "stores"},
     "bars": set(),
     "terminal": {"bars"},
     "day_statistics": {"variables"},
@@ -129,8 +135,9 @@ COMPOSERS = {
     "pipeline": set(),
     "demo": {"pipeline"},
     "product_commands": set(),
+    "release_commands": {"product_commands"},
     "skill_commands": {"pipeline"},
-    "cli": {"pipeline", "demo", "product_commands", "skill_commands"},
+    "cli": {"pipeline", "demo", "product_commands", "release_commands", "skill_commands"},
 }
 ONLY_IN = {
     "ee": {"sources/earthengine.py"},

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gssm_cube.flags import PRODUCT_FLAGS, flag_attrs
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Block, Layout
-from gssm_cube.growth import is_growing, set_attrs
+from gssm_cube.growth import is_growing, open_growing, set_attrs
 from gssm_cube.product.attributes import (
     coverage_attrs,
     day_edges,
@@ -171,6 +171,13 @@ def check_product(store: str | Path) -> None:
         raise ValueError(f"{store} is not an SSM product ({FORMAT}); give another path")
 
 
+def check_whole(store: str | Path) -> None:
+    """Raise if a product is getting days that are not all there yet."""
+    longer = open_growing(store)
+    if longer and longer.attrs["gssm_layout"] != open_group(store).attrs["gssm_layout"]:
+        raise ValueError(f"{store} is getting more days; run `gssm predict` to its end first")
+
+
 def write_block(store: str | Path, layout: Layout, block: Block, layers: Layers) -> list[str]:
     """Fill one block and return the names of its objects.
 
@@ -202,9 +209,10 @@ def open_product(
         Dask chunks; ``{}`` means one inner chunk (366 days, 48 x 48 pixels) each. By default
         there is no Dask graph, which at global size would have millions of tasks.
     mask : "recommended", optional
-        Leave out the values that the product itself advises against: on frozen ground, or outside
-        of what the soil can hold (``flags.RECOMMENDED``; ``ssm`` says so in its attribute
-        ``mask``).
+        Leave out the values that the product itself advises against: on frozen ground, outside
+        of what the soil can hold (``flags.RECOMMENDED``), or, where it has these static layers,
+        where most of a pixel is open water, permanent ice or built up. ``ssm`` says so in its
+        attribute ``mask``.
 
     Returns
     -------
