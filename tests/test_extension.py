@@ -1,6 +1,5 @@
 """Days are added to a run: its past stays as it is, and readers see all the new days at once."""
 
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ CUBE = (
     *("composite/ndvi", "composite/evi", "composite/quality", "static/clay", "static/ti"),
     *("climatology/lst_day", "climatology/tair"),
 )
+PRODUCT = ("ssm", "ssm_spread", "quality", "time")
 
 
 def run(settings):
@@ -46,7 +46,7 @@ def arrays(store, names):
 
 
 def product_arrays(settings):
-    return arrays(settings.product, ("ssm", "ssm_spread", "quality", "time"))
+    return arrays(settings.product, PRODUCT)
 
 
 def objects(store):
@@ -158,60 +158,64 @@ def test_the_memory_of_water_goes_on_as_if_the_cube_had_been_made_at_once(extend
         np.testing.assert_array_equal(one, other, err_msg=name)
 
 
-KILL = """
+# Runs a stage for each line that it reads, in a process that kills itself when a function of a
+# module is called for the n-th time; answers with what became of that process.
+KILLER = """
 import importlib, os, signal, sys
 from gssm_cube import pipeline
 from gssm_cube.settings import read_settings
 
-calls = 0
-
-def die(*args, **options):
-    global calls
-    calls += 1
-    if calls == {call}:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return kept(*args, **options)
-
-module = importlib.import_module({module!r})
-kept = getattr(module, {name!r})
-setattr(module, {name!r}, die)
-pipeline.STAGES[{stage!r}](read_settings(sys.argv[1]))
+settings = read_settings(sys.argv[1])
+for line in sys.stdin:
+    stage, module, name, number = line.split()
+    child = os.fork()
+    if child == 0:
+        module, calls = importlib.import_module(module), []
+        kept = getattr(module, name)
+        def die(*args, **options):
+            calls.append(args)
+            if len(calls) == int(number):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return kept(*args, **options)
+        setattr(module, name, die)
+        pipeline.STAGES[stage](settings)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
-@pytest.mark.parametrize(
-    ("stage", "kills"),
-    [
-        # In the midst of blocks, a shard written and its marker not; and right before the end.
-        ("harmonise", [("gssm_cube.ingest.lst", "write_marker", 1),
-                       ("gssm_cube.ingest.run", "end_growth", 1)]),
-        ("predict", [("gssm_cube.blocks", "write_marker", 2),
-                     ("gssm_cube.growth", "mend", 1)]),
-    ],
-)  # fmt: skip
-def test_a_kill_leaves_the_old_state_and_a_rerun_completes_it(
-    begun, extended, tmp_path, stage, kills
-):
+def test_a_kill_leaves_the_old_state_and_a_rerun_completes_it(begun, extended, tmp_path):
     path = copy(begun, tmp_path / "run")
     settings = lengthen(path)
-    if stage == "predict":
-        pipeline.harmonise(settings)
-    store = settings.cube if stage == "harmonise" else settings.product
-    names = CUBE if stage == "harmonise" else ("ssm", "ssm_spread", "quality", "time")
-    before = arrays(store, names)
-    for module, name, call in kills:
-        script = KILL.format(module=module, name=name, call=call, stage=stage)
-        done = subprocess.run([sys.executable, "-c", script, path], env=os.environ, check=False)
-        assert done.returncode == -9
-        if name != "mend":
+    places = {"harmonise": (settings.cube, CUBE), "predict": (settings.product, PRODUCT)}
+    kills = [
+        ("harmonise", "gssm_cube.ingest.lst", "write_marker", 1),  # its shards are written
+        ("harmonise", "gssm_cube.ingest.run", "end_growth", 1),  # all is there
+        ("predict", "gssm_cube.blocks", "write_marker", 2),
+        ("predict", "gssm_cube.predict", "end_growth", 1),
+    ]
+    command = [sys.executable, "-c", KILLER, path]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as killer:
+        for stage, *where in kills:
+            store, names = places[stage]
+            before = arrays(store, names)
+            killer.stdin.write(" ".join(map(str, (stage, *where))) + "\n")
+            killer.stdin.flush()
+            assert killer.stdout.readline() == "-9\n"
             assert is_growing(store)
-            for array, values in arrays(store, names).items():
-                np.testing.assert_array_equal(values, before[array], err_msg=array)
-    pipeline.STAGES[stage](settings)
-    for array, values in arrays(store, names).items():
-        reference = extended.settings.cube if stage == "harmonise" else extended.settings.product
-        np.testing.assert_array_equal(values, arrays(reference, [array])[array], err_msg=array)
-    assert not is_growing(store)
+            check_equal(arrays(store, names), before)
+            if where[1] == "end_growth":
+                pipeline.STAGES[stage](settings)
+                done = {"harmonise": extended.settings.cube, "predict": extended.settings.product}
+                assert not is_growing(store)
+                check_equal(arrays(store, names), arrays(done[stage], names))
+        killer.stdin.close()
+
+
+def check_equal(found, expected):
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values, err_msg=name)
 
 
 def test_provisional_days_are_redone_and_only_they(begun, small_world, tmp_path):
