@@ -29,6 +29,7 @@ from distributed import Client, Future, as_completed, futures_of  # others take 
 from distributed.comm import CommClosedError
 
 from gssm_cube.grid import Block, Layout, Tile
+from gssm_cube.growth import is_growing
 from gssm_cube.locks import locked as locked  # others take both from here
 from gssm_cube.locks import locked_in_part as locked_in_part
 
@@ -160,10 +161,25 @@ def remove_partial_files(store: str | Path) -> int:
     return len(leftovers)
 
 
+def let_redo(store: str | Path, stage: str, units: Iterable[str]) -> None:
+    """Take away the markers of units whose objects readers of a growing store still go by.
+
+    An object that is written again no longer has the size of its old marker: if the writer is
+    killed before it has written the new one, the object must not count as damaged.
+    """
+    for unit in units if is_growing(store) else ():
+        remove_marker(store, stage, unit)
+
+
 def remove_damaged(store: str | Path, stage: str, units: Iterable[str]) -> None:
-    """Delete objects of some units that differ from their markers; their one writer may."""
+    """Delete objects of some units that differ from their markers; their one writer may.
+
+    Of a growing store then also the markers, see ``let_redo``.
+    """
+    units = list(units)
     for path in _damaged_objects(store, (marker_folder(store, stage) / f"{u}.json" for u in units)):
         path.unlink(missing_ok=True)
+    let_redo(store, stage, units)
 
 
 def _damaged_objects(store: str | Path, markers: Iterable[Path]) -> Iterator[Path]:

@@ -15,6 +15,7 @@ from rich.logging import RichHandler
 from rich.markup import escape
 
 from gssm_cube.product_commands import add_product_commands
+from gssm_cube.release_commands import add_release_commands
 from gssm_cube.skill_commands import add_skill_commands
 from gssm_cube.terminal import bars, console, say, told
 from gssm_cube.validate_command import add_validate_command
@@ -284,7 +285,7 @@ def status(run_file: RunFile) -> None:
     from gssm_cube.status import run_status, status_table
 
     with told():
-        found = run_status(read_settings(run_file).folder, AT_ONCE)
+        found = run_status(read_settings(run_file).home, AT_ONCE)
     console.print(status_table(found))
     for stage in found:
         for unit, error in stage.failed:
@@ -346,6 +347,7 @@ def demo(
 
 
 add_product_commands(app)
+add_release_commands(app)
 add_validate_command(app)
 
 if __name__ == "__main__":

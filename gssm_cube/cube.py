@@ -18,6 +18,7 @@ from xarray.core import indexing
 
 from gssm_cube.flags import FLAGS, LST_FLAGS, VEGETATION_FLAGS, flag_attrs
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Block, Layout
+from gssm_cube.growth import set_attrs
 from gssm_cube.lazy import (
     CellReader,
     CompositeReader,
@@ -65,7 +66,7 @@ def create_cube(
     Parameters
     ----------
     store : path
-        Must not exist yet, or hold a cube of the same layout, which is kept.
+        Must not exist yet, or hold a cube of the same layout or of its first days, which is kept.
     layout : Layout
         Box of tiles and days.
     composites : (composite,) datetime64[D]
@@ -100,11 +101,14 @@ def create_cube(
 
 
 def check_cube(store: str | Path, layout: Layout, upsampling: Upsampling | None = None) -> None:
-    """Raise unless a store is a feature cube of this layout (and this upsampling, if given)."""
+    """Raise unless a store is a feature cube of this layout or of its first days.
+
+    And read with this upsampling, if it is given.
+    """
     found = read_layout(store)
     if open_group(store).attrs.get("gssm_format") != FORMAT:
         raise ValueError(f"{store} is not a feature cube ({FORMAT}); give another path")
-    if found != layout:
+    if found != layout and not layout.continues(found):
         raise ValueError(
             f"{store} spans {found.to_dict()}, the settings ask for {layout.to_dict()}; give "
             "another folder, or remove the store to build it anew"
@@ -223,9 +227,9 @@ def _create_climatology(group: zarr.Group, layout: Layout) -> None:
 
 def note_floored_slopes(store: str | Path, share: float) -> None:
     """Keep, with the topographic index, the share of cells whose slope was raised to the floor."""
-    array = array_of(open_group(store, "r+"), "static/ti")
+    array = array_of(open_group(store), "static/ti")
     if array.attrs.get("floored_slopes") != round(share, 6):
-        array.attrs["floored_slopes"] = round(share, 6)
+        set_attrs(store, {"floored_slopes": round(share, 6)}, "static/ti")
 
 
 # ---- opening ----------------------------------------------------------------------------------

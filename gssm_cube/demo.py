@@ -109,7 +109,7 @@ def add_truth(settings: Settings, *, progress: Progress = silent) -> None:
     product = open_product(settings.product)
     made = blocks.stage_digest(settings.product, predict.STAGE, product_units(settings))
     key = digest(made, product.attrs["interval"])
-    place = settings.folder / "run", "stages", "truth"
+    place = settings.home / "run", "stages", "truth"
     marker = blocks.read_marker(*place)
     if marker and marker["key"] == key and "truth" in scores:
         return

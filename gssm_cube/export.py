@@ -29,7 +29,7 @@ from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS
 from gssm_cube.once import replace_file
 from gssm_cube.product import open_product, series
 from gssm_cube.product.attributes import coverage_attrs
-from gssm_cube.stores import DIMS
+from gssm_cube.stores import DIMS, open_dataset
 from gssm_cube.variables import FILL, SSM
 
 NODATA = 65535
@@ -209,7 +209,7 @@ class _Told(Callback):
 def _open_codes(store: str | Path) -> xr.Dataset:
     """Open a product's codes as they stand in the store, lazily."""
     opened = open_product(store)  # says clearly what is wrong with a store
-    codes = xr.open_zarr(str(store), chunks=None, consolidated=False, mask_and_scale=False)
+    codes = open_dataset(store, mask_and_scale=False)
     return codes.set_coords([name for name in opened.coords if name in codes.variables])
 
 

@@ -104,7 +104,7 @@ def describe_hours(hours: float) -> str:
 
 def outcome(settings: Settings) -> dict[str, float]:
     """Return what a run took: blocks, bytes and objects on disk, hours of the predicted blocks."""
-    rows = read_stage(settings.folder / LOG_FOLDER, "predict")
+    rows = read_stage(settings.home / LOG_FOLDER, "predict")
     rows = rows[rows["error"] == ""].drop_duplicates("unit", keep="last")
     return {
         "blocks": len(rows),

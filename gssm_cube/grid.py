@@ -7,7 +7,7 @@ ERA5-Land cell (0.1 deg, centred on multiples of 0.1 deg) is exactly 12 x 12 pix
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
 from math import lcm
@@ -225,6 +225,10 @@ class Layout:
         # A full box is a plain box, however it was asked for.
         part = chosen if len(chosen) < size[0] * size[1] else None
         return cls(first, *size, first_day, last_day, tile_size, grid or Grid(), part)
+
+    def continues(self, other: "Layout") -> bool:
+        """Tell whether this is the other layout with days added at its end."""
+        return self.last_day > other.last_day and replace(self, last_day=other.last_day) == other
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for a store's attributes; ``chosen`` only where not all are."""

@@ -5,9 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from gssm_cube.baselines import TITLES
 from gssm_cube.blocks import write_atomically
+from gssm_cube.forest import Preset
 from gssm_cube.scores import plain
+from gssm_cube.variables import PREDICTORS
 
 MEASURES = {"rmse": "RMSE", "ubrmse": "ubRMSE", "bias": "bias", "r": "r"}
 SPLITS = {
@@ -16,6 +20,31 @@ SPLITS = {
     "test": "second table",
     "random_rows": "random rows (comparison only)",
 }
+
+
+def model_facts(table: pd.DataFrame, preset: Preset) -> dict[str, Any]:
+    """Return what a reader must know of a forest: features, packings, recipe, rows, no scores yet.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Samples that it was trained on; rows without a feature were dropped.
+    preset : Preset
+    """
+    complete = table.dropna(subset=[*preset.features, "observed"])
+    return {
+        "features": list(preset.features),
+        "packing": {
+            name: [PREDICTORS[name].packing.scale, PREDICTORS[name].packing.offset]
+            for name in preset.features
+        },
+        "preset": preset.model_dump(mode="json"),
+        "rows": len(complete),
+        "rows_dropped": len(table) - len(complete),
+        "stations": int(complete["station"].nunique()),
+        "day": table.attrs["day"],
+        "scores": {},
+    }
 
 
 def write_cards(folder: Path, preset: str, card: Mapping[str, Any]) -> None:

@@ -32,6 +32,7 @@ def done_once(
     marker = blocks.read_marker(folder / "run", "stages", stage)
     if marker and marker["key"] == key and all(path.exists() for path in outputs):
         return f"{stage}: skipped, up to date ({marker['line']})"
+    folder.mkdir(parents=True, exist_ok=True)
     line = work()
     blocks.write_marker(folder / "run", "stages", stage, key, line=line)
     return f"{stage}: {line}"

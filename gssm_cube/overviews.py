@@ -10,6 +10,7 @@ are taken across all of it. Both go on where they were interrupted.
 import logging
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,10 @@ from gssm_cube.blocks import Client, Progress
 from gssm_cube.coarsen import coarsen, gather_flags
 from gssm_cube.flags import PRODUCT_FLAGS, flag_attrs
 from gssm_cube.grid import WINDOW_DAYS, Block, Layout, Window, inner_chunks
+from gssm_cube.growth import begin_growth, consolidate, end_growth
 from gssm_cube.lazy import PackedArray, StoredReader
 from gssm_cube.product.store import STAGE as PREDICTED
-from gssm_cube.product.store import check_product
+from gssm_cube.product.store import check_product, check_whole
 from gssm_cube.shards import read_box
 from gssm_cube.stores import (
     DIMS,
@@ -35,6 +37,8 @@ from gssm_cube.stores import (
     array_of,
     create_array,
     created_whole,
+    day_numbers,
+    open_dataset,
     open_group,
     packed_attrs,
     read_layout,
@@ -78,7 +82,7 @@ def open_overview(store: str | Path, degrees: float = 0.1) -> xr.Dataset:
     name, root = group_name(degrees), open_group(store)
     if any(f"{name}/{layer}" not in root for layer in LAYERS):
         raise ValueError(f"{store} has no overviews yet: run `gssm overviews {store}` first")
-    dataset = xr.open_zarr(str(store), group=name, chunks=None, consolidated=False)
+    dataset = open_dataset(store, name)
     means = {}
     for layer, variable in MEANS.items():
         # Decoded by us: in a third of xarray's time, which counts for the globe.
@@ -126,7 +130,7 @@ def write_overviews(
     check_product(store)
     layout = read_layout(store)
     done = skipped = 0
-    with blocks.locked(store):
+    with blocks.locked(store, partial(check_whole, store)):
         blocks.remove_partial_files(store)
         create_levels(store, layout)
         for window in layout.windows():
@@ -141,6 +145,7 @@ def write_overviews(
                 blocks.run_units(work, todo, stage=stage, client=client, progress=progress)
             shutil.rmtree(scratch_of(store, window), ignore_errors=True)
             shutil.rmtree(f"{scratch_of(store, window)}.markers", ignore_errors=True)
+        end_growth(store)
     return done, skipped
 
 
@@ -304,11 +309,26 @@ def dtype_of(layer: str) -> str:
 
 
 def create_levels(store: Path, layout: Layout) -> None:
-    """Create the empty levels of a product that has none."""
+    """Create the empty levels of a product that has none; those of fewer days grow with it."""
     root = open_group(store, "r+")
-    for level, n in factors(layout).items():
-        if any(f"{group_name(level)}/{layer}" not in root for layer in LAYERS):
-            _create_level(root, group_name(level), layout, n)
+    lacking = {level: n for level, n in factors(layout).items()
+               if any(f"{group_name(level)}/{layer}" not in root for layer in LAYERS)}  # fmt: skip
+    for level, n in lacking.items():
+        _create_level(root, group_name(level), layout, n)
+    if lacking:
+        consolidate(store)
+    lengthen_levels(store, layout)
+
+
+def lengthen_levels(store: Path, layout: Layout) -> None:
+    """Let writers see the levels with all days of the product."""
+    names, days = [group_name(level) for level in LEVELS], day_numbers(layout.time)
+    held = {name: array_of(open_group(store), f"{name}/time").shape[0] for name in names}
+    if set(held.values()) == {layout.days}:
+        return
+    begin_growth(store, {name: {"time": layout.days} for name in names}, {})
+    for name, there in held.items():
+        array_of(open_group(store, "r+"), f"{name}/time")[there:] = days[there:]
 
 
 def _create_level(root: zarr.Group, name: str, layout: Layout, n: int) -> None:

@@ -31,8 +31,9 @@ from gssm_cube.forest import (
     train_forest,
 )
 from gssm_cube.ingest import inputs
+from gssm_cube.kept import unless_kept
 from gssm_cube.knndm import prediction_points
-from gssm_cube.model_card import model_line, write_cards
+from gssm_cube.model_card import model_facts, model_line, write_cards
 from gssm_cube.once import (
     check_there,
     content_hash,
@@ -116,6 +117,7 @@ def harmonise(settings: Settings, *, progress: Progress = silent) -> str:
     return f"harmonise: {steps['units'].sum()} tasks done, {steps['skipped'].sum()} skipped"
 
 
+@unless_kept
 def stations(settings: Settings, *, progress: Progress = silent) -> str:
     """Read the ISMN archive into a daily table."""
     archive, rules = settings.sources.ismn, settings.stations
@@ -139,16 +141,17 @@ def stations(settings: Settings, *, progress: Progress = silent) -> str:
             raise
         return f"{counts.attrs['days']} station days of {counts.attrs['stations']} stations"
 
-    return done_once(settings.folder, "stations", key, [target], work)
+    return done_once(settings.home, "stations", key, [target], work)
 
 
+@unless_kept
 def samples(settings: Settings, *, progress: Progress = silent) -> str:
     """Sample the cube at the stations: the blocks whose stations or features are new."""
     source, target = settings.table("stations.parquet"), settings.table("samples")
     check_there(source, "stations")
     check_there(settings.cube / "zarr.json", "harmonise")
     predict.check_complete(settings.cube)
-    key = digest(key_of(settings.folder, "stations"), _cube_digest(settings))
+    key = digest(key_of(settings.home, "stations"), _cube_digest(settings))
 
     def work() -> str:
         with _client(settings, "ingest") as client:
@@ -160,31 +163,34 @@ def samples(settings: Settings, *, progress: Progress = silent) -> str:
         lines = [f"{found['rows'].sum()} samples of {found['station'].nunique()} stations"]
         return "; ".join(filter(None, [*lines, describe_unchosen(found, settings.layout)]))
 
-    return done_once(settings.folder, "samples", key, sample_files(target), work)
+    return done_once(settings.home, "samples", key, sample_files(target), work)
 
 
+@unless_kept
 def train(settings: Settings, *, progress: Progress = silent) -> str:
     """Train the forest on all samples and save it with its model card."""
     source = settings.table("samples")
     check_there(source / MANIFEST, "samples")
     preset, seed = _preset(settings), settings.training.seed
     search = settings.training.search
-    key = digest(key_of(settings.folder, "samples"), preset.model_dump(), seed, search, __version__)
+    key = digest(key_of(settings.home, "samples"), preset.model_dump(), seed, search, __version__)
 
     def work() -> str:
         names = dict.fromkeys([*preset.features, *COLUMNS.values()])
         table = open_samples(source, columns=list(names))
         chosen, said = _searched(settings, table, preset) if search else (preset, {})
-        card = _model_card(settings, table, chosen) | said
+        about = {"seed": seed, "cube_digest": _cube_digest(settings), "gssm_cube": __version__}
+        about["last_day"] = settings.last_day.isoformat()
+        card = model_facts(table, chosen) | about | said
         forest = compile_forest(train_forest(table, chosen, seed=seed), preset=chosen.name)
         parts = [part.to_dict() for part in forest.parts]
         replace(forest, card=card | {"parts": parts}).save(settings.forest)
         # The card has no scores yet: the evaluation puts them there.
-        blocks.remove_marker(settings.folder / "run", "stages", "evaluate")
+        blocks.remove_marker(settings.home / "run", "stages", "evaluate")
         return f"{model_line(parts)} on {card['rows']} rows of {card['stations']} stations"
 
     progress("train", 0, 1)
-    line = done_once(settings.folder, "train", key, [settings.forest / "forest.json"], work)
+    line = done_once(settings.home, "train", key, [settings.forest / "forest.json"], work)
     progress("train", 1, 1)
     return line
 
@@ -196,7 +202,7 @@ def evaluate(settings: Settings, *, progress: Progress = silent) -> str:
     check_there(settings.forest / "forest.json", "train")
     training = settings.training
     key = digest(
-        key_of(settings.folder, "train"), training.evaluation_trees, training.full_evaluation
+        key_of(settings.home, "train"), training.evaluation_trees, training.full_evaluation
     )
     scores, predictions, importance, reference = (settings.table(name) for name in EVALUATED)
 
@@ -218,7 +224,7 @@ def evaluate(settings: Settings, *, progress: Progress = silent) -> str:
 
     progress("evaluate", 0, 1)
     line = done_once(
-        settings.folder, "evaluate", key, [scores, predictions, importance, reference], work
+        settings.home, "evaluate", key, [scores, predictions, importance, reference], work
     )
     progress("evaluate", 1, 1)
     return line
@@ -235,7 +241,7 @@ def predict_all(
         "history": f"gssm_cube {__version__}",
         "forest_digest": forest.digest,
         "forest_preset": forest.preset,
-        "settings": settings.model_dump_json(exclude={"folder", "sources", "cluster"}),
+        "settings": settings.model_dump_json(exclude={"folder", "sources", "cluster", "surface"}),
         "sources": "; ".join(sorted({variable.source for variable in PREDICTORS.values()})),
         "scores": json.dumps(forest.card.get("scores", {})),
         "interval": json.dumps(forest.card.get("interval")),
@@ -272,7 +278,7 @@ def report(settings: Settings, *, progress: Progress = silent) -> str:
         blocks.stage_digest(settings.product, predict.STAGE, product_units(settings)),
         _cube_digest(settings),
     )
-    line = done_once(settings.folder, "report", key, [page], lambda: _write_page(settings, page))
+    line = done_once(settings.home, "report", key, [page], lambda: _write_page(settings, page))
     progress("report", 1, 1)
     return line
 
@@ -329,7 +335,7 @@ def _client(settings: Settings, profile: Profile) -> Any:
 
 def run_log(settings: Settings, part: tuple[int, int] | None = None) -> RunLog:
     """Where the run's clients note what they do."""
-    return RunLog(settings.folder / LOG_FOLDER, "{}/{}".format(*part) if part else "")
+    return RunLog(settings.home / LOG_FOLDER, "{}/{}".format(*part) if part else "")
 
 
 def _preset(settings: Settings) -> Preset:
@@ -355,27 +361,6 @@ def _cube_digest(settings: Settings) -> str:
     stages = sorted(folder.name for folder in root.glob("*") if folder.is_dir())
     units = {stage: [path.stem for path in (root / stage).glob("*.json")] for stage in stages}
     return digest([blocks.stage_digest(settings.cube, name, units[name]) for name in stages])
-
-
-def _model_card(settings: Settings, table: pd.DataFrame, preset: Preset) -> dict[str, Any]:
-    """Return what a reader must know of a forest."""
-    complete = table.dropna(subset=[*preset.features, "observed"])
-    return {
-        "features": list(preset.features),
-        "packing": {
-            name: [PREDICTORS[name].packing.scale, PREDICTORS[name].packing.offset]
-            for name in preset.features
-        },
-        "preset": preset.model_dump(mode="json"),
-        "seed": settings.training.seed,
-        "rows": len(complete),
-        "rows_dropped": len(table) - len(complete),
-        "stations": int(complete["station"].nunique()),
-        "day": table.attrs["day"],
-        "cube_digest": _cube_digest(settings),
-        "gssm_cube": __version__,
-        "scores": {},
-    }
 
 
 def _add_scores_to_card(folder: Path, found: Evaluation) -> None:

@@ -26,6 +26,7 @@ from gssm_cube.estimate import Frozen, estimate_block
 from gssm_cube.fetched import fetch_folder
 from gssm_cube.forest import CompiledForest, forest_hash, load_forest
 from gssm_cube.grid import Block, Layout
+from gssm_cube.growth import end_growth, is_growing
 from gssm_cube.run_log import NO_LOG, RunLog
 from gssm_cube.stores import DIMS, read_layout
 from gssm_cube.variables import FILL, SSM, SSM_SPREAD
@@ -203,6 +204,11 @@ class PredictBlock:
         keys = {str(block): self.key(block, read) for block in units}
         return [u for u, key in keys.items() if not blocks.is_done(self.product, STAGE, u, key)]
 
+    def show(self, units: Sequence[Block], read: blocks.ReadContents) -> None:
+        """Let readers see the days by which the product grew, once all its blocks are done."""
+        if is_growing(self.product) and not self.left(units, read):
+            end_growth(self.product)
+
     def __call__(self, unit: str) -> dict[str, Any]:
         """Write the block's soil moisture, its spread and its flags."""
         block = blocks.parse_block(unit, self.layout)
@@ -269,10 +275,9 @@ def predict_product(
     opened = load_forest(forest)
     check_features(cube.open_cube(store), opened)
     read = cache(blocks.marker_contents)  # many blocks share a marker
-    units, starts = check_complete(store, read)
-    units = units if part is None else units[part[0] - 1 :: part[1]]
-    place = forest_url or forest
-    work = PredictBlock(store, target, place, opened.digest, layout, starts, frozen)
+    every, starts = check_complete(store, read)
+    units = every if part is None else every[part[0] - 1 :: part[1]]
+    work = PredictBlock(store, target, forest_url or forest, opened.digest, layout, starts, frozen)
 
     def prepare() -> None:
         blocks.remove_partial_files(target)
@@ -292,4 +297,5 @@ def predict_product(
             )  # fmt: skip
         if len(status) and status["retries"].any():  # what lost workers were writing
             blocks.remove_partial_files(target)
+        work.show(every, read)
     return status, skipped

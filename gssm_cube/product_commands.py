@@ -41,7 +41,7 @@ def export(
         for name, day in (("first_day", first_day), ("last_day", last_day))
     }
     with told(), bars() as progress:
-        store = _product_of(source)
+        store = product_of(source)
         if points is not None:
             paths = export_points(store, target, read_points(points), **days)
         else:
@@ -61,10 +61,10 @@ def climatology(
     from gssm_cube.climatology import describe_product
 
     with told(), bars() as progress:
-        store = _product_of(source)
+        store = product_of(source)
         target = out or store.with_name("climatology.zarr")
         baseline = _parse_years(years)
-        with _client_of(source) as client:
+        with client_of(source) as client:
             status, skipped = describe_product(
                 store, target, baseline, client=client, progress=progress
             )
@@ -75,8 +75,8 @@ def overviews(source: Source) -> None:
     """Write coarse daily maps (0.05 and 0.1 deg) into the product, for looking at whole days."""
     from gssm_cube.overviews import write_overviews
 
-    with told(), bars() as progress, _client_of(source) as client:
-        done, skipped = write_overviews(_product_of(source), client=client, progress=progress)
+    with told(), bars() as progress, client_of(source) as client:
+        done, skipped = write_overviews(product_of(source), client=client, progress=progress)
     say(f"overviews: {done} slabs of six days done, {skipped} skipped")
 
 
@@ -93,7 +93,7 @@ def view(
 
     with told():
         check_bokeh()
-        store = _product_of(source)
+        store = product_of(source)
         table = stations or _stations_beside(source, store)
         serve(store, table, port=port, tell=_tell_address, browser=browser)
 
@@ -112,14 +112,14 @@ def _stations_beside(source: Path, store: Path) -> Path | None:
     return table if table.exists() else None
 
 
-def _product_of(source: Path) -> Path:
+def product_of(source: Path) -> Path:
     """Return the product that a store or the settings of a run name."""
     from gssm_cube.settings import read_settings
 
     return read_settings(source).product if source.suffix == ".toml" else source
 
 
-def _client_of(source: Path) -> Any:
+def client_of(source: Path) -> Any:
     """Client of the run's cluster; none for a store by itself."""
     from contextlib import nullcontext
 

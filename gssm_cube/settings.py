@@ -23,7 +23,7 @@ from pydantic import (
 from gssm_cube.cluster_settings import Cluster
 from gssm_cube.grid import Grid, Layout, Tile
 from gssm_cube.regions import read_region, touched_tiles
-from gssm_cube.variables import Upsampling
+from gssm_cube.variables import Legend, Upsampling
 
 
 class _Part(BaseModel):
@@ -96,6 +96,13 @@ class StationRules(_Part):
         return depth
 
 
+class Surface(_Part):
+    """What the static layers of the product are made of, beside terrain and stations' places."""
+
+    land_cover: Path | None = None  # raster of classes in EPSG:4326
+    legend: Legend = "esa_cci"
+
+
 class Training(_Part):
     """Which forest is trained, and how it is judged."""
 
@@ -121,6 +128,9 @@ class Settings(_Part):
     first and last, are those over which the climate of a place is the mean; by default the run's
     without the last quarter, which the scores hold out as new years. ``frozen`` says whether the
     product's soil moisture is missing where the ground is frozen or only flagged.
+
+    ``version`` names a product with a model of its own beside others on the same cube: its tables,
+    forest and product lie in ``versions/<version>``. By default they lie in ``folder`` itself.
     """
 
     title: str = "GSSM cube"
@@ -136,10 +146,12 @@ class Settings(_Part):
     refit_climatology: bool = False
     climate_years: tuple[int, int] | None = None
     frozen: Literal["mask", "flag"] = "mask"
+    version: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     folder: Path
     sources: Sources
     stations: StationRules = StationRules()
     training: Training = Training()
+    surface: Surface = Surface()
     cluster: Cluster = Cluster()
 
     @model_validator(mode="after")
@@ -189,18 +201,23 @@ class Settings(_Part):
         return self.folder / "features.zarr"
 
     @property
+    def home(self) -> Path:
+        """Folder of all that belongs to one version: tables, forest, product, notes on stages."""
+        return self.folder / "versions" / self.version if self.version else self.folder
+
+    @property
     def product(self) -> Path:
         """Store of the soil moisture."""
-        return self.folder / "ssm.zarr"
+        return self.home / "ssm.zarr"
 
     @property
     def forest(self) -> Path:
         """Folder of the trained forest."""
-        return self.folder / "forest"
+        return self.home / "forest"
 
     def table(self, name: str) -> Path:
         """Return the path of one of the run's tables or pages, such as ``stations.parquet``."""
-        return self.folder / name
+        return self.home / name
 
 
 def read_settings(path: str | Path) -> Settings:
@@ -240,6 +257,10 @@ def _absolute(values: dict[str, Any], base: Path) -> dict[str, Any]:
     rules = values.get("stations", {})
     if isinstance(rules, dict) and isinstance(rules.get("tables"), list):
         values = values | {"stations": rules | {"tables": [*map(absolute, rules["tables"])]}}
+    surface = values.get("surface", {})
+    if isinstance(surface, dict) and "land_cover" in surface:
+        place = absolute(surface["land_cover"])
+        values = values | {"surface": surface | {"land_cover": place}}
     cluster = values.get("cluster", {})
     if isinstance(cluster, dict):
         keys = {key: absolute(cluster[key]) for key in cluster if key.startswith("tls_")}

@@ -107,7 +107,7 @@ def _material(
         settings = read_settings(source)
         base = find_preset(preset or settings.training.preset)
         table, roles = open_samples(settings.table("samples")), dict(COLUMNS)
-        folder = settings.folder / "ablation"
+        folder = settings.home / "ablation"
     else:
         base = find_preset(preset or "memory")
         tables, roles = derive_lacking(

@@ -6,18 +6,27 @@ in one shard would lose data silently, hence ``write_region`` refuses anything b
 """
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numcodecs.blosc
 import numpy as np
+import xarray as xr
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, BloscShuffle
 
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Layout
+from gssm_cube.growth import (
+    Lengths,
+    begin_growth,
+    consolidate,
+    forget_growth,
+    mend,
+    open_growing,
+)
 from gssm_cube.variables import FILL, Packing
 
 # Blosc with threads of its own would make bytes depend on the machine, and crowd the cores.
@@ -54,6 +63,7 @@ def created_whole(store: str | Path) -> Iterator[zarr.Group]:
     shutil.rmtree(building, ignore_errors=True)
     try:
         yield zarr.open_group(str(building), mode="w-", zarr_format=3)
+        consolidate(building)
         building.rename(place)
     finally:
         shutil.rmtree(building, ignore_errors=True)
@@ -107,14 +117,18 @@ def create_daily_array(
 
 
 def write_coordinate(
-    group: zarr.Group, name: str, values: NDArray[Any], attrs: dict[str, Any]
+    group: zarr.Group,
+    name: str,
+    values: NDArray[Any],
+    attrs: dict[str, Any],
+    chunks: tuple[int, ...] | None = None,
 ) -> None:
-    """Write one coordinate in a single chunk."""
+    """Write one coordinate, in a single chunk unless they are given."""
     array = group.create_array(
         name,
         shape=values.shape,
         dtype=values.dtype,
-        chunks=values.shape,
+        chunks=chunks or values.shape,
         dimension_names=(name,),
         compressors=[codec()],
         attributes=attrs,
@@ -124,7 +138,7 @@ def write_coordinate(
 
 def write_days(group: zarr.Group, name: str, days: NDArray[np.datetime64]) -> None:
     """Write a daily axis as whole days after its first."""
-    numbers = (days - days[0]).astype("int64")
+    numbers = day_numbers(days)
     attrs = {
         "long_name": "Day, UTC",
         "standard_name": "time",
@@ -132,7 +146,45 @@ def write_days(group: zarr.Group, name: str, days: NDArray[np.datetime64]) -> No
         "units": f"days since {days[0]}",
         "calendar": "proleptic_gregorian",
     }
-    write_coordinate(group, name, numbers, attrs)
+    # At least a window: days that are added later shall not come to a chunk each.
+    chunks = (max(numbers.size, WINDOW_DAYS),)
+    write_coordinate(group, name, numbers, attrs, chunks)
+
+
+def lengthen(
+    store: str | Path,
+    layout: Layout,
+    lengths: Lengths,
+    axes: Mapping[str, NDArray[Any]],
+    attrs: Mapping[str, Any],
+) -> None:
+    """Let writers see a store with the days of a layout, of which it has the first.
+
+    If it has all of them, a growth that was begun and left is forgotten.
+
+    Parameters
+    ----------
+    lengths : mapping
+        See ``growth.begin_growth``.
+    axes : mapping
+        Whole values of the coordinates that grow, by their paths.
+    attrs : mapping
+        Attributes of the root that change with the days; the layout is added.
+    """
+    if read_layout(store) == layout:
+        forget_growth(store)
+        mend(store)
+        return
+    begin_growth(store, lengths, {"gssm_layout": layout.to_dict(), **attrs})
+    held, longer = open_group(store), open_group(store, "r+")
+    for path, values in axes.items():
+        there = array_of(held, path).shape[0]
+        array_of(longer, path)[there:] = values[there:]
+
+
+def day_numbers(days: NDArray[np.datetime64]) -> NDArray[np.int64]:
+    """Return days as they stand on a daily axis: whole days after its first."""
+    return (days - days[0]).astype("int64")
 
 
 def write_position(group: zarr.Group, layout: Layout) -> None:
@@ -177,19 +229,31 @@ def _product(steps: list[range]) -> list[tuple[int, ...]]:
 
 
 def open_group(store: str | Path, mode: str = "r") -> zarr.Group:
-    """Open a store's root group.
+    """Open a store's root group; whoever writes a growing store sees it as it is to become.
 
     Raises
     ------
     FileNotFoundError
         If there is no Zarr store at that place.
     """
+    if mode == "r+" and (growing := open_growing(store)):
+        return growing
     try:
         return zarr.open_group(str(store), mode=mode)  # type: ignore[arg-type]
     except (FileNotFoundError, zarr.errors.ContainsArrayError) as error:
         raise FileNotFoundError(
             f"no Zarr store at {store}: run the stage that writes it"
         ) from error
+
+
+def open_dataset(
+    store: str | Path, group: str | None = None, *, mask_and_scale: bool = True
+) -> xr.Dataset:
+    """Open the arrays of a store or of one of its groups as plain xarray, without Dask."""
+    told = open_group(store).metadata.consolidated_metadata is not None
+    return xr.open_zarr(
+        str(store), group=group, chunks=None, consolidated=told, mask_and_scale=mask_and_scale
+    )
 
 
 def array_of(group: zarr.Group, path: str) -> zarr.Array:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+Legend = Literal["esa_cci", "worldcover", "mcd12q1"]  # of land cover
 Upsampling = Literal["bilinear", "nearest"]  # how 0.1 deg cells become pixels
 FILL = -32768  # never reached by a value: encode saturates at -32767
 Group = Literal[

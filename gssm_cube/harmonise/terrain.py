@@ -149,3 +149,31 @@ def _check_inputs(
             f"direction holds the codes {unknown}, expected powers of two to 128, 0, 247 and "
             "255; is this MERIT Hydro's dir layer?"
         )
+
+
+def steepness(
+    elevation: NDArray[Any], lat: ArrayLike, *, cell_degrees: float = 1 / 1200
+) -> NDArray[np.float64]:
+    """Return the slope of terrain, m m-1: rise over run by central differences.
+
+    Parameters
+    ----------
+    elevation : array (lat, lon), m
+        NaN is ocean.
+    lat : array (lat), degrees
+        Cell centres.
+    cell_degrees : float, degrees
+
+    Returns
+    -------
+    array (lat, lon), float64
+        NaN along the rim and beside the ocean, where a difference has no second side.
+    """
+    dy = np.radians(cell_degrees) * EARTH_RADIUS
+    dx = dy * np.cos(np.radians(np.asarray(lat, dtype="float64")))[:, np.newaxis]
+    slope = np.full(elevation.shape, np.nan)
+    height = elevation.astype("float64")
+    south = (height[2:, 1:-1] - height[:-2, 1:-1]) / (2 * dy)
+    east = (height[1:-1, 2:] - height[1:-1, :-2]) / (2 * dx[1:-1])
+    slope[1:-1, 1:-1] = np.where(np.isnan(height[1:-1, 1:-1]), np.nan, np.hypot(south, east))
+    return slope

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from gssm_cube.blocks import parse_block, parse_tile, write_marker
 from gssm_cube.flags import LST_FLAGS
 from gssm_cube.grid import Layout
+from gssm_cube.growth import set_attrs
 from gssm_cube.harmonise import bridge
 from gssm_cube.ingest.composites import Composites, read_composites
 from gssm_cube.ingest.scratch import lst_degrees
@@ -138,7 +139,7 @@ def write_bridge(
     """Keep a bridge in the cube, with the days that it was fitted on, and its marker."""
     days = (str(layout.first_day), str(layout.last_day))
     text = bridge.bridge_to_json(dict(tables), days)
-    open_group(store, "r+").attrs[attribute_of(name)] = text
+    set_attrs(store, {attribute_of(name): text})
     facts = {table: bridge.summary(rows) for table, rows in tables.items()}
     write_marker(store, "bridge", name, key, **facts)
 

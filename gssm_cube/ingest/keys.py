@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from gssm_cube import blocks, cube
 from gssm_cube.blocks import digest
 from gssm_cube.grid import Layout, Tile, Window
+from gssm_cube.growth import set_attrs
 from gssm_cube.harmonise import water
 from gssm_cube.ingest import scratch
 from gssm_cube.ingest.inputs import (
@@ -61,7 +62,9 @@ class FileKeys:
     def base(self) -> str:
         """Hash of what all units share: format, layout, packings."""
         packings = [f"{name} {variable.packing}" for name, variable in PREDICTORS.items()]
-        return digest(cube.FORMAT, self.layout.to_dict(), packings)
+        # Not the last day: days that are added leave the units of those before as they are.
+        place = {k: value for k, value in self.layout.to_dict().items() if k != "last_day"}
+        return digest(cube.FORMAT, place, packings)
 
     @property
     def meteo_days(self) -> Days:
@@ -223,7 +226,11 @@ def meteo_keys(files: FileKeys, units: Sequence[str]) -> dict[str, str]:
     """Key of each window of meteorology: all days until its end, for what fell is remembered."""
     layout, first = files.layout, files.meteo_days[0]
     keys = [
-        digest(files.meteo((first, window_days(layout, window)[1])), files.found.lead_days)
+        digest(
+            files.meteo((first, window_days(layout, window)[1])),
+            files.found.lead_days,
+            window.days,
+        )
         for window in layout.windows()
     ]
     return {unit: keys[number_of(unit)] for unit in units}
@@ -377,7 +384,7 @@ def fitted_digests(store: Path, files: FileKeys, refit: bool) -> dict[str, str]:
 
 def freeze(store: Path, fits: Mapping[str, str]) -> None:
     """Note in the cube what its climatology or bridges were fitted on."""
-    group = open_group(store / "climatology", "r+")
-    for name, fitted in fits.items():
-        if group.attrs.get(f"{name}_digest") != fitted:
-            group.attrs[f"{name}_digest"] = fitted
+    held = open_group(store / "climatology").attrs
+    said = {f"{name}_digest": fitted for name, fitted in fits.items()}
+    if any(held.get(name) != value for name, value in said.items()):
+        set_attrs(store, said, "climatology")

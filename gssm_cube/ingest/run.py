@@ -12,13 +12,12 @@ import pandas as pd
 from gssm_cube import blocks, cube
 from gssm_cube.blocks import Client, Progress, Work
 from gssm_cube.grid import Layout
-from gssm_cube.harmonise.memory import MemoryState
-from gssm_cube.ingest import bridges, keys, lst, meteo, scratch, sensors, static
+from gssm_cube.growth import end_growth
+from gssm_cube.ingest import bridges, extension, keys, lst, meteo, scratch, sensors, static
 from gssm_cube.ingest import inputs as files
 from gssm_cube.ingest import vegetation as composites
 from gssm_cube.ingest.keys import FileKeys
 from gssm_cube.run_log import NO_LOG, RunLog
-from gssm_cube.stores import open_group
 from gssm_cube.variables import Upsampling
 from gssm_cube.years import first_held_day
 
@@ -76,7 +75,8 @@ def harmonise(
     """Build the feature cube from provider files, or what is missing of it.
 
     After a file has changed only the units that depend on it are made again. The climatology of
-    LST, and the bridges from other sensors to Terra's, stay as they were fitted first.
+    LST, the climate, and the bridges from other sensors to Terra's, stay as they were fitted first.
+    A cube of the layout's first days grows: readers see all the new days at once, at the end.
 
     Parameters
     ----------
@@ -110,29 +110,37 @@ def harmonise(
         Before any work: missing days, wrong units or grids, another cube at that place.
     """
     found = files.find_inputs(folders, layout)
-    starts = files.composite_starts(layout)
-    about = {"title": "GSSM features", "gssm_day": "UTC"}
-    years = climate_years or default_climate_years(layout)
-    cube.create_cube(store, layout, starts, about, upsampling)
-    describe_memory(store, found.lead_days, years)
     hashes = FileKeys(layout, found, upsampling)
     rows = []
-    with blocks.locked(store):
-        blocks.remove_partial_files(store)
+    with blocks.locked(store, partial(_prepare, store, layout, upsampling)):
+        held = extension.held_climate_years(store, refit_climatology)
+        years = climate_years or held or default_climate_years(layout)
+        fitting = extension.fitted_layout(store, layout, refit_climatology)
+        extension.describe_memory(store, found.lead_days, years)
         means = Means(client, progress, log)
         rows.append(_run(_static_step(store, hashes), means))
         check_land(store)
         cube.note_floored_slopes(store, floored_share(store))
         fits = keys.fitted_digests(store, hashes, refit_climatology)
         sources = _scratch_steps(store, hashes)
-        for stages, steps in _final_steps(store, hashes, fits, years, lst_filling):
+        for stages, steps in _final_steps(store, hashes, fitting, fits, years, lst_filling):
             reading = [sources[stage] for stage in stages]
             rows += _run_pass(reading, steps, layout, means)
             fitted = {name for step in steps for name in (step.stage, *step.keys)}
             keys.freeze(store, {name: fits[name] for name in fits if name in fitted})
+        end_growth(store)
         scratch.remove_scratch(scratch_of(store))
     logger.info("%s", describe_gaps(store))
     return pd.DataFrame(rows).groupby("step", sort=False, as_index=False).sum()
+
+
+def _prepare(store: Path, layout: Layout, upsampling: Upsampling) -> None:
+    """Create the empty cube, or get one that is there ready for what it lacks."""
+    starts = files.composite_starts(layout)
+    about = {"title": "GSSM features", "gssm_day": "UTC"}
+    cube.create_cube(store, layout, starts, about, upsampling)
+    extension.lengthen_cube(store, layout, starts)
+    blocks.remove_partial_files(store)
 
 
 def default_climate_years(layout: Layout) -> tuple[int, int]:
@@ -142,21 +150,6 @@ def default_climate_years(layout: Layout) -> tuple[int, int]:
     """
     first, last, held = layout.first_day.year, layout.last_day.year, first_held_day(layout.time)
     return first, last if held is None else held.astype(object).year - 1
-
-
-def describe_memory(store: Path, lead_days: int, years: tuple[int, int]) -> None:
-    """Note in the cube how the memory was spun up and which years are the climate's."""
-    group = open_group(store / "meteo", "r+")
-    words = f"{lead_days} days before the first"
-    if lead_days < files.LEAD_DAYS:
-        words += ", after the first year that there is"
-    said: dict[str, Any] = {
-        "spin_up": words,
-        "climate_years": list(years),
-        "state_values": list(MemoryState._fields),
-    }
-    if any(group.attrs.get(name) != value for name, value in said.items()):
-        group.attrs.update(said)
 
 
 def _run_pass(
@@ -185,6 +178,7 @@ def _run(step: Step, means: Means) -> Row:
     """Run what is to do of one step."""
     units = step.to_do()
     skipped = len(step.keys) - len(units)
+    blocks.let_redo(step.store, step.stage, units)
     logger.info("%s: %d to do, %d done before", step.name, len(units), skipped)
     folder = blocks.marker_folder(step.store, step.stage)
     with means.log.stage(step.name, dict.fromkeys(units, 0), skipped, folder) as log:
@@ -277,6 +271,7 @@ def _scratch_steps(store: Path, hashes: FileKeys) -> dict[str, Step]:
 def _final_steps(
     store: Path,
     hashes: FileKeys,
+    fitting: Layout,
     fits: Mapping[str, str],
     years: tuple[int, int],
     filling: lst.Filling,
@@ -285,13 +280,14 @@ def _final_steps(
 
     Blocks of LST follow the climatology, and with other sensors the bridges, which need it as well.
     """
-    layout, tiles = hashes.layout, land_tiles(store, hashes.layout)
+    tiles = land_tiles(store, hashes.layout)
     land = keys.land_digests(store, tiles)
     fitted = fits["climatology"]
-    cells = [_climate_step(store, hashes, years), _tair_step(store, layout, fitted)]
+    learnt = replace(hashes, layout=fitting)
+    cells = [_climate_step(store, learnt, years), _tair_step(store, fitting, fitted)]
     yield ["meteo"], [*_meteo_steps(store, hashes), *cells]
     climatology = keys.climatology_keys(tiles, fitted, land)
-    yield ["lst"], [_climatology_step(store, layout, climatology)]
+    yield ["lst"], [_climatology_step(store, fitting, climatology)]
     daily = _daily_step(store, hashes, tiles, climatology, fits, filling)
     partners = tuple(hashes.found.lst_partners)
     stages = [sensors.lst_stage(sensor) for sensor in (*partners, "terra")]

@@ -47,8 +47,9 @@ METEO = tuple(name for names in era5_days.VARIABLES.values() for name in names)
 
 
 def create_scratch(store: Path, layout: Layout) -> None:
-    """Create the empty scratch; one that is there is kept."""
-    if (store / "zarr.json").exists():
+    """Create the empty scratch; one that is there is kept, unless its days are others."""
+    spans = layout.to_dict()
+    if (store / "zarr.json").exists() and open_group(store).attrs.get("layout") == spans:
         return
     remove_scratch(store)
     rows, cols = layout.cells_shape
@@ -67,7 +68,7 @@ def create_scratch(store: Path, layout: Layout) -> None:
             for name in VEGETATION:
                 shape = (len(starts), *layout.shape)
                 _array(root, vegetation_array(sensor, name), shape, chunks, shards, "int16", FILL)
-        root.attrs.update({"composites": [str(day) for day in starts]})
+        root.attrs.update({"layout": spans, "composites": [str(day) for day in starts]})
 
 
 def lst_degrees(numbers: Any) -> NDArray[np.float32]:

@@ -95,10 +95,15 @@ def write_bounds(group: zarr.Group, layout: Layout) -> None:
     edges = {
         "lat": np.stack([layout.lat + half, layout.lat - half], axis=1),
         "lon": np.stack([layout.lon - half, layout.lon + half], axis=1),
-        "time": np.arange(layout.days)[:, np.newaxis] + np.array([0, 1]),
+        "time": day_edges(np.arange(layout.days)),
     }
     for name, values in edges.items():
         _write_edges(group, f"{name}_bounds", name, values)
+
+
+def day_edges(days: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where days begin and end, (day, 2)."""
+    return days[:, np.newaxis] + np.array([0, 1])
 
 
 def _write_edges(group: zarr.Group, name: str, axis: str, values: NDArray[Any]) -> None:

@@ -16,6 +16,7 @@ from xarray.core import indexing
 
 from gssm_cube.flags import RECOMMENDED, RECOMMENDED_BITS
 from gssm_cube.lazy import PackedArray, Reader, Region, StoredReader
+from gssm_cube.product.static_layers import mostly_no_soil, no_soil_arrays, no_soil_rule
 from gssm_cube.stores import DIMS, array_of
 from gssm_cube.variables import FILL, SSM, SSM_SPREAD
 
@@ -60,14 +61,16 @@ def interval_ends(
 
 @dataclass(frozen=True)
 class MaskedReader:
-    """Codes of a layer, missing where one of the recommended bits is set."""
+    """Codes of a layer, missing where one of the recommended bits is set, or a pixel is no soil."""
 
     layer: Reader
     quality: zarr.Array
+    no_soil: tuple[zarr.Array, ...] = ()
 
     def read(self, region: Region) -> NDArray[np.int16]:
         """Read a region."""
         advised_against = np.asarray(self.quality[region]) & RECOMMENDED_BITS > 0
+        advised_against |= mostly_no_soil(self.no_soil, *region[1:])
         return np.where(advised_against, FILL, self.layer.read(region)).astype("int16")
 
 
@@ -99,8 +102,9 @@ def with_derived_layers(dataset: xr.Dataset, root: zarr.Group, mask: Mask | None
         about[name] = _end_attrs(name, interval)
     if mask is not None:
         readers = {"ssm": StoredReader(ssm), **readers}
-        readers = {name: MaskedReader(reader, quality) for name, reader in readers.items()}
-        rule = f"missing where quality has {' or '.join(RECOMMENDED)}"
+        no_soil = tuple(no_soil_arrays(root))
+        readers = {name: MaskedReader(reader, quality, no_soil) for name, reader in readers.items()}
+        rule = f"missing where quality has {' or '.join(RECOMMENDED)}{no_soil_rule(no_soil)}"
         about = {name: {**attrs, "mask": rule} for name, attrs in about.items()}
     layers = {}
     for name, reader in readers.items():

@@ -1,5 +1,6 @@
 """The SSM Zarr: metadata first, then whole blocks, then plain xarray."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +12,13 @@ from numpy.typing import NDArray
 
 from gssm_cube.flags import PRODUCT_FLAGS, flag_attrs
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Block, Layout
-from gssm_cube.product.attributes import discovery_attrs, write_bounds
+from gssm_cube.growth import is_growing, open_growing, set_attrs
+from gssm_cube.product.attributes import (
+    coverage_attrs,
+    day_edges,
+    discovery_attrs,
+    write_bounds,
+)
 from gssm_cube.product.derived import Mask, with_derived_layers
 from gssm_cube.stores import (
     DIMS,
@@ -19,6 +26,9 @@ from gssm_cube.stores import (
     codec,
     create_daily_array,
     created_whole,
+    day_numbers,
+    lengthen,
+    open_dataset,
     open_group,
     packed_attrs,
     read_layout,
@@ -27,6 +37,8 @@ from gssm_cube.stores import (
     write_region,
 )
 from gssm_cube.variables import FILL, SSM, SSM_SPREAD
+
+logger = logging.getLogger(__name__)
 
 FORMAT = "gssm_cube product 2"
 STAGE = "predict"  # under which its blocks have their markers
@@ -55,6 +67,9 @@ class Layers(NamedTuple):
 def create_product(store: str | Path, layout: Layout, attrs: Mapping[str, Any]) -> None:
     """Create the empty product, or bring the attributes of one that is there up to date.
 
+    One that has the first days of the layout grows, which readers see, with the attributes, after
+    ``growth.end_growth``.
+
     Parameters
     ----------
     store : path
@@ -70,12 +85,12 @@ def create_product(store: str | Path, layout: Layout, attrs: Mapping[str, Any]) 
     if (Path(store) / "zarr.json").exists():
         check_product(store)
         found = read_layout(store)
-        if found != layout:
+        if found != layout and not layout.continues(found):
             raise ValueError(
                 f"{store} spans {found.to_dict()}, the cube spans {layout.to_dict()}; give "
                 "another folder, or remove the product to write it anew"
             )
-        open_group(store, "r+").attrs.update(dict(attrs))
+        lengthen_product(store, layout, attrs)
         return
     with created_whole(store) as root:
         write_position(root, layout)
@@ -106,6 +121,38 @@ def create_product(store: str | Path, layout: Layout, attrs: Mapping[str, Any]) 
         )
 
 
+def lengthen_product(store: str | Path, layout: Layout, attrs: Mapping[str, Any]) -> None:
+    """Let writers see a product with the days of ``layout``; one that has them gets ``attrs``.
+
+    Raises
+    ------
+    ValueError
+        If another forest than the one that predicted the first days is to go on.
+    """
+    check_forest(store, layout, attrs)
+    days = day_numbers(layout.time)
+    axes = {"time": days, "time_bounds": day_edges(days)}
+    covered = coverage_attrs(layout.bounds, layout.first_day, layout.last_day)
+    lengthen(store, layout, {"": {"time": layout.days}}, axes, covered | dict(attrs))
+    if not is_growing(store):
+        set_attrs(store, attrs)
+
+
+def check_forest(store: str | Path, layout: Layout, attrs: Mapping[str, Any]) -> None:
+    """Raise if a product is to grow by another forest; warn if all of it is predicted anew."""
+    held = open_group(store).attrs.get("forest_digest")
+    told = attrs.get("forest_digest")
+    if held == told or held is None or told is None:
+        return
+    text = f"{store} was predicted by the forest {str(held)[:16]}, now it is {str(told)[:16]}"
+    if layout.continues(read_layout(store)):
+        raise ValueError(
+            f"{text}: days may be added by the same forest only; set `version` for a product of "
+            "the new one beside it, or remove this one to write it anew"
+        )
+    logger.warning("%s: all is predicted anew; `version` would keep it and write another", text)
+
+
 def _write_depth(root: zarr.Group) -> None:
     """Write the scalar depth of the soil layer and its bounds."""
     attrs: dict[str, Any] = {
@@ -126,6 +173,13 @@ def check_product(store: str | Path) -> None:
     """Raise unless a store is an SSM product of this project."""
     if open_group(store).attrs.get("gssm_format") != FORMAT:
         raise ValueError(f"{store} is not an SSM product ({FORMAT}); give another path")
+
+
+def check_whole(store: str | Path) -> None:
+    """Raise if a product is getting days that are not all there yet."""
+    longer = open_growing(store)
+    if longer and longer.attrs["gssm_layout"] != open_group(store).attrs["gssm_layout"]:
+        raise ValueError(f"{store} is getting more days; run `gssm predict` to its end first")
 
 
 def write_block(store: str | Path, layout: Layout, block: Block, layers: Layers) -> list[str]:
@@ -159,9 +213,10 @@ def open_product(
         Dask chunks; ``{}`` means one inner chunk (366 days, 48 x 48 pixels) each. By default
         there is no Dask graph, which at global size would have millions of tasks.
     mask : "recommended", optional
-        Leave out the values that the product itself advises against: on frozen ground, or outside
-        of what the soil can hold (``flags.RECOMMENDED``; ``ssm`` says so in its attribute
-        ``mask``).
+        Leave out the values that the product itself advises against: on frozen ground, outside
+        of what the soil can hold (``flags.RECOMMENDED``), or, where it has these static layers,
+        where most of a pixel is open water, permanent ice or built up. ``ssm`` says so in its
+        attribute ``mask``.
 
     Returns
     -------
@@ -179,7 +234,7 @@ def open_product(
         If the store is something else, or there is no such mask.
     """
     check_product(store)
-    dataset = xr.open_zarr(str(store), chunks=None, consolidated=False)
+    dataset = open_dataset(store)
     dataset = dataset.set_coords([name for name in map(str, dataset) if name.endswith("_bounds")])
     dataset = with_derived_layers(dataset, open_group(store), mask)
     if chunks is None:
