@@ -28,9 +28,11 @@ import pandas as pd
 from distributed import Client, Future, as_completed, futures_of  # others take Client from here
 from distributed.comm import CommClosedError
 
+from gssm_cube import places
 from gssm_cube.grid import Block, Layout, Tile
 from gssm_cube.locks import locked as locked  # others take both from here
 from gssm_cube.locks import locked_in_part as locked_in_part
+from gssm_cube.places import Place
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +40,7 @@ Work = Callable[[str], dict[str, Any]]
 Progress = Callable[[str, int, int], None]
 Note = Callable[[Mapping[str, Any]], None]
 Contents = tuple[str, str, str | None]
-ReadContents = Callable[[str | Path, str, str], Contents | None]
+ReadContents = Callable[[Place, str, str], Contents | None]
 
 
 def silent(stage: str, done: int, total: int) -> None:
@@ -47,6 +49,16 @@ def silent(stage: str, done: int, total: int) -> None:
 
 def ignore(row: Mapping[str, Any]) -> None:
     """Note nothing: the default of who hears of each unit."""
+
+
+def in_turn(*notes: Note) -> Note:
+    """Return what lets several hear of each unit, one after another."""
+
+    def note(row: Mapping[str, Any]) -> None:
+        for tell in notes:
+            tell(row)
+
+    return note
 
 
 def parse_tile(label: str) -> Tile:
@@ -78,102 +90,141 @@ def checksum(array: np.ndarray) -> str:
     return found.hexdigest()[:24]
 
 
-def marker_folder(store: str | Path, stage: str) -> Path:
-    """Return the folder of a stage's markers: beside the store, for Zarr warns of strangers."""
-    return Path(f"{store}.markers") / stage
+def all_markers(store: Place) -> Place:
+    """Return the folder of a store's markers: beside the store, for Zarr warns of strangers."""
+    return places.beside(store, ".markers")
 
 
-def read_marker(store: str | Path, stage: str, unit: str) -> dict[str, Any] | None:
+def marker_folder(store: Place, stage: str) -> Place:
+    """Return the folder of a stage's markers."""
+    return places.join(all_markers(store), stage)
+
+
+def marked_units(store: Place, stage: str) -> list[str]:
+    """Return the units of a stage that have a marker, sorted."""
+    return places.names(marker_folder(store, stage))
+
+
+def _marker(store: Place, stage: str, unit: str) -> Place:
+    """Return the place of a unit's marker."""
+    return places.join(marker_folder(store, stage), f"{unit}.json")
+
+
+def read_marker(store: Place, stage: str, unit: str) -> dict[str, Any] | None:
     """Return what a unit's marker says, or None where there is none that can be read."""
-    path = marker_folder(store, stage) / f"{unit}.json"
     try:
-        return json.loads(path.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):  # a power cut may leave an empty file
+        return json.loads(places.read(_marker(store, stage, unit)) or b"")
+    except json.JSONDecodeError:  # not there, or empty after a power cut
         return None
 
 
+def read_markers(store: Place, stage: str) -> list[dict[str, Any]]:
+    """Return all markers of a stage that can be read, in the order of their units."""
+    units = marked_units(store, stage)
+    found = places.each(store, lambda unit: read_marker(store, stage, unit), units)
+    return [marker for marker in found if marker is not None]
+
+
 def write_marker(
-    store: str | Path, stage: str, unit: str, key: str, objects: Iterable[str] = (), **facts: Any
-) -> None:
-    """Say that a unit is done; ``objects`` are paths inside the store, sizes are noted."""
-    path = marker_folder(store, stage) / f"{unit}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    record = {"unit": unit, "key": key, "objects": sizes_of(store, objects), **facts}
-    write_atomically(path, json.dumps(record, indent=1))
+    store: Place, stage: str, unit: str, key: str, objects: Iterable[str] = (), **facts: Any
+) -> int:
+    """Say that a unit is done; ``objects`` are paths inside the store; return their bytes."""
+    sizes = sizes_of(store, objects)
+    record = {"unit": unit, "key": key, "objects": sizes, **facts}
+    places.write(_marker(store, stage, unit), json.dumps(record, indent=1).encode())
+    return sum(sizes.values())
 
 
-def sizes_of(store: str | Path, objects: Iterable[str]) -> dict[str, int]:
+def sizes_of(store: Place, objects: Iterable[str]) -> dict[str, int]:
     """Return the sizes in bytes of those objects that are there: sea writes none."""
-    root = Path(store)
-    return {name: (root / name).stat().st_size for name in objects if (root / name).exists()}
+    names = list(objects)
+    sizes = places.each(store, lambda name: places.size(places.join(store, name)), names)
+    return {name: size for name, size in zip(names, sizes, strict=True) if size is not None}
 
 
-def remove_marker(store: str | Path, stage: str, unit: str) -> None:
+def remove_marker(store: Place, stage: str, unit: str) -> None:
     """Let a unit count as not done."""
-    (marker_folder(store, stage) / f"{unit}.json").unlink(missing_ok=True)
+    places.delete(_marker(store, stage, unit))
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Place, text: str) -> None:
     """Write a small text file so that a reader sees all of it or nothing."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    partial.write_text(text)
-    os.replace(partial, path)
+    places.write(path, text.encode())
 
 
-def is_done(store: str | Path, stage: str, unit: str, key: str) -> bool:
+def is_done(store: Place, stage: str, unit: str, key: str) -> bool:
     """Whether a unit was done under this very key and its objects are all still there."""
     marker = read_marker(store, stage, unit)
     if marker is None or marker["key"] != key:
         return False
-    root = Path(store)
-    return all(_has_size(root / name, size) for name, size in marker["objects"].items())
+    return all(
+        places.size(places.join(store, name)) == size for name, size in marker["objects"].items()
+    )
 
 
-def _has_size(path: Path, size: int) -> bool:
-    """Whether a file is there with its recorded size."""
-    return path.exists() and path.stat().st_size == size
+def not_done(store: Place, stage: str, keys: Mapping[str, str]) -> list[str]:
+    """Return the units that are not done under their keys, in the order of these."""
+    done = places.each(store, lambda unit: is_done(store, stage, unit, keys[unit]), keys)
+    return [unit for unit, is_so in zip(keys, done, strict=True) if not is_so]
 
 
-def marker_contents(store: str | Path, stage: str, unit: str) -> Contents | None:
+def marker_contents(store: Place, stage: str, unit: str) -> Contents | None:
     """Return what a unit's marker records of its contents: unit, key and checksum."""
     marker = read_marker(store, stage, unit)
     return (marker["unit"], marker["key"], marker.get("checksum")) if marker else None
 
 
 def stage_digest(
-    store: str | Path, stage: str, units: Iterable[str], read: ReadContents = marker_contents
+    store: Place, stage: str, units: Iterable[str], read: ReadContents | None = None
 ) -> str:
     """Return a hash over the contents that units' markers record, for what depends on them.
 
     ``read`` may remember what it has read, while nothing is written.
     """
-    return digest([read(store, stage, unit) for unit in sorted(units)])
+    ordered = sorted(units)
+    read = read or read_together(store, {stage: ordered})
+    return digest([read(store, stage, unit) for unit in ordered])
 
 
-def remove_partial_files(store: str | Path) -> int:
-    """Delete what a killed writer left behind, and damaged objects; only under the lock."""
-    markers = Path(f"{store}.markers")
-    leftovers = [*Path(store).rglob("*.partial"), *markers.rglob("*.tmp")]
-    leftovers += _damaged_objects(store, markers.glob("*/*.json"))
+def read_together(store: Place, units: Mapping[str, Sequence[str]]) -> ReadContents:
+    """Read the markers of some units of some stages at once; return what tells their contents."""
+    wanted = [(stage, unit) for stage, names in units.items() for unit in names]
+    contents = places.each(store, lambda part: marker_contents(store, *part), wanted)
+    found = dict(zip(wanted, contents, strict=True))
+    return lambda _, stage, unit: found[stage, unit]
+
+
+def remove_partial_files(store: Place) -> int:
+    """Delete what a killed writer left behind, and damaged objects; only under the lock.
+
+    Object stores have neither: what was not sent whole is not there.
+    """
+    if places.is_url(store):
+        return 0
+    markers = Path(all_markers(store))
+    leftovers: list[Place] = [*Path(store).rglob("*.partial"), *markers.rglob("*.tmp")]
+    marked = ((path.parent.name, path.stem) for path in markers.glob("*/*.json"))
+    leftovers += _damaged_objects(store, marked)
     for path in leftovers:
-        path.unlink(missing_ok=True)
+        places.delete(path)
     return len(leftovers)
 
 
-def remove_damaged(store: str | Path, stage: str, units: Iterable[str]) -> None:
+def remove_damaged(store: Place, stage: str, units: Iterable[str]) -> None:
     """Delete objects of some units that differ from their markers; their one writer may."""
-    for path in _damaged_objects(store, (marker_folder(store, stage) / f"{u}.json" for u in units)):
-        path.unlink(missing_ok=True)
+    for path in _damaged_objects(store, ((stage, unit) for unit in units)):
+        places.delete(path)
 
 
-def _damaged_objects(store: str | Path, markers: Iterable[Path]) -> Iterator[Path]:
-    """Yield objects that differ from their markers: zarr reads a shard before it writes it."""
-    for path in markers:
-        marker = read_marker(store, path.parent.name, path.stem) or {"objects": {}}
-        for name, size in marker["objects"].items():
-            place = Path(store) / name
-            if place.exists() and not _has_size(place, size):
-                yield place
+def _damaged_objects(store: Place, units: Iterable[tuple[str, str]]) -> list[Place]:
+    """Return objects that differ from their markers: zarr reads a shard before it writes it."""
+
+    def damaged(unit: tuple[str, str]) -> list[Place]:
+        marker = read_marker(store, *unit) or {"objects": {}}
+        known = {places.join(store, name): size for name, size in marker["objects"].items()}
+        return [place for place, size in known.items() if places.size(place) not in (None, size)]
+
+    return [place for found in places.each(store, damaged, units) for place in found]
 
 
 # ---- running ----------------------------------------------------------------------------------

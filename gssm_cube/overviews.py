@@ -144,9 +144,9 @@ def _coarsen_window(
 
 def predicted_units(store: Path, layout: Layout, window: Window) -> list[str]:
     """Return the blocks of a window that were predicted; all, if the product has no markers."""
-    folder = blocks.marker_folder(store, PREDICTED)
+    marked = set(blocks.marked_units(store, PREDICTED))
     every = [str(Block(tile, window)) for tile in layout.tiles()]
-    return [u for u in every if (folder / f"{u}.json").exists()] if folder.exists() else every
+    return [unit for unit in every if unit in marked or not marked]
 
 
 # ---- first pass: blocks -----------------------------------------------------------------------

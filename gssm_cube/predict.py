@@ -26,6 +26,7 @@ from gssm_cube.estimate import Frozen, estimate_block
 from gssm_cube.fetched import fetch_folder
 from gssm_cube.forest import CompiledForest, forest_hash, load_forest
 from gssm_cube.grid import Block, Layout
+from gssm_cube.places import Place
 from gssm_cube.run_log import NO_LOG, RunLog
 from gssm_cube.stores import DIMS, read_layout
 from gssm_cube.variables import FILL, SSM, SSM_SPREAD
@@ -177,19 +178,21 @@ def _predict_chunk(
 class PredictBlock:
     """Task: one block, streamed by inner chunks, one shard and one marker."""
 
-    cube: Path
-    product: Path
+    cube: Place
+    product: Place
     forest: Path | str  # a folder that all workers see, or a URL
     forest_digest: str
     layout: Layout
     starts: tuple[int, ...]  # of the composites, days after the first day
     frozen: Frozen
 
-    def key(self, block: Block, read: blocks.ReadContents = blocks.marker_contents) -> str:
+    def key(self, block: Block, read: blocks.ReadContents | None = None) -> str:
         """Return a hash of all that a block depends on: forest, packing, its inputs' markers."""
+        parts = input_units(self.layout, block, self.starts)
+        read = read or blocks.read_together(self.cube, parts)
         inputs = [
             (stage, blocks.stage_digest(self.cube, stage, units, read))
-            for stage, units in input_units(self.layout, block, self.starts).items()
+            for stage, units in parts.items()
         ]
         packing = str((SSM.packing, SSM_SPREAD.packing))
         return blocks.digest(product.FORMAT, packing, self.forest_digest, self.frozen, inputs)
@@ -201,7 +204,7 @@ class PredictBlock:
     def left(self, units: Sequence[Block], read: blocks.ReadContents) -> list[str]:
         """Return the labels of the blocks that are not done under their present keys."""
         keys = {str(block): self.key(block, read) for block in units}
-        return [u for u, key in keys.items() if not blocks.is_done(self.product, STAGE, u, key)]
+        return blocks.not_done(self.product, STAGE, keys)
 
     def __call__(self, unit: str) -> dict[str, Any]:
         """Write the block's soil moisture, its spread and its flags."""
@@ -214,14 +217,14 @@ class PredictBlock:
             "checksum": blocks.digest([blocks.checksum(layer) for layer in found.layers]),
             **found.counts,
         }
-        blocks.write_marker(self.product, STAGE, unit, self.key(block), objects, **facts)
-        sizes = blocks.sizes_of(self.product, objects)
-        return facts | {"bytes": sum(sizes.values())}
+        key = self.key(block)
+        written = blocks.write_marker(self.product, STAGE, unit, key, objects, **facts)
+        return facts | {"bytes": written}
 
 
 def predict_product(
-    store: Path,
-    target: Path,
+    store: Place,
+    target: Place,
     forest: Path,
     attrs: Mapping[str, Any],
     *,
@@ -236,8 +239,10 @@ def predict_product(
 
     Parameters
     ----------
-    store, target, forest : Path
-        Feature cube, product and forest folder; workers must see them under these paths.
+    store, target : path or URL
+        Feature cube and product; workers must see them there.
+    forest : Path
+        Its folder.
     attrs : mapping
         Provenance for the product's attributes.
     frozen : "mask" or "flag"
@@ -279,7 +284,7 @@ def predict_product(
         product.create_product(target, layout, attrs)
 
     hold = blocks.locked if part is None else blocks.locked_in_part
-    with hold(target, prepare):
+    with hold(target, prepare) as check_held:
         todo = work.left(units, read)
         blocks.remove_damaged(target, STAGE, todo)
         if client is not None:
@@ -288,6 +293,6 @@ def predict_product(
         with log.stage(STAGE, sizes, skipped, blocks.marker_folder(target, STAGE)) as stage_log:
             status = blocks.run_units(
                 work, todo, stage=STAGE, client=client, progress=progress,
-                note=stage_log.add, weights=sizes,
+                note=blocks.in_turn(stage_log.add, check_held), weights=sizes,
             )  # fmt: skip
     return status, skipped

@@ -3,8 +3,10 @@
 Arrays are Zarr v3, blosc zstd 3 with shuffle, sharded so that a shard is what one task writes. A
 region write of a whole shard is atomic (zarr writes a temporary file and renames it); two writers
 in one shard would lose data silently, hence ``write_region`` refuses anything but whole shards.
+A store is a path or a URL; in an object store a shard is one PUT, which is atomic as well.
 """
 
+import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,14 +18,19 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, BloscShuffle
+from zarr.storage import MemoryStore
 
+from gssm_cube import places
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Layout
+from gssm_cube.places import Place
+from gssm_cube.remote_zarr import RemoteStore
 from gssm_cube.variables import FILL, Packing
 
 # Blosc with threads of its own would make bytes depend on the machine, and crowd the cores.
 numcodecs.blosc.use_threads = False
 
 DIMS = ("time", "lat", "lon")
+ROOT = "zarr.json"
 LAT_ATTRS = {
     "long_name": "Latitude",
     "standard_name": "latitude",
@@ -39,7 +46,7 @@ LON_ATTRS = {
 
 
 @contextmanager
-def created_whole(store: str | Path) -> Iterator[zarr.Group]:
+def created_whole(store: Place) -> Iterator[zarr.Group]:
     """Yield the root of a new store that appears at its place only when it is complete.
 
     Raises
@@ -47,6 +54,9 @@ def created_whole(store: str | Path) -> Iterator[zarr.Group]:
     ValueError
         If something is there already.
     """
+    if places.is_url(store):
+        yield from _created_at_url(str(store))
+        return
     place = Path(store)
     if place.exists():
         raise ValueError(f"{store} exists and is not a complete store; move it away first")
@@ -57,6 +67,32 @@ def created_whole(store: str | Path) -> Iterator[zarr.Group]:
         building.rename(place)
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+def _created_at_url(url: str) -> Iterator[zarr.Group]:
+    """Yield a root in memory; its objects follow, the root's own last: it makes the store.
+
+    It repeats the metadata of all arrays, so that one request opens the store and none lists it.
+    """
+    memory: dict[str, Any] = {}
+    yield zarr.open_group(MemoryStore(memory), mode="w-", zarr_format=3)
+    contents = {name: value.to_bytes() for name, value in memory.items()}
+    root = json.loads(contents.pop(ROOT))
+    ends = [name for name in sorted(contents) if name.endswith(f"/{ROOT}")]
+    told = {name.removesuffix(f"/{ROOT}"): json.loads(contents[name]) for name in ends}
+    root["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": told}
+
+    def write(name: str) -> None:
+        places.write(places.join(url, name), contents[name])
+
+    places.each(url, write, contents)
+    if not places.create(places.join(url, ROOT), json.dumps(root).encode()):
+        raise ValueError(f"{url} was made by another process at the same time; start again")
+
+
+def exists(store: Place) -> bool:
+    """Whether there is a whole store at a place: the root's metadata come last."""
+    return places.size(places.join(store, ROOT)) is not None
 
 
 def codec(level: int = 3) -> BloscCodec:
@@ -176,7 +212,16 @@ def _product(steps: list[range]) -> list[tuple[int, ...]]:
     return [tuple(map(int, place)) for place in zip(*(g.ravel() for g in grids), strict=True)]
 
 
-def open_group(store: str | Path, mode: str = "r") -> zarr.Group:
+def zarr_store(store: Place | RemoteStore, mode: str = "r") -> str | RemoteStore:
+    """Return what zarr and xarray open a store by; one that is open already as it is."""
+    if isinstance(store, RemoteStore):
+        return store
+    if not places.is_url(store):
+        return str(store)
+    return RemoteStore(str(places.place_of(store)), read_only=mode == "r")
+
+
+def open_group(store: Place | RemoteStore, mode: str = "r") -> zarr.Group:
     """Open a store's root group.
 
     Raises
@@ -185,7 +230,7 @@ def open_group(store: str | Path, mode: str = "r") -> zarr.Group:
         If there is no Zarr store at that place.
     """
     try:
-        return zarr.open_group(str(store), mode=mode)  # type: ignore[arg-type]
+        return zarr.open_group(zarr_store(store, mode), mode=mode)  # type: ignore[arg-type]
     except (FileNotFoundError, zarr.errors.ContainsArrayError) as error:
         raise FileNotFoundError(
             f"no Zarr store at {store}: run the stage that writes it"
@@ -206,7 +251,7 @@ def array_of(group: zarr.Group, path: str) -> zarr.Array:
     return found
 
 
-def read_layout(store: str | Path) -> Layout:
+def read_layout(store: Place) -> Layout:
     """Return the layout that a store was created with.
 
     Raises
@@ -214,7 +259,14 @@ def read_layout(store: str | Path) -> Layout:
     ValueError
         If the store was not written by this project.
     """
-    attrs = open_group(store).attrs
+    return layout_of(open_group(store))
+
+
+def layout_of(root: zarr.Group) -> Layout:
+    """Return the layout that an open store was created with."""
+    attrs = root.attrs
     if "gssm_layout" not in attrs:
-        raise ValueError(f"{store} has no gssm_layout attribute: it is not a store of gssm_cube")
+        raise ValueError(
+            f"{root.store} has no gssm_layout attribute: it is not a store of gssm_cube"
+        )
     return Layout.from_dict(dict(attrs["gssm_layout"]))  # type: ignore[arg-type]

@@ -197,7 +197,9 @@ def _run(step: Step, means: Means) -> Row:
 
 def describe_gaps(store: Path) -> str:
     """Say what was filled and what is missing, from the markers."""
-    static, daily, composite = (_markers(store, s) for s in ("static", "daily", "composite"))
+    static, daily, composite = (
+        blocks.read_markers(store, s) for s in ("static", "daily", "composite")
+    )
     land, filled, lacking = (sum(m[name] for m in static) for name in ("land", "filled", "lacking"))
     names = ("valid", "missing", "day_filled", "night_filled", "day_spatial", "night_spatial")
     valid, missing, day, night, *moved = (sum(m[name] for m in daily) for name in names)
@@ -224,22 +226,15 @@ def describe_gaps(store: Path) -> str:
     )
 
 
-def _markers(store: Path, stage: str) -> list[dict[str, Any]]:
-    """All markers of a stage."""
-    folder = blocks.marker_folder(store, stage)
-    found = (blocks.read_marker(store, stage, path.stem) for path in sorted(folder.glob("*.json")))
-    return [marker for marker in found if marker is not None]
-
-
 def floored_share(store: Path) -> float:
     """Share of the terrain's cells whose slope was raised to the floor of the topographic index."""
-    markers = _markers(store, "static")
+    markers = blocks.read_markers(store, "static")
     return sum(m["slopes_floored"] for m in markers) / max(sum(m["slopes"] for m in markers), 1)
 
 
 def check_land(store: Path) -> None:
     """Raise if the box has no land at all."""
-    if not any(marker["land"] for marker in _markers(store, "static")):
+    if not any(marker["land"] for marker in blocks.read_markers(store, "static")):
         raise ValueError(f"{store} has no land: check the run's bounds and MERIT Hydro's tiles")
 
 

@@ -1,7 +1,6 @@
 """The SSM Zarr: metadata first, then whole blocks, then plain xarray."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from gssm_cube.flags import PRODUCT_FLAGS, flag_attrs
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Block, Layout
+from gssm_cube.places import Place, is_url
 from gssm_cube.product.attributes import discovery_attrs, write_bounds
 from gssm_cube.product.derived import Mask, with_derived_layers
 from gssm_cube.stores import (
@@ -19,12 +19,14 @@ from gssm_cube.stores import (
     codec,
     create_daily_array,
     created_whole,
+    exists,
     open_group,
     packed_attrs,
     read_layout,
     write_days,
     write_position,
     write_region,
+    zarr_store,
 )
 from gssm_cube.variables import FILL, SSM, SSM_SPREAD
 
@@ -51,7 +53,7 @@ class Layers(NamedTuple):
     quality: NDArray[np.uint16]
 
 
-def create_product(store: str | Path, layout: Layout, attrs: Mapping[str, Any]) -> None:
+def create_product(store: Place, layout: Layout, attrs: Mapping[str, Any]) -> None:
     """Create the empty product, or bring the attributes of one that is there up to date.
 
     Parameters
@@ -66,7 +68,7 @@ def create_product(store: str | Path, layout: Layout, attrs: Mapping[str, Any]) 
     ValueError
         If the store holds something else, or another box or period.
     """
-    if (Path(store) / "zarr.json").exists():
+    if exists(store):
         check_product(store)
         found = read_layout(store)
         if found != layout:
@@ -118,13 +120,18 @@ def _write_depth(root: zarr.Group) -> None:
     root.create_array("depth_bounds", data=bounds, dimension_names=("bounds",), **packed)
 
 
-def check_product(store: str | Path) -> None:
+def check_product(store: Place) -> None:
     """Raise unless a store is an SSM product of this project."""
-    if open_group(store).attrs.get("gssm_format") != FORMAT:
+    _check_root(open_group(store), store)
+
+
+def _check_root(root: zarr.Group, store: Place) -> None:
+    """Raise unless an open root is that of a product."""
+    if root.attrs.get("gssm_format") != FORMAT:
         raise ValueError(f"{store} is not an SSM product ({FORMAT}); give another path")
 
 
-def write_block(store: str | Path, layout: Layout, block: Block, layers: Layers) -> list[str]:
+def write_block(store: Place, layout: Layout, block: Block, layers: Layers) -> list[str]:
     """Fill one block and return the names of its objects.
 
     Parameters
@@ -141,7 +148,7 @@ def write_block(store: str | Path, layout: Layout, block: Block, layers: Layers)
 
 
 def open_product(
-    store: str | Path,
+    store: Place,
     *,
     chunks: Mapping[str, int] | None = None,
     mask: Mask | None = None,
@@ -150,7 +157,8 @@ def open_product(
 
     Parameters
     ----------
-    store : path
+    store : path or URL
+        Also of a web server (https), read only.
     chunks : mapping, optional
         Dask chunks; ``{}`` means one inner chunk (366 days, 48 x 48 pixels) each. By default
         there is no Dask graph, which at global size would have millions of tasks.
@@ -174,10 +182,12 @@ def open_product(
     ValueError
         If the store is something else, or there is no such mask.
     """
-    check_product(store)
-    dataset = xr.open_zarr(str(store), chunks=None, consolidated=False)
+    opened = zarr_store(store)
+    root = open_group(opened)
+    _check_root(root, store)
+    dataset = xr.open_zarr(opened, chunks=None, consolidated=is_url(store))
     dataset = dataset.set_coords([name for name in map(str, dataset) if name.endswith("_bounds")])
-    dataset = with_derived_layers(dataset, open_group(store), mask)
+    dataset = with_derived_layers(dataset, root, mask)
     if chunks is None:
         return dataset
     inner = dict(zip(DIMS, (WINDOW_DAYS, CHUNK_PIXELS, CHUNK_PIXELS), strict=True))
