@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from gssm_cube import blocks
 from gssm_cube.blocks import Client, Progress
 from gssm_cube.grid import WINDOW_DAYS, Block, Layout, Window, inner_chunks
+from gssm_cube.places import Place, is_url
 from gssm_cube.product.store import STAGE as PREDICTED
 from gssm_cube.product.store import check_product
 from gssm_cube.stores import (
@@ -47,7 +48,7 @@ SLAB_DAYS = 6  # a 61st of a window; 0.3 GB of the globe at 0.05 deg
 CHUNK = (1, 1800, 3600)
 
 
-def open_overview(store: str | Path, degrees: float = 0.1) -> xr.Dataset:
+def open_overview(store: Place, degrees: float = 0.1) -> xr.Dataset:
     """Open the coarse maps of a product lazily.
 
     Parameters
@@ -87,14 +88,14 @@ def group_name(degrees: float) -> str:
 
 
 def write_overviews(
-    store: Path, *, client: Client | None = None, progress: Progress = blocks.silent
+    place: Place, *, client: Client | None = None, progress: Progress = blocks.silent
 ) -> tuple[int, int]:
     """Write the overviews of all that is predicted, or what is left of them.
 
     Parameters
     ----------
-    store : Path
-        The product; nobody may be writing it.
+    place : path
+        Of the product; nobody may be writing it.
     client : distributed.Client, optional
     progress : callable
 
@@ -107,7 +108,15 @@ def write_overviews(
     ------
     UnitsFailed
         If parts failed, after all of their window were tried.
+    ValueError
+        If the product is at a URL.
     """
+    if is_url(place):
+        raise ValueError(
+            f"{place} is at a URL, overviews are written into products on disk; write them before "
+            "the product is copied there"
+        )
+    store = Path(place)
     check_product(store)
     layout = read_layout(store)
     done = skipped = 0

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from gssm_cube import __version__, blocks, cube, ingest, predict, product
+from gssm_cube import __version__, blocks, cube, ingest, places, predict, product
 from gssm_cube.applicability import overview_layer
 from gssm_cube.blocks import Progress, digest, silent
 from gssm_cube.check import Report, check_run
@@ -56,6 +56,7 @@ from gssm_cube.station_tables import (
     remove_station_table,
 )
 from gssm_cube.stations import write_archive
+from gssm_cube.stores import ROOT
 from gssm_cube.trials import COLUMNS, complete_samples
 from gssm_cube.variables import PREDICTORS
 
@@ -84,6 +85,7 @@ def check(settings: Settings) -> None:
     inputs.find_inputs(settings.sources.gridded, settings.layout)
     file_facts(settings.sources.ismn)
     check_trainable(find_preset(settings.training.preset))
+    places.check_writable(settings.cube, settings.product, settings.stores.forest)
 
 
 def look(settings: Settings, *, progress: Progress = silent) -> Report:
@@ -109,6 +111,7 @@ def harmonise(settings: Settings, *, progress: Progress = silent) -> str:
             lst_filling=settings.lst_filling,
             refit_climatology=settings.refit_climatology,
             climate_years=settings.climate_years,
+            scratch_place=settings.scratch,
             client=client,
             progress=progress,
             log=run_log(settings),
@@ -146,9 +149,9 @@ def samples(settings: Settings, *, progress: Progress = silent) -> str:
     """Sample the cube at the stations: the blocks whose stations or features are new."""
     source, target = settings.table("stations.parquet"), settings.table("samples")
     check_there(source, "stations")
-    check_there(settings.cube / "zarr.json", "harmonise")
+    check_there(places.join(settings.cube, ROOT), "harmonise")
     predict.check_complete(settings.cube)
-    key = digest(key_of(settings.folder, "stations"), _cube_digest(settings))
+    key = digest(key_of(settings.folder, "stations"), blocks.store_digest(settings.cube))
 
     def work() -> str:
         with _client(settings, "ingest") as client:
@@ -229,13 +232,13 @@ def predict_all(
 ) -> str:
     """Predict all land blocks into the SSM Zarr, or one part of them without Dask."""
     check_there(settings.forest / "forest.json", "train")
-    check_there(settings.cube / "zarr.json", "harmonise")
+    check_there(places.join(settings.cube, ROOT), "harmonise")
     forest = load_forest(settings.forest)
     attrs = {
         "history": f"gssm_cube {__version__}",
         "forest_digest": forest.digest,
         "forest_preset": forest.preset,
-        "settings": settings.model_dump_json(exclude={"folder", "sources", "cluster"}),
+        "settings": settings.model_dump_json(exclude={"folder", "sources", "stores", "cluster"}),
         "sources": "; ".join(sorted({variable.source for variable in PREDICTORS.values()})),
         "scores": json.dumps(forest.card.get("scores", {})),
         "interval": json.dumps(forest.card.get("interval")),
@@ -261,7 +264,7 @@ def report(settings: Settings, *, progress: Progress = silent) -> str:
     needed = {"scores.json": "evaluate", "predictions.parquet": "evaluate"}
     for name, stage in needed.items():
         check_there(settings.table(name), stage)
-    check_there(settings.product / "zarr.json", "predict")
+    check_there(places.join(settings.product, ROOT), "predict")
     progress("report", 0, 1)
     page = settings.table("report.html")
     shown = [settings.table(name) for name in (*EVALUATED, "stations.parquet")]
@@ -270,7 +273,7 @@ def report(settings: Settings, *, progress: Progress = silent) -> str:
         [content_hash(path) for path in shown],
         run_facts(settings),
         blocks.stage_digest(settings.product, predict.STAGE, product_units(settings)),
-        _cube_digest(settings),
+        blocks.store_digest(settings.cube),
     )
     line = done_once(settings.folder, "report", key, [page], lambda: _write_page(settings, page))
     progress("report", 1, 1)
@@ -349,14 +352,6 @@ def _searched(
     return found, {"search": said}
 
 
-def _cube_digest(settings: Settings) -> str:
-    """Hash over the cube's contents, as its markers state them."""
-    root = Path(f"{settings.cube}.markers")
-    stages = sorted(folder.name for folder in root.glob("*") if folder.is_dir())
-    units = {stage: [path.stem for path in (root / stage).glob("*.json")] for stage in stages}
-    return digest([blocks.stage_digest(settings.cube, name, units[name]) for name in stages])
-
-
 def _model_card(settings: Settings, table: pd.DataFrame, preset: Preset) -> dict[str, Any]:
     """Return what a reader must know of a forest."""
     complete = table.dropna(subset=[*preset.features, "observed"])
@@ -372,7 +367,7 @@ def _model_card(settings: Settings, table: pd.DataFrame, preset: Preset) -> dict
         "rows_dropped": len(table) - len(complete),
         "stations": int(complete["station"].nunique()),
         "day": table.attrs["day"],
-        "cube_digest": _cube_digest(settings),
+        "cube_digest": blocks.store_digest(settings.cube),
         "gssm_cube": __version__,
         "scores": {},
     }

@@ -150,23 +150,23 @@ def each(place: Place, work: Callable[[Item], Result], items: Iterable[Item]) ->
         return list(pool.map(work, items))
 
 
-def check_writable(store: Place) -> None:
-    """Raise unless what stands beside a store at a URL can be written, read and deleted.
+def check_writable(*stores: Place | None) -> None:
+    """Raise unless what stands beside those stores that are at URLs can be written and read.
 
     Raises
     ------
     StoreError
         If access is denied, there is no such bucket, or nobody answers.
     ValueError
-        If the store is on a web server.
+        If a store is on a web server.
     """
-    if not is_url(store):
-        return
-    if object_stores.is_web(str(store)):
-        raise ValueError(f"{store} is on a web server, which is only read; give s3:// or the like")
-    probe = beside(store, ".probe")
-    write(probe, b"gssm_cube")
-    found = read(probe)
-    delete(probe)
-    if found != b"gssm_cube":
-        raise object_stores.StoreError(f"{store}: what was written there reads otherwise")
+    for store in stores:
+        if store is None or not is_url(store):
+            continue
+        if object_stores.is_web(str(store)):
+            raise ValueError(f"{store} is on a web server, which is only read; give s3:// or so")
+        probe = beside(store, ".probe")
+        write(probe, b"gssm_cube")
+        if read(probe) != b"gssm_cube":
+            raise object_stores.StoreError(f"{store}: what is written there reads otherwise")
+        delete(probe)

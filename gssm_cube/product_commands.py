@@ -6,9 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
+from gssm_cube.places import Place
 from gssm_cube.terminal import bars, say, told
 
-Source = Annotated[Path, typer.Argument(help="A product (Zarr), or settings of its run (TOML).")]
+Source = Annotated[
+    str, typer.Argument(help="A product (Zarr; path or URL), or settings of its run (TOML).")
+]
 
 
 def add_product_commands(app: typer.Typer) -> None:
@@ -61,7 +64,7 @@ def climatology(
 
     with told(), bars() as progress:
         store = _product_of(source)
-        target = out or store.with_name("climatology.zarr")
+        target = out or _beside(store)
         baseline = _parse_years(years)
         with _client_of(source) as client:
             status, skipped = describe_product(
@@ -79,21 +82,35 @@ def overviews(source: Source) -> None:
     say(f"overviews: {done} slabs of six days done, {skipped} skipped")
 
 
-def _product_of(source: Path) -> Path:
+def _product_of(source: str) -> Place:
     """Return the product that a store or the settings of a run name."""
+    from gssm_cube.places import place_of
     from gssm_cube.settings import read_settings
 
-    return read_settings(source).product if source.suffix == ".toml" else source
+    return read_settings(source).product if source.endswith(".toml") else place_of(source)
 
 
-def _client_of(source: Path) -> Any:
+def _beside(store: Place) -> Path:
+    """Return the place of a climatology beside its product on disk.
+
+    Raises
+    ------
+    ValueError
+        If the product is far away.
+    """
+    if isinstance(store, str):
+        raise ValueError(f"{store} is at a URL: give the place of its climatology by --out")
+    return store.with_name("climatology.zarr")
+
+
+def _client_of(source: str) -> Any:
     """Client of the run's cluster; none for a store by itself."""
     from contextlib import nullcontext
 
     from gssm_cube.clusters import open_client
     from gssm_cube.settings import read_settings
 
-    if source.suffix != ".toml":
+    if not source.endswith(".toml"):
         return nullcontext()
     settings = read_settings(source)
     return open_client(settings.cluster, "predict", folder=settings.folder)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import zarr
-from zarr.storage import ObjectStore
+from zarr.storage import ObjectStore, StorePath
 
 from gssm_cube.object_stores import explained, opened
 
@@ -49,6 +49,26 @@ class RemoteStore(ObjectStore):
         """Whether an object is there."""
         with explained(f"{self.url}/{key}"):
             return await super().exists(key)
+
+
+class UnreadStore(RemoteStore):
+    """A store of which no chunk is read: what is written into it are whole objects.
+
+    zarr reads a shard before it writes it, even if it replaces all of it.
+    """
+
+    async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
+        """Return nothing."""
+        return None
+
+
+def unread(array: zarr.Array) -> zarr.Array:
+    """Return an array to write whole objects into; far away, without reading the old ones."""
+    store = array.store_path.store
+    if not isinstance(store, RemoteStore):
+        return array
+    place = StorePath(UnreadStore(store.url), array.store_path.path)
+    return zarr.Array(zarr.AsyncArray(array.metadata, place, array.async_array.config))
 
 
 def _remote_store(url: str, read_only: bool) -> RemoteStore:

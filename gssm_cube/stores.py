@@ -15,6 +15,7 @@ from typing import Any
 
 import numcodecs.blosc
 import numpy as np
+import xarray as xr
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, BloscShuffle
@@ -23,7 +24,7 @@ from zarr.storage import MemoryStore
 from gssm_cube import places
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Layout
 from gssm_cube.places import Place
-from gssm_cube.remote_zarr import RemoteStore
+from gssm_cube.remote_zarr import RemoteStore, unread
 from gssm_cube.variables import FILL, Packing
 
 # Blosc with threads of its own would make bytes depend on the machine, and crowd the cores.
@@ -198,7 +199,7 @@ def write_region(array: zarr.Array, region: tuple[slice, ...], values: NDArray[A
             f"{array.path}: values are {values.dtype} {values.shape}, expected {array.dtype} "
             f"{shape} for {region}"
         )
-    array[region] = values
+    unread(array)[region] = values
     steps = [
         range(part.start // unit, -(-part.stop // unit))
         for part, unit in zip(region, units, strict=True)
@@ -230,11 +231,23 @@ def open_group(store: Place | RemoteStore, mode: str = "r") -> zarr.Group:
         If there is no Zarr store at that place.
     """
     try:
-        return zarr.open_group(zarr_store(store, mode), mode=mode)  # type: ignore[arg-type]
+        opened = zarr_store(store, mode)
+        # Else zarr asks a far store for the files of format 2 as well.
+        known = 3 if isinstance(opened, RemoteStore) else None
+        return zarr.open_group(opened, mode=mode, zarr_format=known)  # type: ignore[arg-type]
     except (FileNotFoundError, zarr.errors.ContainsArrayError) as error:
         raise FileNotFoundError(
             f"no Zarr store at {store}: run the stage that writes it"
         ) from error
+
+
+def open_dataset(store: Place | RemoteStore, *, mask_and_scale: bool = True) -> xr.Dataset:
+    """Open the arrays of a store's root as plain xarray, without Dask."""
+    opened = zarr_store(store)
+    told = isinstance(opened, RemoteStore)  # metadata of all arrays in one file
+    return xr.open_zarr(
+        opened, chunks=None, consolidated=told, zarr_format=3, mask_and_scale=mask_and_scale
+    )
 
 
 def array_of(group: zarr.Group, path: str) -> zarr.Array:

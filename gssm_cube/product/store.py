@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gssm_cube.flags import PRODUCT_FLAGS, flag_attrs
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Block, Layout
-from gssm_cube.places import Place, is_url
+from gssm_cube.places import Place
 from gssm_cube.product.attributes import discovery_attrs, write_bounds
 from gssm_cube.product.derived import Mask, with_derived_layers
 from gssm_cube.stores import (
@@ -20,6 +20,7 @@ from gssm_cube.stores import (
     create_daily_array,
     created_whole,
     exists,
+    open_dataset,
     open_group,
     packed_attrs,
     read_layout,
@@ -185,7 +186,7 @@ def open_product(
     opened = zarr_store(store)
     root = open_group(opened)
     _check_root(root, store)
-    dataset = xr.open_zarr(opened, chunks=None, consolidated=is_url(store))
+    dataset = open_dataset(opened)
     dataset = dataset.set_coords([name for name in map(str, dataset) if name.endswith("_bounds")])
     dataset = with_derived_layers(dataset, root, mask)
     if chunks is None:
