@@ -22,6 +22,7 @@ from gssm_cube.clusters import Profile, open_client
 from gssm_cube.evaluate import Evaluation
 from gssm_cube.evaluate import evaluate as evaluate_samples
 from gssm_cube.exhibits import skill_exhibits, station_exhibits
+from gssm_cube.fetched import publish_folder
 from gssm_cube.forest import (
     Preset,
     check_trainable,
@@ -102,6 +103,7 @@ def check_forest(folder: Path) -> str:
 def harmonise(settings: Settings, *, progress: Progress = silent) -> str:
     """Build the feature cube from provider files."""
     folders = settings.sources.gridded
+    places.check_writable(settings.cube)
     with _client(settings, "ingest") as client:
         steps = ingest.harmonise(
             settings.cube,
@@ -182,6 +184,7 @@ def train(settings: Settings, *, progress: Progress = silent) -> str:
         forest = compile_forest(train_forest(table, chosen, seed=seed), preset=chosen.name)
         parts = [part.to_dict() for part in forest.parts]
         replace(forest, card=card | {"parts": parts}).save(settings.forest)
+        publish_folder(settings.forest, settings.stores.forest, "forest.json")
         # The card has no scores yet: the evaluation puts them there.
         blocks.remove_marker(settings.folder / "run", "stages", "evaluate")
         return f"{model_line(parts)} on {card['rows']} rows of {card['stations']} stations"
@@ -217,6 +220,7 @@ def evaluate(settings: Settings, *, progress: Progress = silent) -> str:
         blocks.write_atomically(reference, json.dumps(found.reference_dict))
         blocks.write_atomically(scores, json.dumps(found.scores, indent=1))
         _add_scores_to_card(settings.forest, found)
+        publish_folder(settings.forest, settings.stores.forest, "forest.json")
         return "new stations: " + _score_line(found.scores["new_stations"])
 
     progress("evaluate", 0, 1)
@@ -228,12 +232,19 @@ def evaluate(settings: Settings, *, progress: Progress = silent) -> str:
 
 
 def predict_all(
-    settings: Settings, *, progress: Progress = silent, part: tuple[int, int] | None = None
+    settings: Settings,
+    *,
+    progress: Progress = silent,
+    part: tuple[int, int] | None = None,
+    take_over: bool = False,
 ) -> str:
     """Predict all land blocks into the SSM Zarr, or one part of them without Dask."""
-    check_there(settings.forest / "forest.json", "train")
+    url = settings.cluster.forest_url or settings.stores.forest
+    folder = predict.local_forest(settings.forest, url)
+    check_there(folder / "forest.json", "train")
     check_there(places.join(settings.cube, ROOT), "harmonise")
-    forest = load_forest(settings.forest)
+    places.check_writable(settings.product)
+    forest = load_forest(folder)
     attrs = {
         "history": f"gssm_cube {__version__}",
         "forest_digest": forest.digest,
@@ -247,14 +258,15 @@ def predict_all(
         status, skipped = predict.predict_product(
             settings.cube,
             settings.product,
-            settings.forest,
+            folder,
             attrs,
             frozen=settings.frozen,
             client=client,
             progress=progress,
             log=run_log(settings, part),
             part=part,
-            forest_url=None if part else settings.cluster.forest_url,
+            forest_url=None if part else url,
+            take_over=take_over,
         )
     return f"predict: {len(status)} blocks done, {skipped} skipped; {flag_line(settings)}"
 

@@ -6,6 +6,7 @@ wherever a feature is missing. A lazy region is what the forest says; only the w
 frozen ground and holds the estimate against what the soil can hold.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
@@ -18,13 +19,14 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from gssm_cube import blocks, cube, product
+from gssm_cube import blocks, cube, places, product
 from gssm_cube.block_inputs import block_sizes, check_complete, input_units
 from gssm_cube.blocks import Client, Progress
 from gssm_cube.clusters import ForestPlugin
 from gssm_cube.estimate import Frozen, estimate_block
 from gssm_cube.fetched import fetch_folder
 from gssm_cube.forest import CompiledForest, forest_hash, load_forest
+from gssm_cube.forest.folder import CARD_FILE
 from gssm_cube.grid import Block, Layout
 from gssm_cube.places import Place
 from gssm_cube.run_log import NO_LOG, RunLog
@@ -52,6 +54,23 @@ def open_forest(path: str, digest: str = "") -> CompiledForest:
             "during the run, or the worker sees another folder: start again"
         )
     return load_forest(path)
+
+
+def local_forest(folder: Path, url: str | None) -> Path:
+    """Return the folder of a forest: as given, or this machine's copy of the one at a URL.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is neither.
+    """
+    if url is None or (folder / CARD_FILE).exists():
+        return folder
+    record = places.read(places.join(url, CARD_FILE))
+    if record is None:
+        raise FileNotFoundError(f"no forest in {folder} or at {url}: run `gssm train` first")
+    name = f"forest_{json.loads(record)['digest']}"
+    return fetch_folder(url, name, lambda copy: load_forest(copy, check=True))
 
 
 # ---- one block --------------------------------------------------------------------------------
@@ -234,6 +253,7 @@ def predict_product(
     log: RunLog = NO_LOG,
     part: tuple[int, int] | None = None,
     forest_url: str | None = None,
+    take_over: bool = False,
 ) -> tuple[pd.DataFrame, int]:
     """Predict all land blocks of a cube that are not done yet, or one part of them.
 
@@ -255,6 +275,8 @@ def predict_product(
         The first of so many parts is (1, n); parts may run at once, each in a process of its own.
     forest_url : str, optional
         From where workers fetch the forest, if they do not see its folder.
+    take_over : bool
+        Break the lease that another run has on a product in an object store.
 
     Returns
     -------
@@ -276,14 +298,13 @@ def predict_product(
     read = cache(blocks.marker_contents)  # many blocks share a marker
     units, starts = check_complete(store, read)
     units = units if part is None else units[part[0] - 1 :: part[1]]
-    place = forest_url or forest
-    work = PredictBlock(store, target, place, opened.digest, layout, starts, frozen)
+    work = PredictBlock(store, target, forest_url or forest, opened.digest, layout, starts, frozen)
 
     def prepare() -> None:
         blocks.remove_partial_files(target)
         product.create_product(target, layout, attrs)
 
-    hold = blocks.locked if part is None else blocks.locked_in_part
+    hold = partial(blocks.locked, take_over=take_over) if part is None else blocks.locked_in_part
     with hold(target, prepare) as check_held:
         todo = work.left(units, read)
         blocks.remove_damaged(target, STAGE, todo)

@@ -91,7 +91,15 @@ class Stores(_Part):
 
     cube: Store = None
     product: Store = None
-    forest: Store = None
+    forest: str | None = None
+
+    @field_validator("forest")
+    @classmethod
+    def _check_forest(cls, forest: str | None) -> str | None:
+        """Refuse a folder of this machine: the forest has its place in the run's."""
+        if forest is not None and not is_url(place_of(forest)):
+            raise ValueError(f"forest is {forest!r}, expected a URL such as s3://bucket/forest")
+        return None if forest is None else str(place_of(forest))
 
 
 class StationRules(_Part):
@@ -256,9 +264,10 @@ def _absolute(values: dict[str, Any], base: Path) -> dict[str, Any]:
         local = isinstance(value, str) and "://" not in value
         return str(base / value) if local else value
 
-    for name in ("sources", "stores"):
+    for name, left in (("sources", ""), ("stores", "forest")):
         if isinstance(found := values.get(name), dict):
-            values = values | {name: {key: absolute(value) for key, value in found.items()}}
+            places = {k: v if k == left else absolute(v) for k, v in found.items()}
+            values = values | {name: places}
     rules = values.get("stations", {})
     if isinstance(rules, dict) and isinstance(rules.get("tables"), list):
         values = values | {"stations": rules | {"tables": [*map(absolute, rules["tables"])]}}

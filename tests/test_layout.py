@@ -29,7 +29,7 @@ ALLOWED = {
     "locks": {"leases", "places"},
     "software": set(),
     "clusters": {"cluster_settings", "software"},
-    "fetched": set(),
+    "fetched": {"object_stores", "places"},
     "run_log": {"places"},
     "stores": GROUND | {"places", "remote_zarr"},
     "interpolate": {"variables"},
