@@ -52,10 +52,7 @@ from gssm_cube.samples import write_samples
 from gssm_cube.search import search_forest
 from gssm_cube.settings import Settings
 from gssm_cube.station_summary import station_list, summarise_table
-from gssm_cube.station_tables import (
-    read_station_counts,
-    remove_station_table,
-)
+from gssm_cube.station_tables import read_station_counts, remove_station_table
 from gssm_cube.stations import write_archive
 from gssm_cube.stores import ROOT
 from gssm_cube.trials import COLUMNS, complete_samples

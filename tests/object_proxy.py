@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
+DENIED = b"<Error><Code>AccessDenied</Code><AWSAccessKeyId>AKSHOWN</AWSAccessKeyId></Error>"
 BUSY = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Slow down.</Message></Error>"
 
 
@@ -21,6 +22,8 @@ class Proxy:
     delay: float = 0.0  # seconds before each GET and HEAD is answered
     busy_share: float = 0.0  # of requests that are answered 503, drawn at random
     refused: frozenset[str] = frozenset()  # methods that are always answered 503
+    refused_paths: str = ""  # and writes to paths that hold this
+    denied: bool = False  # whether all are answered 403
     seen: list[tuple[str, str, int, int]] = field(
         default_factory=list
     )  # method, path, status, size
@@ -45,10 +48,15 @@ class Proxy:
         """Where clients find it."""
         return f"http://127.0.0.1:{self.server.server_address[1]}"
 
-    def is_busy(self, method: str) -> bool:
-        """Whether to turn a request away."""
+    def turns_away(self, method: str, path: str) -> tuple[int, bytes] | None:
+        """Return the answer to a request that does not go on."""
+        if self.denied:
+            return 403, DENIED
         with self.lock:
-            return method in self.refused or self.chance.random() < self.busy_share
+            busy = method in self.refused or self.chance.random() < self.busy_share
+        if method == "PUT" and self.refused_paths:
+            busy |= self.refused_paths in path
+        return (503, BUSY) if busy else None
 
     def note(self, method: str, path: str, status: int, size: int) -> None:
         """Remember a request, with the bytes of its answer, or of its content."""
@@ -87,9 +95,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if self.proxy.is_busy(self.command):
-            self.reply(503, {"Content-Type": "application/xml"}, BUSY)
-            self.proxy.note(self.command, self.path, 503, 0)
+        if answer := self.proxy.turns_away(self.command, self.path):
+            status, body = answer
+            self.proxy.note(self.command, self.path, status, 0)
+            self.reply(status, {"Content-Type": "application/xml"}, body)
             return
         if self.command in ("GET", "HEAD"):
             time.sleep(self.proxy.delay)
