@@ -1,12 +1,12 @@
 """Which blocks a cube has, how much land is in them, and which units of the cube each reads."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
-from gssm_cube import blocks, cube
+from gssm_cube import blocks, cube, places
 from gssm_cube.grid import Block, Layout
+from gssm_cube.places import Place
 from gssm_cube.stores import array_of, open_group, read_layout
 
 
@@ -38,7 +38,7 @@ def _years(block: Block, starts: Sequence[int]) -> range:
 
 
 def check_complete(
-    store: Path, read: blocks.ReadContents = blocks.marker_contents
+    store: Place, read: blocks.ReadContents = blocks.marker_contents
 ) -> tuple[list[Block], tuple[int, ...]]:
     """Return the land blocks and the composites' starts of a cube that is whole.
 
@@ -52,15 +52,18 @@ def check_complete(
     layout = read_layout(store)
     wanted = land_blocks(store, layout)
     starts = tuple(map(int, cube.composite_starts_of(open_group(store), layout)))
-    needed = {
-        (stage, unit)
-        for block in wanted
-        for stage, units in input_units(layout, block, starts).items()
-        for unit in units
-    }
+    needed = sorted(
+        {
+            (stage, unit)
+            for block in wanted
+            for stage, units in input_units(layout, block, starts).items()
+            for unit in units
+        }
+    )
     if not wanted:
         raise ValueError(f"{store} has no land yet; run `gssm harmonise` to its end first")
-    lacking = sorted(place for place in needed if read(store, *place) is None)
+    found = places.each(store, lambda part: read(store, *part), needed)
+    lacking = [part for part, marker in zip(needed, found, strict=True) if marker is None]
     if lacking:
         raise ValueError(
             f"{store} is not complete: it lacks {len(lacking)} of {len(needed)} parts, such as "
@@ -69,14 +72,14 @@ def check_complete(
     return wanted, starts
 
 
-def land_blocks(store: Path, layout: Layout) -> list[Block]:
+def land_blocks(store: Place, layout: Layout) -> list[Block]:
     """Return the blocks with land, window by window."""
     land = array_of(open_group(store), "static/land")
     tiles = [tile for tile in layout.tiles() if np.any(land[layout.tile_slices(tile)])]
     return [Block(tile, window) for window in layout.windows() for tile in tiles]
 
 
-def block_sizes(store: Path, layout: Layout, units: Sequence[str]) -> dict[str, int]:
+def block_sizes(store: Place, layout: Layout, units: Sequence[str]) -> dict[str, int]:
     """Return the pixel-days of land of blocks."""
     land = array_of(open_group(store), "static/land")
     chosen = [blocks.parse_block(unit, layout) for unit in units]

@@ -1,4 +1,4 @@
-"""Running a function over named units of work, with Dask or without; markers, locks, resume.
+"""Running a function over named units of work, with Dask or without; progress, failures, resume.
 
 A unit is a short label such as ``r058c185_w00`` (a block) or ``2018-03-01`` (a run of days). What
 a unit needs to know beyond its label is carried by the function, which is pickled once. A unit is
@@ -7,19 +7,16 @@ names the key (a hash of everything that the result depends on) and the objects 
 else is proof: an ocean block writes no object, and an object may stem from an earlier run.
 """
 
-import hashlib
-import json
 import logging
 import os
 import socket
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import dask.array as da
@@ -29,17 +26,39 @@ from distributed import Client, Future, as_completed, futures_of  # others take 
 from distributed.comm import CommClosedError
 
 from gssm_cube.grid import Block, Layout, Tile
-from gssm_cube.growth import is_growing
 from gssm_cube.locks import locked as locked  # others take both from here
 from gssm_cube.locks import locked_in_part as locked_in_part
+from gssm_cube.markers import (  # noqa: F401 (others take all these from here)
+    Contents,
+    ReadContents,
+    all_marked,
+    all_markers,
+    checksum,
+    digest,
+    is_done,
+    let_redo,
+    marked_units,
+    marker_contents,
+    marker_folder,
+    not_done,
+    read_marker,
+    read_markers,
+    read_together,
+    remove_damaged,
+    remove_marker,
+    remove_partial_files,
+    sizes_of,
+    stage_digest,
+    store_digest,
+    write_atomically,
+    write_marker,
+)
 
 logger = logging.getLogger(__name__)
 
 Work = Callable[[str], dict[str, Any]]
 Progress = Callable[[str, int, int], None]
 Note = Callable[[Mapping[str, Any]], None]
-Contents = tuple[str, str, str | None]
-ReadContents = Callable[[str | Path, str, str], Contents | None]
 
 
 def silent(stage: str, done: int, total: int) -> None:
@@ -48,6 +67,16 @@ def silent(stage: str, done: int, total: int) -> None:
 
 def ignore(row: Mapping[str, Any]) -> None:
     """Note nothing: the default of who hears of each unit."""
+
+
+def in_turn(*notes: Note) -> Note:
+    """Return what lets several hear of each unit, one after another."""
+
+    def note(row: Mapping[str, Any]) -> None:
+        for tell in notes:
+            tell(row)
+
+    return note
 
 
 def parse_tile(label: str) -> Tile:
@@ -60,136 +89,6 @@ def parse_block(label: str, layout: Layout) -> Block:
     """Return the block of a label such as ``r058c185_w00``."""
     number = int(label.split("_w")[1])
     return Block(parse_tile(label), layout.windows()[number])
-
-
-# ---- keys and markers -------------------------------------------------------------------------
-
-
-def digest(*parts: Any) -> str:
-    """Return a short stable hash of JSON-like parts; the order of keys does not matter."""
-    text = json.dumps(parts, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
-
-
-def checksum(array: np.ndarray) -> str:
-    """Return a hash of an array's values and shape."""
-    payload = np.ascontiguousarray(array)
-    found = hashlib.sha256(str(payload.shape).encode())
-    found.update(payload.reshape(-1).view("uint8").data)  # no copy: a block is large
-    return found.hexdigest()[:24]
-
-
-def marker_folder(store: str | Path, stage: str) -> Path:
-    """Return the folder of a stage's markers: beside the store, for Zarr warns of strangers."""
-    return Path(f"{store}.markers") / stage
-
-
-def read_marker(store: str | Path, stage: str, unit: str) -> dict[str, Any] | None:
-    """Return what a unit's marker says, or None where there is none that can be read."""
-    path = marker_folder(store, stage) / f"{unit}.json"
-    try:
-        return json.loads(path.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):  # a power cut may leave an empty file
-        return None
-
-
-def write_marker(
-    store: str | Path, stage: str, unit: str, key: str, objects: Iterable[str] = (), **facts: Any
-) -> None:
-    """Say that a unit is done; ``objects`` are paths inside the store, sizes are noted."""
-    path = marker_folder(store, stage) / f"{unit}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    record = {"unit": unit, "key": key, "objects": sizes_of(store, objects), **facts}
-    write_atomically(path, json.dumps(record, indent=1))
-
-
-def sizes_of(store: str | Path, objects: Iterable[str]) -> dict[str, int]:
-    """Return the sizes in bytes of those objects that are there: sea writes none."""
-    root = Path(store)
-    return {name: (root / name).stat().st_size for name in objects if (root / name).exists()}
-
-
-def remove_marker(store: str | Path, stage: str, unit: str) -> None:
-    """Let a unit count as not done."""
-    (marker_folder(store, stage) / f"{unit}.json").unlink(missing_ok=True)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a small text file so that a reader sees all of it or nothing."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    partial.write_text(text)
-    os.replace(partial, path)
-
-
-def is_done(store: str | Path, stage: str, unit: str, key: str) -> bool:
-    """Whether a unit was done under this very key and its objects are all still there."""
-    marker = read_marker(store, stage, unit)
-    if marker is None or marker["key"] != key:
-        return False
-    root = Path(store)
-    return all(_has_size(root / name, size) for name, size in marker["objects"].items())
-
-
-def _has_size(path: Path, size: int) -> bool:
-    """Whether a file is there with its recorded size."""
-    return path.exists() and path.stat().st_size == size
-
-
-def marker_contents(store: str | Path, stage: str, unit: str) -> Contents | None:
-    """Return what a unit's marker records of its contents: unit, key and checksum."""
-    marker = read_marker(store, stage, unit)
-    return (marker["unit"], marker["key"], marker.get("checksum")) if marker else None
-
-
-def stage_digest(
-    store: str | Path, stage: str, units: Iterable[str], read: ReadContents = marker_contents
-) -> str:
-    """Return a hash over the contents that units' markers record, for what depends on them.
-
-    ``read`` may remember what it has read, while nothing is written.
-    """
-    return digest([read(store, stage, unit) for unit in sorted(units)])
-
-
-def remove_partial_files(store: str | Path) -> int:
-    """Delete what a killed writer left behind, and damaged objects; only under the lock."""
-    markers = Path(f"{store}.markers")
-    leftovers = [*Path(store).rglob("*.partial"), *markers.rglob("*.tmp")]
-    leftovers += _damaged_objects(store, markers.glob("*/*.json"))
-    for path in leftovers:
-        path.unlink(missing_ok=True)
-    return len(leftovers)
-
-
-def let_redo(store: str | Path, stage: str, units: Iterable[str]) -> None:
-    """Take away the markers of units whose objects readers of a growing store still go by.
-
-    An object that is written again no longer has the size of its old marker: if the writer is
-    killed before it has written the new one, the object must not count as damaged.
-    """
-    for unit in units if is_growing(store) else ():
-        remove_marker(store, stage, unit)
-
-
-def remove_damaged(store: str | Path, stage: str, units: Iterable[str]) -> None:
-    """Delete objects of some units that differ from their markers; their one writer may.
-
-    Of a growing store then also the markers, see ``let_redo``.
-    """
-    units = list(units)
-    for path in _damaged_objects(store, (marker_folder(store, stage) / f"{u}.json" for u in units)):
-        path.unlink(missing_ok=True)
-    let_redo(store, stage, units)
-
-
-def _damaged_objects(store: str | Path, markers: Iterable[Path]) -> Iterator[Path]:
-    """Yield objects that differ from their markers: zarr reads a shard before it writes it."""
-    for path in markers:
-        marker = read_marker(store, path.parent.name, path.stem) or {"objects": {}}
-        for name, size in marker["objects"].items():
-            place = Path(store) / name
-            if place.exists() and not _has_size(place, size):
-                yield place
 
 
 # ---- running ----------------------------------------------------------------------------------

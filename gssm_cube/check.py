@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gssm_cube import blocks, plan
+from gssm_cube import blocks, places, plan
 from gssm_cube.archive import open_archive
 from gssm_cube.blocks import Progress
 from gssm_cube.forest import find_preset, load_forest
@@ -30,7 +30,10 @@ MEMORY = "checked.json"  # of the run's folder: headers that were sound
 
 @dataclass(frozen=True)
 class Disk:
-    """Bytes that a run will write at most at a time, that are written, and that are free."""
+    """Bytes that a run will write at most at a time, that are written, and that are free.
+
+    Stores at URLs take none of the disk's.
+    """
 
     scratch: float
     cube: float
@@ -231,13 +234,17 @@ def _disk(settings: Settings, costs: plan.Plan) -> Disk:
     place = settings.folder
     while not place.exists():
         place = place.parent
-    stores = (settings.cube, Path(f"{settings.cube}.scratch"), settings.product)
-    files = (path for store in stores for path in store.rglob("*") if path.is_file())
-    written = sum(path.stat().st_size for path in files)
+    stores = (settings.cube, settings.scratch, settings.product)
+    local = [store for store in stores if not places.is_url(store)]
+    written = sum(found.size for store in local for found in places.files(store))
     free = shutil.disk_usage(place).free
-    return Disk(
-        costs.scratch_bytes, costs.cube_bytes, costs.product_bytes, written, free, str(place)
-    )
+    cube, product = (
+        0.0 if places.is_url(store) else size
+        for store, size in (
+            (settings.cube, costs.cube_bytes), (settings.product, costs.product_bytes),
+        )
+    )  # fmt: skip
+    return Disk(costs.scratch_bytes, cube, product, written, free, str(place))
 
 
 def _look_at_disk(disk: Disk) -> Finding:

@@ -54,7 +54,12 @@ def _end(number: int, frame: object) -> None:
 
 
 def _stage(
-    name: str, run_file: Path, *, full: bool = False, part: tuple[int, int] | None = None
+    name: str,
+    run_file: Path,
+    *,
+    full: bool = False,
+    part: tuple[int, int] | None = None,
+    take_over: bool = False,
 ) -> None:
     """Run one stage of a run, or one part of the prediction."""
     from gssm_cube import pipeline
@@ -65,10 +70,10 @@ def _stage(
         if full:
             training = settings.training.model_copy(update={"full_evaluation": True})
             settings = settings.model_copy(update={"training": training})
-        if part is None:
+        if part is None and not take_over:
             line = pipeline.STAGES[name](settings, progress=progress)
         else:
-            line = pipeline.predict_all(settings, progress=progress, part=part)
+            line = pipeline.predict_all(settings, progress=progress, part=part, take_over=take_over)
     console.print(line, highlight=False)
 
 
@@ -265,6 +270,10 @@ def predict(
         str | None, typer.Option(help="One of n parts, without Dask, such as 2/8.")
     ] = None,
     detach: Detached = False,
+    take_over: Annotated[
+        bool,
+        typer.Option("--take-over", help="Break another run's lease on a product at a URL."),
+    ] = False,
 ) -> None:
     """Predict all land blocks into the SSM Zarr, or one part of them."""
     from gssm_cube.detached import parse_part
@@ -272,9 +281,10 @@ def predict(
     with told():
         chosen = None if part is None else parse_part(part)
     if detach:
-        _detach("predict", run_file, [] if part is None else ["--part", part])
+        options = ["--take-over"] * take_over
+        _detach("predict", run_file, options + ([] if part is None else ["--part", part]))
     else:
-        _stage("predict", run_file, part=chosen)
+        _stage("predict", run_file, part=chosen, take_over=take_over)
 
 
 @app.command()

@@ -33,6 +33,7 @@ from gssm_cube.day_statistics import (
     rank_values,
 )
 from gssm_cube.grid import CHUNK_PIXELS, Layout, Tile, inner_chunks
+from gssm_cube.places import Place
 from gssm_cube.product.store import STAGE as PREDICTED
 from gssm_cube.product.store import check_product
 from gssm_cube.stores import (
@@ -57,7 +58,7 @@ SHARD_PIXELS = 96
 # ---- using it ---------------------------------------------------------------------------------
 
 
-def open_climatology(store: str | Path) -> xr.Dataset:
+def open_climatology(store: Place) -> xr.Dataset:
     """Open a climatology lazily.
 
     Returns
@@ -148,7 +149,7 @@ def _matched(ssm: xr.DataArray, layer: xr.DataArray) -> tuple[xr.DataArray, xr.D
 
 
 def describe_product(
-    store: Path,
+    store: Place,
     target: Path,
     years: tuple[int, int],
     *,
@@ -159,7 +160,9 @@ def describe_product(
 
     Parameters
     ----------
-    store, target : Path
+    store : path or URL
+        The product.
+    target : Path
         The product, and the climatology to write or to go on with.
     years : (first, last)
         Baseline, both included; days outside the product are not there, and counted nowhere.
@@ -207,7 +210,7 @@ def baseline_days(layout: Layout, years: tuple[int, int]) -> slice:
 class DescribeTile:
     """Task: one tile, square by square of 96 pixels, each a shard of every layer."""
 
-    product: Path
+    product: Place
     target: Path
     layout: Layout
     days: slice
@@ -266,7 +269,7 @@ def shard_pixels(layout: Layout) -> int:
     return gcd(layout.tile_size, SHARD_PIXELS)
 
 
-def create_climatology(store: str | Path, layout: Layout, years: tuple[int, int]) -> None:
+def create_climatology(store: Place, layout: Layout, years: tuple[int, int]) -> None:
     """Create the empty climatology, or check that the one that is there is of these years.
 
     Raises
@@ -321,7 +324,7 @@ def _create_layers(root: zarr.Group, layout: Layout) -> None:
         )
 
 
-def check_climatology(store: str | Path) -> None:
+def check_climatology(store: Place) -> None:
     """Raise unless a store is a climatology of this project."""
     if open_group(store).attrs.get("gssm_format") != FORMAT:
         raise ValueError(f"{store} is not a climatology ({FORMAT}); give another path")

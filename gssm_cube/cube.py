@@ -6,9 +6,8 @@ memory of water; ``climatology``, the frozen harmonics by which LST gaps are fil
 gives all features on one (time, lat, lon) grid, lazily.
 """
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, cast, get_args
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
 
 import numpy as np
 import xarray as xr
@@ -16,17 +15,15 @@ import zarr
 from numpy.typing import NDArray
 from xarray.core import indexing
 
+from gssm_cube.cube_readers import cell_region as cell_region  # others take these from here
+from gssm_cube.cube_readers import composite_starts_of as composite_starts_of
+from gssm_cube.cube_readers import of_block, readers_of, upsampling_of
 from gssm_cube.flags import FLAGS, LST_FLAGS, VEGETATION_FLAGS, flag_attrs
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Block, Layout
 from gssm_cube.growth import set_attrs
-from gssm_cube.lazy import (
-    CellReader,
-    CompositeReader,
-    PackedArray,
-    QualityReader,
-    Reader,
-    StoredReader,
-)
+from gssm_cube.lazy import PackedArray, QualityReader, Reader, StoredReader
+from gssm_cube.places import Place
+from gssm_cube.shards import Shards
 from gssm_cube.stores import (
     DIMS,
     LAT_ATTRS,
@@ -35,6 +32,8 @@ from gssm_cube.stores import (
     create_array,
     create_daily_array,
     created_whole,
+    exists,
+    layout_of,
     open_group,
     packed_attrs,
     read_layout,
@@ -55,7 +54,7 @@ TIMELESS: tuple[Group, ...] = ("static", "climate", "climatology")
 
 
 def create_cube(
-    store: str | Path,
+    store: Place,
     layout: Layout,
     composites: NDArray[np.datetime64],
     attrs: Mapping[str, Any],
@@ -81,7 +80,7 @@ def create_cube(
     ValueError
         If the store holds something else.
     """
-    if (Path(store) / "zarr.json").exists():
+    if exists(store):
         check_cube(store, layout, upsampling)
         return
     if upsampling not in get_args(Upsampling):
@@ -100,7 +99,7 @@ def create_cube(
         root.attrs.update({**about, **attrs})
 
 
-def check_cube(store: str | Path, layout: Layout, upsampling: Upsampling | None = None) -> None:
+def check_cube(store: Place, layout: Layout, upsampling: Upsampling | None = None) -> None:
     """Raise unless a store is a feature cube of this layout or of its first days.
 
     And read with this upsampling, if it is given.
@@ -119,11 +118,6 @@ def check_cube(store: str | Path, layout: Layout, upsampling: Upsampling | None 
             f"{store} is read with {kept!r} upsampling, the settings ask for {upsampling!r}; give "
             "another folder, or remove the store to build it anew"
         )
-
-
-def upsampling_of(root: zarr.Group) -> Upsampling:
-    """How a cube's 0.1 deg cells become pixels; cubes that do not say are bilinear."""
-    return cast("Upsampling", array_of(root, "meteo/cells").attrs.get("upsampling", "bilinear"))
 
 
 def _create_static(group: zarr.Group, layout: Layout) -> None:
@@ -225,7 +219,7 @@ def _create_climatology(group: zarr.Group, layout: Layout) -> None:
     create_array(group, "tair", dims, (TERMS, rows, cols), chunks, None, "float32", nan, attrs)
 
 
-def note_floored_slopes(store: str | Path, share: float) -> None:
+def note_floored_slopes(store: Place, share: float) -> None:
     """Keep, with the topographic index, the share of cells whose slope was raised to the floor."""
     array = array_of(open_group(store), "static/ti")
     if array.attrs.get("floored_slopes") != round(share, 6):
@@ -236,11 +230,12 @@ def note_floored_slopes(store: str | Path, share: float) -> None:
 
 
 def open_cube(
-    store: str | Path,
+    store: Place,
     *,
     chunks: Mapping[str, int] | None = None,
     mask_and_scale: bool = True,
     block: Block | None = None,
+    names: Sequence[str] | None = None,
 ) -> xr.Dataset:
     """Open all features as one harmonised Dataset, lazily.
 
@@ -253,7 +248,10 @@ def open_cube(
     mask_and_scale : bool
         False gives int16 codes, -32768 where missing.
     block : Block, optional
-        Hold the 0.1 deg cells of this block in memory, for reading the block chunk by chunk.
+        Hold the 0.1 deg cells of this block in memory, for reading the block chunk by chunk; of a
+        cube in an object store also the block's shards, each fetched in one request.
+    names : sequence of str, optional
+        Only these features, beside ``land``; by default all.
 
     Returns
     -------
@@ -269,15 +267,16 @@ def open_cube(
     ValueError
         If the store is not a feature cube.
     """
-    layout = read_layout(store)
     root = open_group(store)
+    layout = layout_of(root)
     if root.attrs.get("gssm_format") != FORMAT:
         raise ValueError(f"{store} is not a feature cube ({FORMAT})")
     variables = {
         name: _variable(name, reader, layout, mask_and_scale)
-        for name, reader in _readers(root, layout, block).items()
+        for name, reader in readers_of(root, layout, block, names).items()
     }
-    variables["land"] = _flags("land", array_of(root, "static/land"), layout)
+    land = array_of(root, "static/land")
+    variables["land"] = _flags(of_block(land, layout, block), dict(land.attrs), layout)
     coords = {
         "time": ("time", layout.time.astype("M8[ns]"), {"standard_name": "time", "axis": "T"}),
         "lat": ("lat", layout.lat, LAT_ATTRS),
@@ -289,7 +288,7 @@ def open_cube(
     return dataset.chunk(chunks or dict(zip(DIMS, (WINDOW_DAYS, 48, 48), strict=True)))
 
 
-def open_quality(store: str | Path) -> xr.DataArray:
+def open_quality(store: Place) -> xr.DataArray:
     """Open what was filled, what is provisional and what is missing, by pixel and day, lazily.
 
     Parameters
@@ -315,67 +314,22 @@ def open_quality(store: str | Path) -> xr.DataArray:
     return xr.DataArray(variable, {dim: features[dim] for dim in DIMS}, name="quality")
 
 
-def quality_reader(store: str | Path) -> QualityReader:
-    """Return what reads a cube's flags of any region, without xarray."""
-    root, layout = open_group(store), read_layout(store)
+def quality_reader(store: Place, block: Block | None = None) -> QualityReader:
+    """Return what reads a cube's flags of any region, or of a block alone, without xarray."""
+    root = open_group(store)
+    layout = layout_of(root)
+    starts = composite_starts_of(root, layout)
     return QualityReader(
-        array_of(root, "daily/quality"),
-        array_of(root, "composite/quality"),
-        composite_starts_of(root, layout),
+        of_block(array_of(root, "daily/quality"), layout, block),
+        of_block(array_of(root, "composite/quality"), layout, block, starts),
+        starts,
         array_of(root, "static/land"),
-        array_of(root, "static/filled"),
+        of_block(array_of(root, "static/filled"), layout, block),
         tuple(array_of(root, f"static/{name}") for name in names_of("static")),
         array_of(root, "meteo/cells"),
         layout.cell_pixels,
         upsampling_of(root),
     )
-
-
-def _readers(root: zarr.Group, layout: Layout, block: Block | None) -> dict[str, Reader]:
-    """Return the reader of each feature that the cube holds."""
-    readers: dict[str, Reader] = {}
-    groups: tuple[Group, ...] = ("static", "daily", "climatology")
-    for group in groups:
-        for name in names_of(group):
-            readers[name] = StoredReader(array_of(root, f"{group}/{name}"))
-    starts = composite_starts_of(root, layout)
-    for name in names_of("composite"):
-        readers[name] = CompositeReader(array_of(root, f"composite/{name}"), starts)
-    return readers | _cell_readers(root, layout, block)
-
-
-def _cell_readers(root: zarr.Group, layout: Layout, block: Block | None) -> dict[str, Reader]:
-    """Return the readers of what is stored at 0.1 deg: with days, and the climate without."""
-    readers: dict[str, Reader] = {}
-    upsampling = upsampling_of(root)
-    for path in ("meteo/cells", "meteo/climate"):
-        cells = array_of(root, path)
-        held: zarr.Array | NDArray[np.int16] = cells
-        box = tuple(slice(0, size) for size in cells.shape[1:])
-        if block is not None:
-            box = cell_region(layout, block)[-len(box) :]
-            held = np.asarray(cells[:, *box])
-        origin = tuple(part.start for part in box)
-        names = cast("list[str]", cells.attrs["features"])
-        for number, name in enumerate(names):
-            readers[name] = CellReader(held, number, layout.cell_pixels, origin, upsampling)
-    return readers
-
-
-def composite_starts_of(root: zarr.Group, layout: Layout) -> NDArray[np.int64]:
-    """Start dates of the composites as days after the layout's first day."""
-    axis = array_of(root, "composite/time")
-    first = np.datetime64(str(axis.attrs["units"]).removeprefix("days since "), "D")
-    return np.asarray(axis[:]) + (first - layout.time[0]).astype("int64")
-
-
-def cell_region(layout: Layout, block: Block) -> tuple[slice, slice, slice]:
-    """Days, cell rows and cell columns that a block needs."""
-    rows, cols = layout.tile_slices(block.tile)
-    n = layout.cell_pixels
-    cell_rows = slice(rows.start // n, (rows.stop - 1) // n + 2)
-    cell_cols = slice(cols.start // n, (cols.stop - 1) // n + 2)
-    return block.window.slice, cell_rows, cell_cols
 
 
 def _variable(name: str, reader: Reader, layout: Layout, decoded: bool) -> xr.Variable:
@@ -388,8 +342,8 @@ def _variable(name: str, reader: Reader, layout: Layout, decoded: bool) -> xr.Va
     return xr.Variable(DIMS[1:] if static else DIMS, indexing.LazilyIndexedArray(array), attrs)
 
 
-def _flags(name: str, array: Any, layout: Layout) -> xr.Variable:
+def _flags(array: zarr.Array | Shards, attrs: dict[str, Any], layout: Layout) -> xr.Variable:
     """Wrap a layer of small integers as a lazily indexed variable."""
     lazy = PackedArray(StoredReader(array), layout.shape, None)
     lazy.dtype = array.dtype
-    return xr.Variable(DIMS[1:], indexing.LazilyIndexedArray(lazy), dict(array.attrs))
+    return xr.Variable(DIMS[1:], indexing.LazilyIndexedArray(lazy), attrs)

@@ -5,7 +5,6 @@ three layers and one chunk's features.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -16,6 +15,7 @@ from gssm_cube import cube, physics
 from gssm_cube.flags import PRODUCT_FLAGS, product_flags
 from gssm_cube.forest import CompiledForest, predict_codes
 from gssm_cube.grid import Block, Layout, inner_chunks
+from gssm_cube.places import Place
 from gssm_cube.product import Layers
 from gssm_cube.stores import DIMS
 from gssm_cube.variables import FILL, PREDICTORS, SSM, SSM_SPREAD
@@ -46,7 +46,7 @@ class Estimate(NamedTuple):
 
 
 def estimate_block(
-    store: Path, layout: Layout, block: Block, forest: CompiledForest, frozen: Frozen
+    store: Place, layout: Layout, block: Block, forest: CompiledForest, frozen: Frozen
 ) -> Estimate:
     """Return what the product says of a block.
 
@@ -67,7 +67,7 @@ def estimate_block(
     shape = (block.window.days, layout.tile_size, layout.tile_size)
     codes, spreads = (np.full(shape, FILL, dtype="int16") for _ in range(2))
     quality = np.zeros(shape, dtype="uint16")
-    origin = cube.quality_reader(store)
+    origin = cube.quality_reader(store, block)
     for region, place, chunk in _land_chunks(store, layout, block, forest.features):
         dynamic, static = split_codes(chunk, forest.features)
         # Both float64: rounded once, to a code.
@@ -92,13 +92,12 @@ def count_flags(quality: NDArray[np.uint16], names: Iterable[str]) -> dict[str, 
 
 
 def _land_chunks(
-    store: Path, layout: Layout, block: Block, features: Sequence[str]
+    store: Place, layout: Layout, block: Block, features: Sequence[str]
 ) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...], xr.Dataset]]:
     """Yield inner chunks with land: their place in the cube, in the block, and their codes."""
     rows, cols = layout.tile_slices(block.tile)
-    dataset = cube.open_cube(store, block=block, mask_and_scale=False)
-    names = dict.fromkeys([*features, *SOIL, *COLD, "land"])
-    dataset = dataset[[name for name in names if name not in DIMS]]
+    names = [name for name in dict.fromkeys([*features, *SOIL, *COLD]) if name not in DIMS]
+    dataset = cube.open_cube(store, block=block, mask_and_scale=False, names=names)
     for lat, lon in inner_chunks(rows, cols):
         chunk = dataset.isel(time=block.window.slice, lat=lat, lon=lon)
         if not (chunk["land"].values == 1).any():

@@ -1,4 +1,4 @@
-"""A folder of files fetched once a machine, for workers that share none with the client."""
+"""A folder of files kept at a URL, and fetched once a machine by workers that share none."""
 
 import fcntl
 import os
@@ -8,8 +8,11 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import fsspec
+
+from gssm_cube import object_stores, places
 
 
 def fetch_folder(
@@ -66,6 +69,9 @@ def _check_own(folder: Path) -> None:
 
 def _download(url: str, target: Path) -> None:
     """Copy all files of a remote folder."""
+    if urlsplit(url).scheme in object_stores.SCHEMES and not object_stores.is_web(url):
+        _copy(url, target)
+        return
     system, root = fsspec.core.url_to_fs(url)
     files = [path for path in system.find(root) if not path.endswith("/")]
     if not files:
@@ -75,6 +81,33 @@ def _download(url: str, target: Path) -> None:
         place = target / path.removeprefix(root).lstrip("/")
         place.parent.mkdir(parents=True, exist_ok=True)
         system.get_file(path, str(place))
+
+
+def _copy(url: str, target: Path) -> None:
+    """Copy all files of a folder in an object store."""
+    names = [found.name for found in places.files(url)]
+    if not names:
+        raise FileNotFoundError(f"no files under {url}: put the folder there before the run")
+    for name in names:
+        place = target / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(places.read(places.join(url, name)) or b"")
+
+
+def publish_folder(folder: Path, url: str | None, last: str) -> None:
+    """Copy all files of a folder to a URL, if there is one; what says what they are at the end.
+
+    Parameters
+    ----------
+    folder : Path
+    url : str, optional
+        In an object store; what is there is replaced.
+    last : str
+        Name of that file: whoever sees it sees the others that it belongs to.
+    """
+    names = sorted(found.name for found in places.files(folder)) if url else []
+    for name in sorted(names, key=lambda name: name == last):
+        places.write(places.join(str(url), name), (folder / name).read_bytes())
 
 
 @contextmanager

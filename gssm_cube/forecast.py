@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.table import Table
 
 from gssm_cube.cube import CELL_CHUNK, COMPOSITES_A_YEAR, METEO
 from gssm_cube.forest import find_preset
 from gssm_cube.grid import CHUNK_PIXELS
+from gssm_cube.places import Place, files, join
 from gssm_cube.plan import Plan, core_hours, size
 from gssm_cube.run_log import LOG_FOLDER, read_stage
 from gssm_cube.settings import Settings
@@ -110,7 +110,7 @@ def outcome(settings: Settings) -> dict[str, float]:
         "blocks": len(rows),
         "cube_bytes": _bytes(settings.cube),
         "product_bytes": _bytes(settings.product),
-        "product_objects": len(list((settings.product / "ssm" / "c").rglob("*/*/*"))),
+        "product_objects": sum(1 for _ in files(join(settings.product, "ssm", "c"))),
         "prediction_hours": float(rows["seconds"].sum()) / 3600,
     }
 
@@ -135,6 +135,6 @@ def outcome_table(plan: Plan, found: Forecast, real: dict[str, float]) -> Table:
     return table
 
 
-def _bytes(folder: Path) -> float:
+def _bytes(store: Place) -> float:
     """Bytes of all files of a store."""
-    return float(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()))
+    return float(sum(found.size for found in files(store)))

@@ -7,39 +7,58 @@ nothing has changed. When all is there the copy takes its place: one rename, or 
 """
 
 import json
-import os
-import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import zarr
 from zarr.storage import LocalStore, StorePath
 
+from gssm_cube import places
+from gssm_cube.places import Place
+from gssm_cube.remote_zarr import RemoteStore
+
 FILE = "zarr.json"
 Document = dict[str, Any]
 Lengths = Mapping[str, Mapping[str, int]]
 
 
-def consolidate(store: str | Path) -> None:
+def consolidate(store: Place) -> None:
     """Repeat the metadata of all groups and arrays in the root's file."""
-    _replace(Path(store) / FILE, whole_document(Path(store)))
+    _replace(_file(store), whole_document(store))
 
 
-def whole_document(store: Path) -> Document:
+def whole_document(store: Place) -> Document:
     """Return a root's metadata with those of all groups and arrays as they stand in their files."""
-    nodes: dict[str, Document] = {}
-    places = [store]
-    while places:
-        # A folder without such a file holds an array's objects: there are far too many to look at.
-        inner = [p for p in places.pop().iterdir() if (p / FILE).is_file()]
-        nodes |= {str(p.relative_to(store)): _read(p / FILE) for p in inner}
-        places += inner
-    held = {"kind": "inline", "must_understand": False, "metadata": dict(sorted(nodes.items()))}
-    return _read(store / FILE) | {"consolidated_metadata": held}
+    held = {"kind": "inline", "must_understand": False, "metadata": _nodes(store)}
+    return _read(_file(store)) | {"consolidated_metadata": held}
 
 
-def set_attrs(store: str | Path, values: Mapping[str, Any], path: str = "") -> None:
+def _nodes(store: Place) -> dict[str, Document]:
+    """Return the metadata of all groups and arrays of a store by their paths, in order."""
+    if places.is_url(store):
+        found = (file.name for file in places.files(store) if file.name.endswith(f"/{FILE}"))
+        paths = [name.removesuffix(f"/{FILE}") for name in found]
+    else:
+        paths = _paths_on_disk(Path(store))
+    return {path: _read(_file(store, path)) for path in sorted(paths)}
+
+
+def _paths_on_disk(store: Path) -> list[str]:
+    """Return the paths of a store's groups and arrays.
+
+    A folder without metadata holds an array's objects: there are far too many to look at.
+    """
+    found, waiting = [], [store]
+    while waiting:
+        inner = [place for place in waiting.pop().iterdir() if (place / FILE).is_file()]
+        found += [str(place.relative_to(store)) for place in inner]
+        waiting += inner
+    return found
+
+
+def set_attrs(store: Place, values: Mapping[str, Any], path: str = "") -> None:
     """Set attributes of the root, or of the group or array at ``path``, wherever they are repeated.
 
     Parameters
@@ -50,30 +69,30 @@ def set_attrs(store: str | Path, values: Mapping[str, Any], path: str = "") -> N
     path : str
         Such as ``static/ti``.
     """
-    files = {Path(store) / FILE, next_file(store)}
-    files |= {Path(store) / path / FILE} if path else set()
-    for file in files:
-        if not file.exists():
+    whole, own = [_file(store), next_file(store)], _file(store, path)
+    for file in dict.fromkeys([*whole, own]):
+        content = places.read(file)
+        if content is None:
             continue
-        document = _read(file)
+        document = json.loads(content)
         node = document
-        if path and file.parent != Path(store) / path:
+        if path and file in whole:
             node = document.get("consolidated_metadata", {"metadata": {}})["metadata"].get(path, {})
         node["attributes"] = node.get("attributes", {}) | dict(values)
         _replace(file, document)
 
 
-def next_file(store: str | Path) -> Path:
+def next_file(store: Place) -> Place:
     """Return the place of the metadata that a growing store will have."""
-    return Path(f"{store}.next") / FILE
+    return places.join(places.beside(store, ".next"), FILE)
 
 
-def is_growing(store: str | Path) -> bool:
+def is_growing(store: Place) -> bool:
     """Tell whether a store is to become longer and has not become so yet."""
-    return next_file(store).exists()
+    return places.size(next_file(store)) is not None
 
 
-def begin_growth(store: str | Path, lengths: Lengths, attrs: Mapping[str, Any]) -> None:
+def begin_growth(store: Place, lengths: Lengths, attrs: Mapping[str, Any]) -> None:
     """Let writers see longer arrays, and readers nothing of it.
 
     Parameters
@@ -84,7 +103,7 @@ def begin_growth(store: str | Path, lengths: Lengths, attrs: Mapping[str, Any]) 
     attrs : mapping
         Attributes of the root that change with it.
     """
-    root = _read(Path(store) / FILE)
+    root = _read(_file(store))
     document = root if "consolidated_metadata" in root else whole_document(Path(store))
     for path, node in document["consolidated_metadata"]["metadata"].items():
         longer = lengths.get(path.rpartition("/")[0], {})
@@ -93,53 +112,67 @@ def begin_growth(store: str | Path, lengths: Lengths, attrs: Mapping[str, Any]) 
             sizes = zip(names, node["shape"], strict=False)  # a scalar has no names
             node["shape"] = [longer.get(name, size) for name, size in sizes]
     document["attributes"] = document.get("attributes", {}) | dict(attrs)
-    next_file(store).parent.mkdir(exist_ok=True)
     _replace(next_file(store), document)
 
 
-def open_growing(store: str | Path) -> zarr.Group | None:
+def open_growing(store: Place) -> zarr.Group | None:
     """Open a growing store as long as it is to become, for writing; None if it does not grow."""
-    try:
-        document = _read(next_file(store))
-    except FileNotFoundError:
+    content = places.read(next_file(store))
+    if content is None:
         return None
-    return zarr.Group(zarr.AsyncGroup.from_dict(StorePath(LocalStore(store)), document))
+    held = RemoteStore(str(store)) if places.is_url(store) else LocalStore(store)
+    return zarr.Group(zarr.AsyncGroup.from_dict(StorePath(held), json.loads(content)))
 
 
-def end_growth(store: str | Path) -> None:
+def end_growth(store: Place) -> None:
     """Let readers see a store as long as it has become, if it grew."""
     if not is_growing(store):
         return
-    os.replace(next_file(store), Path(store) / FILE)
+    _replace(_file(store), _read(next_file(store)))
     forget_growth(store)
     mend(store)
 
 
-def forget_growth(store: str | Path) -> None:
+def forget_growth(store: Place) -> None:
     """Give up a growth that was begun; what was written of it stays out of sight."""
-    shutil.rmtree(next_file(store).parent, ignore_errors=True)
+    places.delete(next_file(store))
+    if not places.is_url(store):
+        with suppress(OSError):  # there is none
+            Path(next_file(store)).parent.rmdir()
 
 
-def mend(store: str | Path) -> None:
+def mend(store: Place) -> None:
     """Bring each array's own metadata in line with what the root says of it.
 
     Readers that know nothing of repeated metadata go by these; they follow after the root.
     """
-    nodes = _read(Path(store) / FILE).get("consolidated_metadata", {"metadata": {}})["metadata"]
+    nodes = _read(_file(store)).get("consolidated_metadata", {"metadata": {}})["metadata"]
     for path, node in nodes.items():
-        own = Path(store) / path / FILE
+        own = _file(store, path)
         if _read(own) != {k: v for k, v in node.items() if k != "consolidated_metadata"}:
             _replace(own, node)
 
 
-def _read(file: Path) -> Document:
-    """Read a file of metadata."""
-    document: Document = json.loads(file.read_text())
+def _file(store: Place, path: str = "") -> Place:
+    """Return the place of the metadata of a root, or of a group or array."""
+    return places.join(store, path, FILE) if path else places.join(store, FILE)
+
+
+def _read(file: Place) -> Document:
+    """Read a file of metadata.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is not there.
+    """
+    content = places.read(file)
+    if content is None:
+        raise FileNotFoundError(f"no metadata at {file}")
+    document: Document = json.loads(content)
     return document
 
 
-def _replace(file: Path, document: Document) -> None:
+def _replace(file: Place, document: Document) -> None:
     """Write a file of metadata so that a reader sees the old one or the new one."""
-    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(document, indent=2))
-    os.replace(partial, file)
+    places.write(file, json.dumps(document, indent=2).encode())

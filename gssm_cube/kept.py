@@ -6,7 +6,7 @@ from functools import wraps
 from gssm_cube.blocks import Progress, silent
 from gssm_cube.forest import load_forest
 from gssm_cube.settings import Settings
-from gssm_cube.stores import open_group, read_layout
+from gssm_cube.stores import exists, open_group, read_layout
 
 
 def unless_kept(stage: Callable[..., str]) -> Callable[..., str]:
@@ -40,8 +40,7 @@ def kept_since(settings: Settings) -> str | None:
     str or None
         ISO date; None where there is no product by this forest, or the run has no later days.
     """
-    places = settings.product / "zarr.json", settings.forest / "forest.json"
-    if not all(place.exists() for place in places):
+    if not (exists(settings.product) and (settings.forest / "forest.json").exists()):
         return None
     forest = load_forest(settings.forest)
     if open_group(settings.product).attrs.get("forest_digest") != forest.digest:

@@ -19,7 +19,7 @@ from gssm_cube.interpolate import (
     nearest_window,
     upsample_window,
 )
-from gssm_cube.shards import read_box
+from gssm_cube.shards import Shards, read_box
 from gssm_cube.variables import FILL, Packing, Upsampling
 
 Region = tuple[slice, ...]
@@ -37,7 +37,7 @@ class Reader(Protocol):
 class StoredReader:
     """Codes as they stand in the store."""
 
-    array: zarr.Array
+    array: zarr.Array | Shards
 
     def read(self, region: Region) -> NDArray[np.int16]:
         """Read a region."""
@@ -48,17 +48,22 @@ class StoredReader:
 class CompositeReader:
     """Composites, linear in time to days."""
 
-    array: zarr.Array
+    array: zarr.Array | Shards
     starts: NDArray[np.int64]  # days after the first day of the daily axis
 
     def read(self, region: Region) -> NDArray[np.int16]:
         """Read the composites round a region and interpolate."""
         time, lat, lon = region
-        days = np.arange(time.start, time.stop)
-        first = max(int(np.searchsorted(self.starts, days[0], side="right")) - 1, 0)
-        stop = min(int(np.searchsorted(self.starts, days[-1], side="right")) + 1, len(self.starts))
-        codes = np.asarray(self.array[first:stop, lat, lon])
-        return interpolate_days(codes, self.starts[first:stop], days)
+        near = composites_round(self.starts, time)
+        codes = read_box(self.array, (near, lat, lon))
+        return interpolate_days(codes, self.starts[near], np.arange(time.start, time.stop))
+
+
+def composites_round(starts: NDArray[np.int64], days: slice) -> slice:
+    """Return the composites that days lie in or between, one before and after included."""
+    first = int(np.searchsorted(starts, days.start, side="right")) - 1
+    stop = int(np.searchsorted(starts, days.stop - 1, side="right")) + 1
+    return slice(max(first, 0), min(stop, len(starts)))
 
 
 @dataclass(frozen=True)
@@ -106,11 +111,11 @@ class QualityReader:
     at the codes of static layers and meteorology.
     """
 
-    daily: zarr.Array
-    composite: zarr.Array
+    daily: zarr.Array | Shards
+    composite: zarr.Array | Shards
     starts: NDArray[np.int64]  # of the composites, days after the first day of the daily axis
     land: zarr.Array
-    filled: zarr.Array
+    filled: zarr.Array | Shards
     static: tuple[zarr.Array, ...]
     cells: zarr.Array
     cell_pixels: int
@@ -130,8 +135,8 @@ class QualityReader:
     def read_origin(self, region: Region) -> NDArray[np.uint16]:
         """Read where values came from, without looking whether one of all predictors is missing."""
         time, lat, lon = region
-        flags = np.asarray(self.daily[region]) | self._of_composites(time, lat, lon)
-        flags[:, np.asarray(self.filled[lat, lon]) == 1] |= FLAGS["static_filled"]
+        flags = read_box(self.daily, region) | self._of_composites(time, lat, lon)
+        flags[:, read_box(self.filled, (lat, lon)) == 1] |= FLAGS["static_filled"]
         return flags
 
     def _of_composites(self, time: slice, lat: slice, lon: slice) -> NDArray[np.uint16]:
@@ -140,7 +145,7 @@ class QualityReader:
         before = np.clip(np.searchsorted(self.starts, days, side="right") - 1, 0, last)
         after = np.where(self.starts[before] == days, before, np.minimum(before + 1, last))
         first = int(before[0])
-        flags = np.asarray(self.composite[first : int(after.max()) + 1, lat, lon])
+        flags = read_box(self.composite, (slice(first, int(after.max()) + 1), lat, lon))
         return flags[before - first] | flags[after - first]
 
     def _meteo_missing(self, time: slice, lat: slice, lon: slice) -> NDArray[np.bool_]:

@@ -1,4 +1,7 @@
-"""One run per store, or several that do parts of the same work; locks die with their processes."""
+"""One run per store, or several that do parts of the same work; locks die with their processes.
+
+In an object store the lock is a lease, see ``leases``.
+"""
 
 import fcntl
 import os
@@ -8,27 +11,50 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from gssm_cube import leases
+from gssm_cube.leases import Check
+from gssm_cube.places import Place, is_url
+
 
 @contextmanager
-def locked(store: str | Path, prepare: Callable[[], object] = lambda: None) -> Iterator[None]:
+def locked(
+    store: Place, prepare: Callable[[], object] = lambda: None, *, take_over: bool = False
+) -> Iterator[Check]:
     """Hold a store for one run and prepare it; the lock dies with the process, even by kill -9.
+
+    Parameters
+    ----------
+    store : path or URL
+    prepare : callable
+        Called once the store is held.
+    take_over : bool
+        Break the lease of another run on an object store; on disk a lock needs no breaking.
+
+    Yields
+    ------
+    callable
+        Raises once the store is held no longer, which happens in object stores alone.
 
     Raises
     ------
     RuntimeError
         If another live process holds it.
     """
+    if is_url(store):
+        with leases.held(store, prepare, take_over=take_over) as check:
+            yield check
+        return
     with _lock_file(store) as handle:
         if not _try_lock(handle, fcntl.LOCK_EX):
             _refuse(store, handle)
         prepare()
-        yield
+        yield _is_held
 
 
 @contextmanager
 def locked_in_part(
-    store: str | Path, prepare: Callable[[], object], *, wait_seconds: float = 60.0
-) -> Iterator[None]:
+    store: Place, prepare: Callable[[], object], *, wait_seconds: float = 60.0
+) -> Iterator[Check]:
     """Hold a store together with others that do other parts of the same work.
 
     Whoever comes first, and so is alone, calls ``prepare`` before the others may begin. Neither a
@@ -39,6 +65,10 @@ def locked_in_part(
     RuntimeError
         If a whole run holds it, or a part takes longer than ``wait_seconds`` to prepare it.
     """
+    if is_url(store):
+        with leases.held_in_part(store, prepare, wait_seconds=wait_seconds) as check:
+            yield check
+        return
     with _lock_file(store) as handle:
         end = time.monotonic() + wait_seconds
         while not (alone := _try_lock(handle, fcntl.LOCK_EX)):
@@ -50,11 +80,15 @@ def locked_in_part(
         if alone:
             prepare()
             fcntl.flock(handle, fcntl.LOCK_SH)
-        yield
+        yield _is_held
+
+
+def _is_held(*_: object) -> None:
+    """Say nothing: a lock on disk is held until it is closed."""
 
 
 @contextmanager
-def _lock_file(store: str | Path) -> Iterator[TextIO]:
+def _lock_file(store: Place) -> Iterator[TextIO]:
     """Yield the file that a store is locked by; it is unlocked as it is closed."""
     path = Path(f"{store}.lock")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +109,7 @@ def _try_lock(handle: TextIO, kind: int) -> bool:
     return True
 
 
-def _refuse(store: str | Path, handle: TextIO) -> None:
+def _refuse(store: Place, handle: TextIO) -> None:
     """Say who holds a store."""
     handle.seek(0)
     raise RuntimeError(

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from gssm_cube import blocks
+from gssm_cube import blocks, places
+from gssm_cube.places import Place
 
 
 def done_once(
@@ -44,9 +45,9 @@ def key_of(folder: Path, stage: str) -> str:
     return str(marker["key"]) if marker else ""
 
 
-def check_there(path: Path, stage: str) -> None:
+def check_there(path: Place, stage: str) -> None:
     """Raise unless an earlier stage's output is there."""
-    if not path.exists():
+    if places.size(path) is None:
         raise FileNotFoundError(f"no {path}: run `gssm {stage}` first")
 
 

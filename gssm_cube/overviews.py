@@ -27,6 +27,7 @@ from gssm_cube.flags import PRODUCT_FLAGS, flag_attrs
 from gssm_cube.grid import WINDOW_DAYS, Block, Layout, Window, inner_chunks
 from gssm_cube.growth import begin_growth, consolidate, end_growth
 from gssm_cube.lazy import PackedArray, StoredReader
+from gssm_cube.places import Place, is_url
 from gssm_cube.product.store import STAGE as PREDICTED
 from gssm_cube.product.store import check_product, check_whole
 from gssm_cube.shards import read_box
@@ -58,7 +59,7 @@ SLAB_DAYS = 6  # a 61st of a window; 0.3 GB of the globe at 0.05 deg
 CHUNK = (1, 1800, 3600)
 
 
-def open_overview(store: str | Path, degrees: float = 0.1) -> xr.Dataset:
+def open_overview(store: Place, degrees: float = 0.1) -> xr.Dataset:
     """Open the coarse maps of a product lazily.
 
     Parameters
@@ -106,14 +107,14 @@ def group_name(degrees: float) -> str:
 
 
 def write_overviews(
-    store: Path, *, client: Client | None = None, progress: Progress = blocks.silent
+    place: Place, *, client: Client | None = None, progress: Progress = blocks.silent
 ) -> tuple[int, int]:
     """Write the overviews of all that is predicted, or what is left of them.
 
     Parameters
     ----------
-    store : Path
-        The product; nobody may be writing it.
+    place : path
+        Of the product; nobody may be writing it.
     client : distributed.Client, optional
     progress : callable
 
@@ -126,7 +127,15 @@ def write_overviews(
     ------
     UnitsFailed
         If parts failed, after all of their window were tried.
+    ValueError
+        If the product is at a URL.
     """
+    if is_url(place):
+        raise ValueError(
+            f"{place} is at a URL, overviews are written into products on disk; write them before "
+            "the product is copied there"
+        )
+    store = Path(place)
     check_product(store)
     layout = read_layout(store)
     done = skipped = 0
@@ -164,9 +173,9 @@ def _coarsen_window(
 
 def predicted_units(store: Path, layout: Layout, window: Window) -> list[str]:
     """Return the blocks of a window that were predicted; all, if the product has no markers."""
-    folder = blocks.marker_folder(store, PREDICTED)
+    marked = set(blocks.marked_units(store, PREDICTED))
     every = [str(Block(tile, window)) for tile in layout.tiles()]
-    return [u for u in every if (folder / f"{u}.json").exists()] if folder.exists() else every
+    return [unit for unit in every if unit in marked or not marked]
 
 
 # ---- first pass: blocks -----------------------------------------------------------------------

@@ -252,7 +252,7 @@ def _save(path: Path, **arrays: NDArray[Any]) -> None:
 class Pick:
     """Task: read one stored unit of the cube at the requested places, into the scratch."""
 
-    cube: Path
+    cube: Path | str
     scratch: Path
     layout: Layout
     stage: str

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from gssm_cube import __version__, blocks, cube, ingest, predict, product
+from gssm_cube import __version__, blocks, cube, ingest, places, predict, product
 from gssm_cube.applicability import overview_layer
 from gssm_cube.blocks import Progress, digest, silent
 from gssm_cube.check import Report, check_run
@@ -22,6 +22,7 @@ from gssm_cube.clusters import Profile, open_client
 from gssm_cube.evaluate import Evaluation
 from gssm_cube.evaluate import evaluate as evaluate_samples
 from gssm_cube.exhibits import skill_exhibits, station_exhibits
+from gssm_cube.fetched import publish_folder
 from gssm_cube.forest import (
     Preset,
     check_trainable,
@@ -52,11 +53,9 @@ from gssm_cube.samples import write_samples
 from gssm_cube.search import search_forest
 from gssm_cube.settings import Settings
 from gssm_cube.station_summary import station_list, summarise_table
-from gssm_cube.station_tables import (
-    read_station_counts,
-    remove_station_table,
-)
+from gssm_cube.station_tables import read_station_counts, remove_station_table
 from gssm_cube.stations import write_archive
+from gssm_cube.stores import ROOT
 from gssm_cube.trials import COLUMNS, complete_samples
 from gssm_cube.variables import PREDICTORS
 
@@ -85,6 +84,7 @@ def check(settings: Settings) -> None:
     inputs.find_inputs(settings.sources.gridded, settings.layout)
     file_facts(settings.sources.ismn)
     check_trainable(find_preset(settings.training.preset))
+    places.check_writable(settings.cube, settings.product, settings.stores.forest)
 
 
 def look(settings: Settings, *, progress: Progress = silent) -> Report:
@@ -101,6 +101,7 @@ def check_forest(folder: Path) -> str:
 def harmonise(settings: Settings, *, progress: Progress = silent) -> str:
     """Build the feature cube from provider files."""
     folders = settings.sources.gridded
+    places.check_writable(settings.cube)
     with _client(settings, "ingest") as client:
         steps = ingest.harmonise(
             settings.cube,
@@ -110,6 +111,7 @@ def harmonise(settings: Settings, *, progress: Progress = silent) -> str:
             lst_filling=settings.lst_filling,
             refit_climatology=settings.refit_climatology,
             climate_years=settings.climate_years,
+            scratch_place=settings.scratch,
             client=client,
             progress=progress,
             log=run_log(settings),
@@ -149,9 +151,9 @@ def samples(settings: Settings, *, progress: Progress = silent) -> str:
     """Sample the cube at the stations: the blocks whose stations or features are new."""
     source, target = settings.table("stations.parquet"), settings.table("samples")
     check_there(source, "stations")
-    check_there(settings.cube / "zarr.json", "harmonise")
+    check_there(places.join(settings.cube, ROOT), "harmonise")
     predict.check_complete(settings.cube)
-    key = digest(key_of(settings.home, "stations"), _cube_digest(settings))
+    key = digest(key_of(settings.home, "stations"), blocks.store_digest(settings.cube))
 
     def work() -> str:
         with _client(settings, "ingest") as client:
@@ -179,12 +181,17 @@ def train(settings: Settings, *, progress: Progress = silent) -> str:
         names = dict.fromkeys([*preset.features, *COLUMNS.values()])
         table = open_samples(source, columns=list(names))
         chosen, said = _searched(settings, table, preset) if search else (preset, {})
-        about = {"seed": seed, "cube_digest": _cube_digest(settings), "gssm_cube": __version__}
+        about = {
+            "seed": seed,
+            "cube_digest": blocks.store_digest(settings.cube),
+            "gssm_cube": __version__,
+        }
         about["last_day"] = settings.last_day.isoformat()
         card = model_facts(table, chosen) | about | said
         forest = compile_forest(train_forest(table, chosen, seed=seed), preset=chosen.name)
         parts = [part.to_dict() for part in forest.parts]
         replace(forest, card=card | {"parts": parts}).save(settings.forest)
+        publish_folder(settings.forest, settings.stores.forest, "forest.json")
         # The card has no scores yet: the evaluation puts them there.
         blocks.remove_marker(settings.home / "run", "stages", "evaluate")
         return f"{model_line(parts)} on {card['rows']} rows of {card['stations']} stations"
@@ -220,6 +227,7 @@ def evaluate(settings: Settings, *, progress: Progress = silent) -> str:
         blocks.write_atomically(reference, json.dumps(found.reference_dict))
         blocks.write_atomically(scores, json.dumps(found.scores, indent=1))
         _add_scores_to_card(settings.forest, found)
+        publish_folder(settings.forest, settings.stores.forest, "forest.json")
         return "new stations: " + _score_line(found.scores["new_stations"])
 
     progress("evaluate", 0, 1)
@@ -231,17 +239,26 @@ def evaluate(settings: Settings, *, progress: Progress = silent) -> str:
 
 
 def predict_all(
-    settings: Settings, *, progress: Progress = silent, part: tuple[int, int] | None = None
+    settings: Settings,
+    *,
+    progress: Progress = silent,
+    part: tuple[int, int] | None = None,
+    take_over: bool = False,
 ) -> str:
     """Predict all land blocks into the SSM Zarr, or one part of them without Dask."""
-    check_there(settings.forest / "forest.json", "train")
-    check_there(settings.cube / "zarr.json", "harmonise")
-    forest = load_forest(settings.forest)
+    url = settings.cluster.forest_url or settings.stores.forest
+    folder = predict.local_forest(settings.forest, url)
+    check_there(folder / "forest.json", "train")
+    check_there(places.join(settings.cube, ROOT), "harmonise")
+    places.check_writable(settings.product)
+    forest = load_forest(folder)
     attrs = {
         "history": f"gssm_cube {__version__}",
         "forest_digest": forest.digest,
         "forest_preset": forest.preset,
-        "settings": settings.model_dump_json(exclude={"folder", "sources", "cluster", "surface"}),
+        "settings": settings.model_dump_json(
+            exclude={"folder", "sources", "stores", "cluster", "surface"}
+        ),
         "sources": "; ".join(sorted({variable.source for variable in PREDICTORS.values()})),
         "scores": json.dumps(forest.card.get("scores", {})),
         "interval": json.dumps(forest.card.get("interval")),
@@ -250,14 +267,15 @@ def predict_all(
         status, skipped = predict.predict_product(
             settings.cube,
             settings.product,
-            settings.forest,
+            folder,
             attrs,
             frozen=settings.frozen,
             client=client,
             progress=progress,
             log=run_log(settings, part),
             part=part,
-            forest_url=None if part else settings.cluster.forest_url,
+            forest_url=None if part else url,
+            take_over=take_over,
         )
     return f"predict: {len(status)} blocks done, {skipped} skipped; {flag_line(settings)}"
 
@@ -267,7 +285,7 @@ def report(settings: Settings, *, progress: Progress = silent) -> str:
     needed = {"scores.json": "evaluate", "predictions.parquet": "evaluate"}
     for name, stage in needed.items():
         check_there(settings.table(name), stage)
-    check_there(settings.product / "zarr.json", "predict")
+    check_there(places.join(settings.product, ROOT), "predict")
     progress("report", 0, 1)
     page = settings.table("report.html")
     shown = [settings.table(name) for name in (*EVALUATED, "stations.parquet")]
@@ -276,7 +294,7 @@ def report(settings: Settings, *, progress: Progress = silent) -> str:
         [content_hash(path) for path in shown],
         run_facts(settings),
         blocks.stage_digest(settings.product, predict.STAGE, product_units(settings)),
-        _cube_digest(settings),
+        blocks.store_digest(settings.cube),
     )
     line = done_once(settings.home, "report", key, [page], lambda: _write_page(settings, page))
     progress("report", 1, 1)
@@ -353,14 +371,6 @@ def _searched(
     with _client(settings, "ingest"):
         found, said = search_forest(known, preset, seed=settings.training.seed)
     return found, {"search": said}
-
-
-def _cube_digest(settings: Settings) -> str:
-    """Hash over the cube's contents, as its markers state them."""
-    root = Path(f"{settings.cube}.markers")
-    stages = sorted(folder.name for folder in root.glob("*") if folder.is_dir())
-    units = {stage: [path.stem for path in (root / stage).glob("*.json")] for stage in stages}
-    return digest([blocks.stage_digest(settings.cube, name, units[name]) for name in stages])
 
 
 def _add_scores_to_card(folder: Path, found: Evaluation) -> None:

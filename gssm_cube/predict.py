@@ -6,6 +6,7 @@ wherever a feature is missing. A lazy region is what the forest says; only the w
 frozen ground and holds the estimate against what the soil can hold.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
@@ -18,15 +19,17 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from gssm_cube import blocks, cube, product
+from gssm_cube import blocks, cube, places, product
 from gssm_cube.block_inputs import block_sizes, check_complete, input_units
 from gssm_cube.blocks import Client, Progress
 from gssm_cube.clusters import ForestPlugin
 from gssm_cube.estimate import Frozen, estimate_block
 from gssm_cube.fetched import fetch_folder
 from gssm_cube.forest import CompiledForest, forest_hash, load_forest
+from gssm_cube.forest.folder import CARD_FILE
 from gssm_cube.grid import Block, Layout
 from gssm_cube.growth import end_growth, is_growing
+from gssm_cube.places import Place
 from gssm_cube.run_log import NO_LOG, RunLog
 from gssm_cube.stores import DIMS, read_layout
 from gssm_cube.variables import FILL, SSM, SSM_SPREAD
@@ -52,6 +55,23 @@ def open_forest(path: str, digest: str = "") -> CompiledForest:
             "during the run, or the worker sees another folder: start again"
         )
     return load_forest(path)
+
+
+def local_forest(folder: Path, url: str | None) -> Path:
+    """Return the folder of a forest: as given, or this machine's copy of the one at a URL.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is neither.
+    """
+    if url is None or (folder / CARD_FILE).exists():
+        return folder
+    record = places.read(places.join(url, CARD_FILE))
+    if record is None:
+        raise FileNotFoundError(f"no forest in {folder} or at {url}: run `gssm train` first")
+    name = f"forest_{json.loads(record)['digest']}"
+    return fetch_folder(url, name, lambda copy: load_forest(copy, check=True))
 
 
 # ---- one block --------------------------------------------------------------------------------
@@ -178,19 +198,21 @@ def _predict_chunk(
 class PredictBlock:
     """Task: one block, streamed by inner chunks, one shard and one marker."""
 
-    cube: Path
-    product: Path
+    cube: Place
+    product: Place
     forest: Path | str  # a folder that all workers see, or a URL
     forest_digest: str
     layout: Layout
     starts: tuple[int, ...]  # of the composites, days after the first day
     frozen: Frozen
 
-    def key(self, block: Block, read: blocks.ReadContents = blocks.marker_contents) -> str:
+    def key(self, block: Block, read: blocks.ReadContents | None = None) -> str:
         """Return a hash of all that a block depends on: forest, packing, its inputs' markers."""
+        parts = input_units(self.layout, block, self.starts)
+        read = read or blocks.read_together(self.cube, parts)
         inputs = [
             (stage, blocks.stage_digest(self.cube, stage, units, read))
-            for stage, units in input_units(self.layout, block, self.starts).items()
+            for stage, units in parts.items()
         ]
         packing = str((SSM.packing, SSM_SPREAD.packing))
         return blocks.digest(product.FORMAT, packing, self.forest_digest, self.frozen, inputs)
@@ -202,7 +224,7 @@ class PredictBlock:
     def left(self, units: Sequence[Block], read: blocks.ReadContents) -> list[str]:
         """Return the labels of the blocks that are not done under their present keys."""
         keys = {str(block): self.key(block, read) for block in units}
-        return [u for u, key in keys.items() if not blocks.is_done(self.product, STAGE, u, key)]
+        return blocks.not_done(self.product, STAGE, keys)
 
     def show(self, units: Sequence[Block], read: blocks.ReadContents) -> None:
         """Let readers see the days by which the product grew, once all its blocks are done."""
@@ -220,14 +242,14 @@ class PredictBlock:
             "checksum": blocks.digest([blocks.checksum(layer) for layer in found.layers]),
             **found.counts,
         }
-        blocks.write_marker(self.product, STAGE, unit, self.key(block), objects, **facts)
-        sizes = blocks.sizes_of(self.product, objects)
-        return facts | {"bytes": sum(sizes.values())}
+        key = self.key(block)
+        written = blocks.write_marker(self.product, STAGE, unit, key, objects, **facts)
+        return facts | {"bytes": written}
 
 
 def predict_product(
-    store: Path,
-    target: Path,
+    store: Place,
+    target: Place,
     forest: Path,
     attrs: Mapping[str, Any],
     *,
@@ -237,13 +259,16 @@ def predict_product(
     log: RunLog = NO_LOG,
     part: tuple[int, int] | None = None,
     forest_url: str | None = None,
+    take_over: bool = False,
 ) -> tuple[pd.DataFrame, int]:
     """Predict all land blocks of a cube that are not done yet, or one part of them.
 
     Parameters
     ----------
-    store, target, forest : Path
-        Feature cube, product and forest folder; workers must see them under these paths.
+    store, target : path or URL
+        Feature cube and product; workers must see them there.
+    forest : Path
+        Its folder.
     attrs : mapping
         Provenance for the product's attributes.
     frozen : "mask" or "flag"
@@ -256,6 +281,8 @@ def predict_product(
         The first of so many parts is (1, n); parts may run at once, each in a process of its own.
     forest_url : str, optional
         From where workers fetch the forest, if they do not see its folder.
+    take_over : bool
+        Break the lease that another run has on a product in an object store.
 
     Returns
     -------
@@ -283,8 +310,8 @@ def predict_product(
         blocks.remove_partial_files(target)
         product.create_product(target, layout, attrs)
 
-    hold = blocks.locked if part is None else blocks.locked_in_part
-    with hold(target, prepare):
+    hold = partial(blocks.locked, take_over=take_over) if part is None else blocks.locked_in_part
+    with hold(target, prepare) as check_held:
         todo = work.left(units, read)
         blocks.remove_damaged(target, STAGE, todo)
         if client is not None:
@@ -293,7 +320,7 @@ def predict_product(
         with log.stage(STAGE, sizes, skipped, blocks.marker_folder(target, STAGE)) as stage_log:
             status = blocks.run_units(
                 work, todo, stage=STAGE, client=client, progress=progress,
-                note=stage_log.add, weights=sizes,
+                note=blocks.in_turn(stage_log.add, check_held), weights=sizes,
             )  # fmt: skip
         if len(status) and status["retries"].any():  # what lost workers were writing
             blocks.remove_partial_files(target)

@@ -6,10 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
+from gssm_cube.places import Place
 from gssm_cube.terminal import bars, say, told
 
 TABLE = "stations.parquet"
-Source = Annotated[Path, typer.Argument(help="A product (Zarr), or settings of its run (TOML).")]
+Source = Annotated[
+    str, typer.Argument(help="A product (Zarr; path or URL), or settings of its run (TOML).")
+]
 
 
 def add_product_commands(app: typer.Typer) -> None:
@@ -62,7 +65,7 @@ def climatology(
 
     with told(), bars() as progress:
         store = product_of(source)
-        target = out or store.with_name("climatology.zarr")
+        target = out or beside_product(store, "climatology.zarr")
         baseline = _parse_years(years)
         with client_of(source) as client:
             status, skipped = describe_product(
@@ -103,30 +106,48 @@ def _tell_address(address: str) -> None:
     say(f"{address}  (Ctrl-C ends it)")
 
 
-def _stations_beside(source: Path, store: Path) -> Path | None:
+def _stations_beside(source: str, store: Place) -> Path | None:
     """Return the station table of the same run, if there is one."""
     from gssm_cube.settings import read_settings
 
-    run = source.suffix == ".toml"
-    table = read_settings(source).table(TABLE) if run else store.with_name(TABLE)
+    if source.endswith(".toml"):
+        table = read_settings(source).table(TABLE)
+    elif isinstance(store, Path):
+        table = store.with_name(TABLE)
+    else:
+        return None
     return table if table.exists() else None
 
 
-def product_of(source: Path) -> Path:
+def product_of(source: str) -> Place:
     """Return the product that a store or the settings of a run name."""
+    from gssm_cube.places import place_of
     from gssm_cube.settings import read_settings
 
-    return read_settings(source).product if source.suffix == ".toml" else source
+    return read_settings(source).product if source.endswith(".toml") else place_of(source)
 
 
-def client_of(source: Path) -> Any:
+def beside_product(store: Place, name: str) -> Path:
+    """Return the place of something beside its product on disk.
+
+    Raises
+    ------
+    ValueError
+        If the product is far away.
+    """
+    if isinstance(store, str):
+        raise ValueError(f"{store} is at a URL: give the place of {name} by --out")
+    return store.with_name(name)
+
+
+def client_of(source: str) -> Any:
     """Client of the run's cluster; none for a store by itself."""
     from contextlib import nullcontext
 
     from gssm_cube.clusters import open_client
     from gssm_cube.settings import read_settings
 
-    if source.suffix != ".toml":
+    if not source.endswith(".toml"):
         return nullcontext()
     settings = read_settings(source)
     return open_client(settings.cluster, "predict", folder=settings.folder)

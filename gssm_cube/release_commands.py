@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from gssm_cube.product_commands import Source, client_of, product_of
+from gssm_cube.product_commands import Source, beside_product, client_of, product_of
 from gssm_cube.terminal import bars, console, say, told
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def surface(
     from gssm_cube.settings import read_settings
     from gssm_cube.surface import Origins, write_surface
 
-    with told(), bars() as progress, client_of(run_file) as client:
+    with told(), bars() as progress, client_of(str(run_file)) as client:
         settings = read_settings(run_file)
         chosen, table = settings.surface, settings.table("applicability.json")
         reference = table if table.exists() and table.read_text() != "null" else None
@@ -123,6 +123,6 @@ def stac(
 
     with told():
         store = product_of(source)
-        target = out or store.with_name(f"{store.stem}.stac.json")
+        target = out or beside_product(store, f"{Path(store).stem}.stac.json")
         write_item(product_item(store, href), target)
     say(f"{target}")

@@ -10,10 +10,7 @@ from gssm_cube.settings import Settings
 def flag_counts(settings: Settings) -> dict[str, int]:
     """Count the pixel-days of the product with a value, and with each flag that is counted."""
     names = ("valid", *COUNTED)
-    markers = [
-        blocks.read_marker(settings.product, predict.STAGE, unit) or {}
-        for unit in product_units(settings)
-    ]
+    markers = blocks.read_markers(settings.product, predict.STAGE)
     return {name: sum(marker.get(name, 0) for marker in markers) for name in names}
 
 
@@ -26,8 +23,7 @@ def flag_line(settings: Settings) -> str:
 
 def product_units(settings: Settings) -> list[str]:
     """Return the labels of the blocks that are predicted."""
-    folder = blocks.marker_folder(settings.product, predict.STAGE)
-    return [path.stem for path in folder.glob("*.json")]
+    return blocks.marked_units(settings.product, predict.STAGE)
 
 
 def run_facts(settings: Settings) -> dict[str, str]:

@@ -18,6 +18,8 @@ from typing import Any
 
 import pandas as pd
 
+from gssm_cube.places import Place
+
 LOG_FOLDER = "log"  # in the folder of the run
 FLUSH_SECONDS, FLUSH_ROWS = 20.0, 1000
 COLUMNS = {
@@ -81,7 +83,7 @@ class RunLog:
 
     @contextmanager
     def stage(
-        self, stage: str, units: Mapping[str, int], skipped: int, markers: Path
+        self, stage: str, units: Mapping[str, int], skipped: int, markers: Place
     ) -> Iterator[StageLog]:
         """Yield the log of one stage.
 
@@ -92,7 +94,7 @@ class RunLog:
             Units to do with the pixel-days of each, 0 where they have none.
         skipped : int
             Units that were done before.
-        markers : Path
+        markers : path or URL
             Folder of the stage's markers.
         """
         if self.folder is None:

@@ -112,9 +112,7 @@ def _replaced(path: Path) -> Iterator[Path]:
 
 def remove_others(folder: Path, units: Iterable[str]) -> int:
     """Delete the samples of blocks that have none any more; return how many."""
-    kept = set(units)
-    markers = blocks.marker_folder(folder, STAGE).glob("*.json")
-    others = sorted({marker.stem for marker in markers} - kept)
+    others = sorted(set(blocks.marked_units(folder, STAGE)) - set(units))
     for unit in others:
         blocks.remove_marker(folder, STAGE, unit)
         (folder / file_of(unit)).unlink(missing_ok=True)

@@ -33,6 +33,7 @@ from gssm_cube.picks import (
     sample_codes,
     write_request,
 )
+from gssm_cube.places import Place
 from gssm_cube.placing import check_day, describe_unchosen, placed_parts, places_of
 from gssm_cube.run_log import NO_LOG, RunLog
 from gssm_cube.sample_store import (
@@ -56,7 +57,7 @@ logger = logging.getLogger(__name__)
 
 
 def sample_cube(
-    store: Path,
+    store: Place,
     table: pd.DataFrame,
     *,
     features: Sequence[str] | None = None,
@@ -71,7 +72,7 @@ def sample_cube(
 
 
 def write_samples(
-    store: Path,
+    store: Place,
     table: pd.DataFrame | Path,
     folder: Path,
     *,
@@ -88,7 +89,7 @@ def write_samples(
 
     Parameters
     ----------
-    store : Path
+    store : path or URL
         Feature cube.
     table : DataFrame or Path
         Station days: ``station``, ``network``, ``lat``, ``lon`` (deg), ``time`` (UTC day),
@@ -177,7 +178,7 @@ class _Survey:
 
 
 def _survey(
-    store: Path,
+    store: Place,
     table: pd.DataFrame | Path,
     layout: Layout,
     starts: NDArray[np.int64],
@@ -217,7 +218,7 @@ def _row_totals(placed: pd.DataFrame) -> dict[str, NDArray[np.uint64]]:
     return dict(zip(map(str, units), totals, strict=True))
 
 
-def _keys(store: Path, layout: Layout, survey: _Survey, chosen: tuple[str, ...]) -> dict[str, str]:
+def _keys(store: Place, layout: Layout, survey: _Survey, chosen: tuple[str, ...]) -> dict[str, str]:
     """Return each block's key: a hash of its station days and of its part of the cube."""
     needs = survey.needs.items()
     inputs = {stage: table.groupby("block")["unit"].unique() for stage, table in needs}
@@ -258,7 +259,7 @@ def _request_rows(
 class _Run:
     """Where a run reads and writes, and who works for it."""
 
-    store: Path
+    store: Place
     folder: Path
     layout: Layout
     starts: NDArray[np.int64]
@@ -316,7 +317,7 @@ def _request_picks(run: _Run, stage: str, needs: pd.DataFrame, todo: list[str]) 
 class SampleBlock:
     """Task: the samples of one block, one file and one marker."""
 
-    cube: Path
+    cube: Place
     folder: Path
     layout: Layout
     starts: NDArray[np.int64]  # of the composites, on the daily axis

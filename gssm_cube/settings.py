@@ -22,6 +22,7 @@ from pydantic import (
 
 from gssm_cube.cluster_settings import Cluster
 from gssm_cube.grid import Grid, Layout, Tile
+from gssm_cube.places import Place, is_url, place_of
 from gssm_cube.regions import read_region, touched_tiles
 from gssm_cube.variables import Legend, Upsampling
 
@@ -76,6 +77,29 @@ class Sources(_Part):
     def gridded(self) -> dict[str, Any]:
         """Places of what the feature cube is made of: all that are given but the stations."""
         return {name: place for name, place in self if name != "ismn" and place is not None}
+
+
+Store = Annotated[Path | str | None, BeforeValidator(lambda text: text and place_of(text))]
+
+
+class Stores(_Part):
+    """Where stores lie if not in the run's folder: paths, or URLs such as ``s3://bucket/ssm.zarr``.
+
+    ``forest`` is a URL under which the trained forest is kept as well, and from which each node
+    fetches it. Endpoint and credentials come from the environment (README, Object stores).
+    """
+
+    cube: Store = None
+    product: Store = None
+    forest: str | None = None
+
+    @field_validator("forest")
+    @classmethod
+    def _check_forest(cls, forest: str | None) -> str | None:
+        """Refuse a folder of this machine: the forest has its place in the run's."""
+        if forest is not None and not is_url(place_of(forest)):
+            raise ValueError(f"forest is {forest!r}, expected a URL such as s3://bucket/forest")
+        return None if forest is None else str(place_of(forest))
 
 
 class StationRules(_Part):
@@ -149,6 +173,7 @@ class Settings(_Part):
     version: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     folder: Path
     sources: Sources
+    stores: Stores = Stores()
     stations: StationRules = StationRules()
     training: Training = Training()
     surface: Surface = Surface()
@@ -196,9 +221,9 @@ class Settings(_Part):
         return Layout.of_tiles(tiles, *days, self.tile_size, Grid())
 
     @property
-    def cube(self) -> Path:
+    def cube(self) -> Place:
         """Store of the features."""
-        return self.folder / "features.zarr"
+        return self.stores.cube or self.folder / "features.zarr"
 
     @property
     def home(self) -> Path:
@@ -206,9 +231,14 @@ class Settings(_Part):
         return self.folder / "versions" / self.version if self.version else self.folder
 
     @property
-    def product(self) -> Path:
+    def scratch(self) -> Path:
+        """Store of what is read of the providers' files, until the cube is complete."""
+        return Path(f"{self.folder / 'features.zarr' if is_url(self.cube) else self.cube}.scratch")
+
+    @property
+    def product(self) -> Place:
         """Store of the soil moisture."""
-        return self.home / "ssm.zarr"
+        return self.stores.product or self.home / "ssm.zarr"
 
     @property
     def forest(self) -> Path:
@@ -245,15 +275,16 @@ def read_settings(path: str | Path) -> Settings:
 
 
 def _absolute(values: dict[str, Any], base: Path) -> dict[str, Any]:
-    """Make paths absolute: ``folder`` (the file's own by default), region, sources and others."""
+    """Make paths absolute: ``folder`` (the file's own by default), region, sources and so on."""
 
     def absolute(value: Any) -> Any:
         local = isinstance(value, str) and "://" not in value
         return str(base / value) if local else value
 
-    sources = values.get("sources", {})
-    if isinstance(sources, dict):
-        values = values | {"sources": {key: absolute(value) for key, value in sources.items()}}
+    for name, left in (("sources", ""), ("stores", "forest")):
+        if isinstance(found := values.get(name), dict):
+            places = {k: v if k == left else absolute(v) for k, v in found.items()}
+            values = values | {name: places}
     rules = values.get("stations", {})
     if isinstance(rules, dict) and isinstance(rules.get("tables"), list):
         values = values | {"stations": rules | {"tables": [*map(absolute, rules["tables"])]}}

@@ -1,16 +1,20 @@
-"""Inner chunks straight from the shards of a local store: the values that zarr reads, sooner.
+"""Inner chunks straight from a store's shards: the values that zarr reads, sooner.
 
 zarr hands every inner chunk from thread to thread and reads a shard's index again for each call:
 for our chunks that costs more than to inflate them. Here a thread opens a shard, reads its index
 once and inflates the chunks that are asked for, one after another, into one buffer. Only arrays
-of the form that ``stores`` writes are read so; all others are zarr's.
+of the form that ``stores`` writes are read so; all others are zarr's. From an object store the
+chunks that are asked for come in few requests, or, where a shard is ``held``, all in one.
 """
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import google_crc32c
 import numcodecs.blosc
@@ -21,26 +25,36 @@ from zarr.codecs import BloscCodec, BytesCodec, ShardingCodec
 from zarr.core.metadata import ArrayV3Metadata
 from zarr.storage import LocalStore
 
+from gssm_cube import object_stores
+from gssm_cube.remote_zarr import RemoteStore
+
 Numbers = NDArray[np.int64]
 Chunk = NDArray[Any]
+Stretch = bytes | memoryview
+Stretches = Callable[[Sequence[tuple[int, int]]], Iterable[Stretch]]  # of (offset, length)
 ABSENT = 2**64 - 1  # offset of an inner chunk that was never written
 
 
-def read_box(array: zarr.Array, box: tuple[slice, ...]) -> Chunk:
+def read_box(array: "zarr.Array | Shards", box: tuple[slice, ...]) -> Chunk:
     """Return ``array[box]``.
 
     Parameters
     ----------
-    array : zarr.Array
+    array : zarr.Array, or what ``held`` made of it, or values in memory
     box : tuple of slice
         One for each axis, with start and stop, step 1, within the array.
     """
+    if isinstance(array, Shards):
+        return _box_of(array, box)
     shards = shards_of(array)
-    if shards is None:
-        return np.asarray(array[box])
+    return np.asarray(array[box]) if shards is None else _box_of(shards, box)
+
+
+def _box_of(shards: "Shards", box: tuple[slice, ...]) -> Chunk:
+    """Inflate the chunks that a box touches and put their parts together."""
     start = np.array([part.start for part in box])
     stop = np.array([part.stop for part in box])
-    found = np.empty(stop - start, array.dtype)
+    found = np.empty(stop - start, shards.dtype)
     first = start // shards.chunk
     places = np.indices(tuple(-(-stop // shards.chunk) - first)).reshape(len(box), -1).T + first
     for place, chunk in shards.chunks(places):
@@ -85,11 +99,137 @@ def _slices(start: Numbers, stop: Numbers) -> tuple[slice, ...]:
     return tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
 
 
+def held(array: zarr.Array, box: tuple[slice, ...]) -> "zarr.Array | Shards":
+    """Begin to fetch the shards that a box touches, whole, if the array is in an object store.
+
+    Parameters
+    ----------
+    array : zarr.Array
+    box : tuple of slice
+        One for each axis, with start and stop.
+
+    Returns
+    -------
+    zarr.Array or Shards
+        For ``read_box``: the array itself where it is on disk, where a chunk is read as soon;
+        else its shards in memory, each fetched in one request, for reads within the box alone.
+    """
+    shards = shards_of(array)
+    if shards is None or not isinstance(shards.objects, AtUrl):
+        return array
+    size = shards.chunk * shards.ratio
+    ranges = [range(part.start // n, -(-part.stop // n)) for part, n in zip(box, size, strict=True)]
+    url, names = shards.objects.place, ("/".join(map(str, owner)) for owner in product(*ranges))
+    fetched = {name: object_stores.fetch(f"{url}/{name}") for name in names}
+    return replace(shards, objects=Held(url, fetched))
+
+
+# ---- where shards lie -------------------------------------------------------------------------
+
+
+class Objects(Protocol):
+    """The objects of one array."""
+
+    @property
+    def place(self) -> Path | str:
+        """Where they lie, for messages."""
+        ...
+
+    def open(self, name: str, tail: int) -> AbstractContextManager[tuple[Stretch, Stretches]]:
+        """Give an object's last bytes and what reads stretches of it.
+
+        Raises
+        ------
+        FileNotFoundError
+            If it is not there.
+        ValueError
+            If it ends before.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class OnDisk:
+    """Objects in a folder."""
+
+    place: Path
+
+    @contextmanager
+    def open(self, name: str, tail: int) -> Iterator[tuple[Stretch, Stretches]]:
+        """Open a file, and read each stretch when it is asked for."""
+        with open(self.place / name, "rb") as file:
+            descriptor = file.fileno()
+            last = read_at(descriptor, os.fstat(descriptor).st_size - tail, tail)
+            yield last, lambda wanted: (read_at(descriptor, *stretch) for stretch in wanted)
+
+
+@dataclass(frozen=True)
+class AtUrl:
+    """Objects under a URL."""
+
+    place: str
+
+    @contextmanager
+    def open(self, name: str, tail: int) -> Iterator[tuple[Stretch, Stretches]]:
+        """Ask for the last bytes; then for all stretches at once, near ones in one request."""
+        url = f"{self.place}/{name}"
+        last = object_stores.get_tail(url, tail)
+        yield (
+            _whole(last, -tail, tail),
+            lambda wanted: object_stores.get_stretches(url, wanted) if wanted else (),
+        )
+
+
+@dataclass(frozen=True)
+class Held:
+    """Objects in memory, or on their way."""
+
+    place: str
+    objects: Mapping[str, Future[memoryview | None]]
+
+    @contextmanager
+    def open(self, name: str, tail: int) -> Iterator[tuple[Stretch, Stretches]]:
+        """Wait for an object and give parts of it."""
+        if name not in self.objects:
+            raise ValueError(f"{self.place}/{name} lies outside of what is held, {[*self.objects]}")
+        content = self.objects[name].result()
+        if content is None:
+            raise FileNotFoundError(f"{self.place}/{name}")
+        yield (
+            _whole(content[-tail:], len(content) - tail, tail),
+            lambda wanted: (_whole(content[a : a + n], a, n) for a, n in wanted),
+        )
+
+
+def _whole(found: Stretch, offset: int, length: int) -> Stretch:
+    """Return a stretch, or raise if its object ends before."""
+    if len(found) != length:
+        raise ValueError(
+            f"a shard ends within a chunk: {len(found)} of {length} bytes at {offset}; write it "
+            "again"
+        )
+    return found
+
+
+def read_at(descriptor: int, offset: int, length: int) -> Stretch:
+    """Read bytes of an open file.
+
+    Raises
+    ------
+    ValueError
+        If the file ends before.
+    """
+    return _whole(os.pread(descriptor, length, offset) if offset >= 0 else b"", offset, length)
+
+
+# ---- the shards of an array -------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
 class Shards:
     """The objects of one sharded array, and how they are cut."""
 
-    folder: Path
+    objects: Objects
     chunk: Numbers  # shape of an inner chunk
     ratio: Numbers  # inner chunks along each axis of a shard
     grid: Numbers  # inner chunks along each axis of the array
@@ -103,63 +243,54 @@ class Shards:
         """
         values = np.empty(self.chunk, self.dtype)
         owners, which = np.unique(places // self.ratio, axis=0, return_inverse=True)
+        tail = 16 * int(np.prod(self.ratio)) + 4
         for number, owner in enumerate(owners):
             inside = places[which.ravel() == number]
-            try:
-                file = open(self.folder / "c" / "/".join(map(str, owner)), "rb")
-            except FileNotFoundError:
-                yield from ((place, None) for place in inside)
-                continue
-            with file:
-                yield from self._of_shard(file.fileno(), inside, values)
+            with ExitStack() as stack:
+                opening = self.objects.open("/".join(map(str, owner)), tail)
+                try:
+                    index, stretches = stack.enter_context(opening)
+                except FileNotFoundError:
+                    yield from ((place, None) for place in inside)
+                    continue
+                yield from self._of_shard(self._index(index), stretches, inside, values)
 
     def _of_shard(
-        self, descriptor: int, places: Numbers, values: Chunk
+        self, index: NDArray[np.uint64], stretches: Stretches, places: Numbers, values: Chunk
     ) -> Iterator[tuple[Numbers, Chunk | None]]:
         """Inflate inner chunks of an open shard."""
-        index = self._index(descriptor)
-        for place in places:
-            offset, length = map(int, index[tuple(place % self.ratio)])
-            if offset == ABSENT:
-                yield place, None
-                continue
-            numcodecs.blosc.decompress(read_at(descriptor, offset, length), values)
+        entries = [(place, *map(int, index[tuple(place % self.ratio)])) for place in places]
+        yield from ((place, None) for place, offset, _ in entries if offset == ABSENT)
+        there = [entry for entry in entries if entry[1] != ABSENT]
+        found = stretches([(offset, length) for _, offset, length in there])
+        for (place, _, _), stretch in zip(there, found, strict=True):
+            numcodecs.blosc.decompress(stretch, values)
             yield place, values
 
-    def _index(self, descriptor: int) -> NDArray[np.uint64]:
-        """Read where each inner chunk lies in a shard: offset and length."""
-        size = 16 * int(np.prod(self.ratio)) + 4
-        stored = read_at(descriptor, os.fstat(descriptor).st_size - size, size)
-        index, checksum = stored[:-4], stored[-4:]
+    def _index(self, stored: Stretch) -> NDArray[np.uint64]:
+        """Return where each inner chunk lies in a shard: offset and length."""
+        index, checksum = bytes(stored[:-4]), stored[-4:]
         if google_crc32c.value(index) != int.from_bytes(checksum, "little"):
             raise ValueError(
-                f"a shard of {self.folder} is damaged (its index has another checksum); remove "
-                "its marker and write it again"
+                f"a shard of {self.objects.place} is damaged (its index has another checksum); "
+                "remove its marker and write it again"
             )
         return np.frombuffer(index, "<u8").reshape(*self.ratio, 2)
 
 
-def read_at(descriptor: int, offset: int, length: int) -> bytes:
-    """Read bytes of an open file.
-
-    Raises
-    ------
-    ValueError
-        If the file ends before.
-    """
-    found = os.pread(descriptor, length, offset) if offset >= 0 else b""
-    if len(found) != length:
-        raise ValueError(
-            f"a shard ends within a chunk: {len(found)} of {length} bytes at {offset}; write it "
-            "again"
-        )
-    return found
-
-
 def shards_of(array: zarr.Array) -> Shards | None:
     """Return the shards of an array of the one form that is read here, None for all others."""
+    if not isinstance(array, zarr.Array):  # values in memory
+        return None
     store, about = array.store_path.store, array.metadata
-    if not isinstance(store, LocalStore) or not isinstance(about, ArrayV3Metadata):
+    if not isinstance(about, ArrayV3Metadata):
+        return None
+    objects: Objects
+    if isinstance(store, LocalStore):
+        objects = OnDisk(Path(store.root) / array.store_path.path / "c")
+    elif isinstance(store, RemoteStore):
+        objects = AtUrl(f"{store.url}/{array.store_path.path}/c")
+    else:
         return None
     if about.chunk_key_encoding.name != "default" or len(about.codecs) != 1:
         return None
@@ -172,7 +303,7 @@ def shards_of(array: zarr.Array) -> Shards | None:
         return None
     chunk = np.array(outer.chunk_shape)
     return Shards(
-        Path(store.root) / array.store_path.path,
+        objects,
         chunk,
         np.array(array.shards) // chunk,
         -(-np.array(array.shape) // chunk),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gssm_cube.grid import Layout
+from gssm_cube.places import Place, is_url
 from gssm_cube.product.store import open_product
 from gssm_cube.stores import DIMS, read_layout
 
@@ -25,7 +26,7 @@ LICENCES = {  # of MERIT Hydro, one of which the product inherits
 }
 
 
-def product_item(store: str | Path, href: str | None = None) -> "pystac.Item":
+def product_item(store: Place, href: str | None = None) -> "pystac.Item":
     """Return the STAC item of a product.
 
     Parameters
@@ -64,7 +65,7 @@ def product_item(store: str | Path, href: str | None = None) -> "pystac.Item":
         "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
         "https://stac-extensions.github.io/xarray-assets/v1.0.0/schema.json",
     ]
-    place = href or str(Path(store).resolve())
+    place = href or (str(store) if is_url(store) else str(Path(store).resolve()))
     extra = {"xarray:open_kwargs": {"engine": "zarr", "chunks": None}}
     asset = pystac.Asset(place, "Zarr", media_type=MEDIA_TYPE, roles=["data"], extra_fields=extra)
     item.add_asset("data", asset)

@@ -12,6 +12,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from gssm_cube.places import files
 from gssm_cube.run_log import LOG_FOLDER, read_rows
 
 
@@ -101,12 +102,9 @@ def _logged(place: Path, now: float) -> StageStatus:
 
 def _marked(about: Mapping[str, Any]) -> dict[str, float]:
     """Return when each unit of a stage was marked as done."""
-    try:
-        with os.scandir(about["markers"]) as entries:
-            names = [(entry.name, entry.stat().st_mtime) for entry in entries]
-    except FileNotFoundError:
-        return {}
-    return {name.removesuffix(".json"): at for name, at in names if name.endswith(".json")}
+    found = files(about["markers"])
+    return {file.name.removesuffix(".json"): file.modified for file in found
+            if file.name.endswith(".json")}  # fmt: skip
 
 
 def is_alive(host: str, pid: int) -> bool:

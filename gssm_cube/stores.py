@@ -3,8 +3,10 @@
 Arrays are Zarr v3, blosc zstd 3 with shuffle, sharded so that a shard is what one task writes. A
 region write of a whole shard is atomic (zarr writes a temporary file and renames it); two writers
 in one shard would lose data silently, hence ``write_region`` refuses anything but whole shards.
+A store is a path or a URL; in an object store a shard is one PUT, which is atomic as well.
 """
 
+import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +19,9 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, BloscShuffle
+from zarr.storage import MemoryStore
 
+from gssm_cube import places
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Layout
 from gssm_cube.growth import (
     Lengths,
@@ -27,12 +31,15 @@ from gssm_cube.growth import (
     mend,
     open_growing,
 )
+from gssm_cube.places import Place
+from gssm_cube.remote_zarr import RemoteStore, unread
 from gssm_cube.variables import FILL, Packing
 
 # Blosc with threads of its own would make bytes depend on the machine, and crowd the cores.
 numcodecs.blosc.use_threads = False
 
 DIMS = ("time", "lat", "lon")
+ROOT = "zarr.json"
 LAT_ATTRS = {
     "long_name": "Latitude",
     "standard_name": "latitude",
@@ -48,7 +55,7 @@ LON_ATTRS = {
 
 
 @contextmanager
-def created_whole(store: str | Path) -> Iterator[zarr.Group]:
+def created_whole(store: Place) -> Iterator[zarr.Group]:
     """Yield the root of a new store that appears at its place only when it is complete.
 
     Raises
@@ -56,6 +63,9 @@ def created_whole(store: str | Path) -> Iterator[zarr.Group]:
     ValueError
         If something is there already.
     """
+    if places.is_url(store):
+        yield from _created_at_url(str(store))
+        return
     place = Path(store)
     if place.exists():
         raise ValueError(f"{store} exists and is not a complete store; move it away first")
@@ -67,6 +77,32 @@ def created_whole(store: str | Path) -> Iterator[zarr.Group]:
         building.rename(place)
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+def _created_at_url(url: str) -> Iterator[zarr.Group]:
+    """Yield a root in memory; its objects follow, the root's own last: it makes the store.
+
+    It repeats the metadata of all arrays, so that one request opens the store and none lists it.
+    """
+    memory: dict[str, Any] = {}
+    yield zarr.open_group(MemoryStore(memory), mode="w-", zarr_format=3)
+    contents = {name: value.to_bytes() for name, value in memory.items()}
+    root = json.loads(contents.pop(ROOT))
+    ends = [name for name in sorted(contents) if name.endswith(f"/{ROOT}")]
+    told = {name.removesuffix(f"/{ROOT}"): json.loads(contents[name]) for name in ends}
+    root["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": told}
+
+    def write(name: str) -> None:
+        places.write(places.join(url, name), contents[name])
+
+    places.each(url, write, contents)
+    if not places.create(places.join(url, ROOT), json.dumps(root).encode()):
+        raise ValueError(f"{url} was made by another process at the same time; start again")
+
+
+def exists(store: Place) -> bool:
+    """Whether there is a whole store at a place: the root's metadata come last."""
+    return places.size(places.join(store, ROOT)) is not None
 
 
 def codec(level: int = 3) -> BloscCodec:
@@ -152,7 +188,7 @@ def write_days(group: zarr.Group, name: str, days: NDArray[np.datetime64]) -> No
 
 
 def lengthen(
-    store: str | Path,
+    store: Place,
     layout: Layout,
     lengths: Lengths,
     axes: Mapping[str, NDArray[Any]],
@@ -214,7 +250,7 @@ def write_region(array: zarr.Array, region: tuple[slice, ...], values: NDArray[A
             f"{array.path}: values are {values.dtype} {values.shape}, expected {array.dtype} "
             f"{shape} for {region}"
         )
-    array[region] = values
+    unread(array)[region] = values
     steps = [
         range(part.start // unit, -(-part.stop // unit))
         for part, unit in zip(region, units, strict=True)
@@ -228,7 +264,16 @@ def _product(steps: list[range]) -> list[tuple[int, ...]]:
     return [tuple(map(int, place)) for place in zip(*(g.ravel() for g in grids), strict=True)]
 
 
-def open_group(store: str | Path, mode: str = "r") -> zarr.Group:
+def zarr_store(store: Place | RemoteStore, mode: str = "r") -> str | RemoteStore:
+    """Return what zarr and xarray open a store by; one that is open already as it is."""
+    if isinstance(store, RemoteStore):
+        return store
+    if not places.is_url(store):
+        return str(store)
+    return RemoteStore(str(places.place_of(store)), read_only=mode == "r")
+
+
+def open_group(store: Place | RemoteStore, mode: str = "r") -> zarr.Group:
     """Open a store's root group; whoever writes a growing store sees it as it is to become.
 
     Raises
@@ -236,10 +281,13 @@ def open_group(store: str | Path, mode: str = "r") -> zarr.Group:
     FileNotFoundError
         If there is no Zarr store at that place.
     """
-    if mode == "r+" and (growing := open_growing(store)):
+    if mode == "r+" and not isinstance(store, RemoteStore) and (growing := open_growing(store)):
         return growing
     try:
-        return zarr.open_group(str(store), mode=mode)  # type: ignore[arg-type]
+        opened = zarr_store(store, mode)
+        # Else zarr asks a far store for the files of format 2 as well.
+        known = 3 if isinstance(opened, RemoteStore) else None
+        return zarr.open_group(opened, mode=mode, zarr_format=known)  # type: ignore[arg-type]
     except (FileNotFoundError, zarr.errors.ContainsArrayError) as error:
         raise FileNotFoundError(
             f"no Zarr store at {store}: run the stage that writes it"
@@ -247,12 +295,18 @@ def open_group(store: str | Path, mode: str = "r") -> zarr.Group:
 
 
 def open_dataset(
-    store: str | Path, group: str | None = None, *, mask_and_scale: bool = True
+    store: Place | RemoteStore, group: str | None = None, *, mask_and_scale: bool = True
 ) -> xr.Dataset:
     """Open the arrays of a store or of one of its groups as plain xarray, without Dask."""
-    told = open_group(store).metadata.consolidated_metadata is not None
+    opened = zarr_store(store)
+    told = open_group(opened).metadata.consolidated_metadata is not None
     return xr.open_zarr(
-        str(store), group=group, chunks=None, consolidated=told, mask_and_scale=mask_and_scale
+        opened,
+        group=group,
+        chunks=None,
+        consolidated=told,
+        zarr_format=3,
+        mask_and_scale=mask_and_scale,
     )
 
 
@@ -270,7 +324,7 @@ def array_of(group: zarr.Group, path: str) -> zarr.Array:
     return found
 
 
-def read_layout(store: str | Path) -> Layout:
+def read_layout(store: Place) -> Layout:
     """Return the layout that a store was created with.
 
     Raises
@@ -278,7 +332,14 @@ def read_layout(store: str | Path) -> Layout:
     ValueError
         If the store was not written by this project.
     """
-    attrs = open_group(store).attrs
+    return layout_of(open_group(store))
+
+
+def layout_of(root: zarr.Group) -> Layout:
+    """Return the layout that an open store was created with."""
+    attrs = root.attrs
     if "gssm_layout" not in attrs:
-        raise ValueError(f"{store} has no gssm_layout attribute: it is not a store of gssm_cube")
+        raise ValueError(
+            f"{root.store} has no gssm_layout attribute: it is not a store of gssm_cube"
+        )
     return Layout.from_dict(dict(attrs["gssm_layout"]))  # type: ignore[arg-type]

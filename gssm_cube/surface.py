@@ -21,6 +21,7 @@ from gssm_cube.blocks import Client, Progress
 from gssm_cube.grid import Layout, inner_chunks
 from gssm_cube.harmonise.regrid import area_mean
 from gssm_cube.harmonise.terrain import steepness
+from gssm_cube.places import Place
 from gssm_cube.product.static_layers import (
     STEEP_DEGREES,
     create_static_layers,
@@ -93,8 +94,8 @@ class Origins:
 
 
 def write_surface(
-    store: Path,
-    features: Path,
+    store: Place,
+    features: Place,
     origins: Origins,
     *,
     client: Client | None = None,
@@ -104,9 +105,9 @@ def write_surface(
 
     Parameters
     ----------
-    store : Path
+    store : path or URL
         The product; nobody may be writing it.
-    features : Path
+    features : path or URL
         The cube that it was predicted from.
     origins : Origins
     client : distributed.Client, optional
@@ -141,8 +142,8 @@ def write_surface(
 class SurfaceTile:
     """Task: the static layers of a tile, an inner chunk at a time; missing over the sea."""
 
-    product: Path
-    features: Path
+    product: Place
+    features: Place
     origins: Origins
     key: str
 

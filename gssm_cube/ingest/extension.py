@@ -6,7 +6,6 @@ had when they were fitted; blocks and units of those days keep their keys.
 
 from dataclasses import replace
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,15 +15,16 @@ from gssm_cube.grid import Layout
 from gssm_cube.growth import set_attrs
 from gssm_cube.harmonise.memory import MemoryState
 from gssm_cube.ingest.inputs import LEAD_DAYS
+from gssm_cube.places import Place
 from gssm_cube.stores import day_numbers, lengthen, open_group
 
 
-def lengthen_cube(store: Path, layout: Layout, composites: NDArray[np.datetime64]) -> None:
+def lengthen_cube(store: Place, layout: Layout, composites: NDArray[np.datetime64]) -> None:
     """Let writers see a cube with the days of a layout, of which it has the first.
 
     Parameters
     ----------
-    store : Path
+    store : Place
         Readers see nothing of it before ``growth.end_growth``.
     layout : Layout
         That of the cube, or with days added at its end.
@@ -41,12 +41,12 @@ def lengthen_cube(store: Path, layout: Layout, composites: NDArray[np.datetime64
     lengthen(store, layout, lengths, axes, {})
 
 
-def fitted_layout(store: Path, layout: Layout, refit: bool) -> Layout:
+def fitted_layout(store: Place, layout: Layout, refit: bool) -> Layout:
     """Return the layout with the days that the climatology was fitted on, or is to be.
 
     Parameters
     ----------
-    store : Path
+    store : Place
         The cube; notes the days of a fit that is to come.
     layout : Layout
         Of the run.
@@ -62,27 +62,27 @@ def fitted_layout(store: Path, layout: Layout, refit: bool) -> Layout:
     return layout
 
 
-def is_fitted(store: Path) -> bool:
+def is_fitted(store: Place) -> bool:
     """Tell whether a cube's climatology was fitted, and so is frozen."""
     return "climatology_digest" in _climatology(store)
 
 
-def _climatology(store: Path) -> dict[str, Any]:
+def _climatology(store: Place) -> dict[str, Any]:
     """Return what a cube says of its climatology."""
-    return dict(open_group(store / "climatology").attrs)
+    return dict(open_group(store)["climatology"].attrs)
 
 
-def held_climate_years(store: Path, refit: bool) -> tuple[int, int] | None:
+def held_climate_years(store: Place, refit: bool) -> tuple[int, int] | None:
     """Return the years of a cube's climate, if they are not to be chosen anew."""
-    years: Any = open_group(store / "meteo").attrs.get("climate_years")
+    years: Any = open_group(store)["meteo"].attrs.get("climate_years")
     if refit or years is None or not is_fitted(store):
         return None
     return years[0], years[1]
 
 
-def describe_memory(store: Path, lead_days: int, years: tuple[int, int]) -> None:
+def describe_memory(store: Place, lead_days: int, years: tuple[int, int]) -> None:
     """Note in the cube how the memory was spun up and which years are the climate's."""
-    held = open_group(store / "meteo").attrs
+    held = open_group(store)["meteo"].attrs
     words = f"{lead_days} days before the first"
     if lead_days < LEAD_DAYS:
         words += ", after the first year that there is"

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gssm_cube import blocks, cube
+from gssm_cube import blocks, cube, places
 from gssm_cube.blocks import digest
 from gssm_cube.grid import Layout, Tile, Window
 from gssm_cube.growth import set_attrs
@@ -32,6 +32,7 @@ from gssm_cube.ingest.inputs import (
 )
 from gssm_cube.ingest.padded import Padded
 from gssm_cube.ingest.sensors import lst_stage, vegetation_stage
+from gssm_cube.places import Place
 from gssm_cube.sources import groundwater, merit_hydro
 from gssm_cube.sources.raster import Bounds
 from gssm_cube.stores import open_group
@@ -349,7 +350,7 @@ def tile_of(unit: str) -> str:
 # ---- what the cube itself says ----------------------------------------------------------------
 
 
-def land_digests(store: Path, tiles: Sequence[str]) -> dict[str, str]:
+def land_digests(store: Place, tiles: Sequence[str]) -> dict[str, str]:
     """Hash of the land of each tile and its neighbours (holes are filled from there)."""
 
     def land(row: int, col: int) -> str | None:
@@ -364,7 +365,7 @@ def land_digests(store: Path, tiles: Sequence[str]) -> dict[str, str]:
     }
 
 
-def fitted_digests(store: Path, files: FileKeys, refit: bool) -> dict[str, str]:
+def fitted_digests(store: Place, files: FileKeys, refit: bool) -> dict[str, str]:
     """Hashes of the files that climatology and bridges were, or are to be, fitted on, by name.
 
     Once fitted they are frozen: a changed file must not change the past. ``refit`` lets them
@@ -378,13 +379,13 @@ def fitted_digests(store: Path, files: FileKeys, refit: bool) -> dict[str, str]:
     for sensor in files.found.vegetation_partners:
         pair = (files.composites("terra", every), files.composites(sensor, every))
         now[f"vegetation_{sensor}"] = digest(*pair)
-    held = {} if refit else dict(open_group(store / "climatology").attrs)
+    held = {} if refit else dict(open_group(places.join(store, "climatology")).attrs)
     return {name: str(held.get(f"{name}_digest", key)) for name, key in now.items()}
 
 
-def freeze(store: Path, fits: Mapping[str, str]) -> None:
+def freeze(store: Place, fits: Mapping[str, str]) -> None:
     """Note in the cube what its climatology or bridges were fitted on."""
-    held = open_group(store / "climatology").attrs
+    held = open_group(store)["climatology"].attrs
     said = {f"{name}_digest": fitted for name, fitted in fits.items()}
     if any(held.get(name) != value for name, value in said.items()):
         set_attrs(store, said, "climatology")

@@ -22,6 +22,7 @@ from gssm_cube.ingest.inputs import LEAD_DAYS, meteo_days
 from gssm_cube.ingest.keys import METEO_BACK_DAYS, in_years
 from gssm_cube.ingest.padded import pack
 from gssm_cube.ingest.scratch import METEO
+from gssm_cube.places import Place
 from gssm_cube.stores import DIMS, array_of, open_group, write_region
 from gssm_cube.variables import PREDICTORS
 
@@ -60,7 +61,7 @@ class MeteoCells:
     The window before must be done. ``lead_days`` of meteorology lie before the first window.
     """
 
-    cube: Path
+    cube: Place
     scratch: Path
     layout: Layout
     key: str
@@ -165,7 +166,7 @@ def meteo_features(
 class ClimateCells:
     """Task: the climate of a chunk of cells, over the days of the cube in ``years``."""
 
-    cube: Path
+    cube: Place
     layout: Layout
     years: tuple[int, int]
     key: str

@@ -9,14 +9,16 @@ from typing import Any
 
 import pandas as pd
 
-from gssm_cube import blocks, cube
+from gssm_cube import blocks, cube, places
 from gssm_cube.blocks import Client, Progress, Work
 from gssm_cube.grid import Layout
 from gssm_cube.growth import end_growth
 from gssm_cube.ingest import bridges, extension, keys, lst, meteo, scratch, sensors, static
 from gssm_cube.ingest import inputs as files
 from gssm_cube.ingest import vegetation as composites
+from gssm_cube.ingest.gaps import describe_gaps, floored_share
 from gssm_cube.ingest.keys import FileKeys
+from gssm_cube.places import Place
 from gssm_cube.run_log import NO_LOG, RunLog
 from gssm_cube.variables import Upsampling
 from gssm_cube.years import first_held_day
@@ -24,6 +26,7 @@ from gssm_cube.years import first_held_day
 logger = logging.getLogger(__name__)
 
 Row = dict[str, str | int]
+Stores = tuple[Place, Path]  # the cube, and what waits to go into it
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Step:
     """One kind of task: its markers' store and stage, its units with their keys, its work."""
 
     name: str
-    store: Path
+    store: Place
     stage: str
     keys: Mapping[str, str]
     work: Work
@@ -60,7 +63,7 @@ class Means:
 
 
 def harmonise(
-    store: Path,
+    store: Place,
     layout: Layout,
     folders: Mapping[str, Any],
     *,
@@ -68,6 +71,7 @@ def harmonise(
     lst_filling: lst.Filling = lst.DEFAULT_FILLING,
     refit_climatology: bool = False,
     climate_years: tuple[int, int] | None = None,
+    scratch_place: Path | None = None,
     client: Client | None = None,
     progress: Progress = blocks.silent,
     log: RunLog = NO_LOG,
@@ -80,8 +84,8 @@ def harmonise(
 
     Parameters
     ----------
-    store : Path
-        Feature cube; markers and scratch lie beside it.
+    store : path or URL
+        Feature cube; its markers lie beside it.
     layout : Layout
     folders : mapping
         Place of each source, see ``inputs.find_inputs``.
@@ -94,6 +98,8 @@ def harmonise(
     climate_years : (first, last), optional
         Calendar years over which the climate of a place is the mean; by default those of the
         layout that are not held out as new years.
+    scratch_place : Path, optional
+        On a disk that all workers see; beside the cube by default, needed for a URL.
     client : distributed.Client, optional
     progress : callable
     log : RunLog
@@ -109,6 +115,7 @@ def harmonise(
     FileNotFoundError, ValueError
         Before any work: missing days, wrong units or grids, another cube at that place.
     """
+    waiting = scratch_place or scratch_of(store)
     found = files.find_inputs(folders, layout)
     hashes = FileKeys(layout, found, upsampling)
     rows = []
@@ -122,19 +129,20 @@ def harmonise(
         check_land(store)
         cube.note_floored_slopes(store, floored_share(store))
         fits = keys.fitted_digests(store, hashes, refit_climatology)
-        sources = _scratch_steps(store, hashes)
-        for stages, steps in _final_steps(store, hashes, fitting, fits, years, lst_filling):
+        sources = _scratch_steps(waiting, hashes)
+        found_steps = _final_steps((store, waiting), hashes, fitting, fits, years, lst_filling)
+        for stages, steps in found_steps:
             reading = [sources[stage] for stage in stages]
             rows += _run_pass(reading, steps, layout, means)
             fitted = {name for step in steps for name in (step.stage, *step.keys)}
             keys.freeze(store, {name: fits[name] for name in fits if name in fitted})
         end_growth(store)
-        scratch.remove_scratch(scratch_of(store))
+        scratch.remove_scratch(waiting)
     logger.info("%s", describe_gaps(store))
     return pd.DataFrame(rows).groupby("step", sort=False, as_index=False).sum()
 
 
-def _prepare(store: Path, layout: Layout, upsampling: Upsampling) -> None:
+def _prepare(store: Place, layout: Layout, upsampling: Upsampling) -> None:
     """Create the empty cube, or get one that is there ready for what it lacks."""
     starts = files.composite_starts(layout)
     about = {"title": "GSSM features", "gssm_day": "UTC"}
@@ -161,7 +169,7 @@ def _run_pass(
     """Read into the scratch what the steps' units need, then run the steps; yield a row each."""
     needed = {read for step in steps for unit in step.to_do() for read in step.reads(unit)}
     for source in sources if needed else ():
-        scratch.create_scratch(source.store, layout)
+        scratch.create_scratch(Path(source.store), layout)
         reading = source.only(needed)
         if reading.to_do():
             yield _run(reading, means)
@@ -169,8 +177,16 @@ def _run_pass(
         yield _run(step, means)
 
 
-def scratch_of(store: Path) -> Path:
-    """Return the place of a cube's scratch."""
+def scratch_of(store: Place) -> Path:
+    """Return the place of a cube's scratch.
+
+    Raises
+    ------
+    ValueError
+        If the cube is at a URL.
+    """
+    if places.is_url(store):
+        raise ValueError(f"{store} is at a URL: give a place on disk for what waits to go there")
     return Path(f"{store}.scratch")
 
 
@@ -189,69 +205,27 @@ def _run(step: Step, means: Means) -> Row:
     return {"step": step.name, "units": len(units), "skipped": skipped}
 
 
-def describe_gaps(store: Path) -> str:
-    """Say what was filled and what is missing, from the markers."""
-    static, daily, composite = (_markers(store, s) for s in ("static", "daily", "composite"))
-    land, filled, lacking = (sum(m[name] for m in static) for name in ("land", "filled", "lacking"))
-    names = ("valid", "missing", "day_filled", "night_filled", "day_spatial", "night_spatial")
-    valid, missing, day, night, *moved = (sum(m[name] for m in daily) for name in names)
-    pixel_days = max(valid + missing, 1)
-    green = max(sum(m["valid"] + m["missing"] for m in composite), 1)
-
-    def share(sensor: str) -> float:
-        both = sum(m[f"{time}_{sensor}"] for m in daily for time in ("day", "night"))
-        return both / (2 * pixel_days)
-
-    def of_composites(name: str) -> float:
-        return sum(m[name] for m in composite) / green
-
-    return (
-        f"static: {land} land pixels, {filled} filled from nearby land, {lacking} lack a layer, "
-        f"slope floored on {floored_share(store):.1%} of the terrain's cells; "
-        f"LST: {day / pixel_days:.0%} of day and {night / pixel_days:.0%} of night values filled "
-        f"({sum(moved) / max(day + night, 1):.0%} of them also in space), "
-        f"{share('aqua'):.0%} from Aqua, {share('viirs'):.0%} from VIIRS, "
-        f"{missing} of {pixel_days} pixel-days missing; "
-        f"vegetation: {of_composites('filled'):.0%} filled, {of_composites('aqua'):.0%} from Aqua, "
-        f"{of_composites('viirs'):.0%} from VIIRS, {of_composites('provisional'):.0%} provisional, "
-        f"{of_composites('missing'):.0%} missing"
-    )
-
-
-def _markers(store: Path, stage: str) -> list[dict[str, Any]]:
-    """All markers of a stage."""
-    folder = blocks.marker_folder(store, stage)
-    found = (blocks.read_marker(store, stage, path.stem) for path in sorted(folder.glob("*.json")))
-    return [marker for marker in found if marker is not None]
-
-
-def floored_share(store: Path) -> float:
-    """Share of the terrain's cells whose slope was raised to the floor of the topographic index."""
-    markers = _markers(store, "static")
-    return sum(m["slopes_floored"] for m in markers) / max(sum(m["slopes"] for m in markers), 1)
-
-
-def check_land(store: Path) -> None:
+def check_land(store: Place) -> None:
     """Raise if the box has no land at all."""
-    if not any(marker["land"] for marker in _markers(store, "static")):
+    if not any(marker["land"] for marker in blocks.read_markers(store, "static")):
         raise ValueError(f"{store} has no land: check the run's bounds and MERIT Hydro's tiles")
 
 
-def land_tiles(store: Path, layout: Layout) -> list[str]:
+def land_tiles(store: Place, layout: Layout) -> list[str]:
     """Labels of the tiles with land, from the markers of the static step."""
     markers = (blocks.read_marker(store, "static", str(tile)) for tile in layout.tiles())
     return [marker["unit"] for marker in markers if marker and marker["land"]]
 
 
-def _static_step(store: Path, hashes: FileKeys) -> Step:
+def _static_step(store: Place, hashes: FileKeys) -> Step:
     """Return the step of the static predictors: all tiles."""
     work = static.StaticTile(store, hashes.found, hashes.layout, "")
     return Step("static layers", store, "static", keys.static_keys(hashes), work)
 
 
-def _scratch_steps(store: Path, hashes: FileKeys) -> dict[str, Step]:
+def _scratch_steps(place: Path, hashes: FileKeys) -> dict[str, Step]:
     """Return the steps that read provider files into the scratch, by stage."""
-    place, found, layout = scratch_of(store), hashes.found, hashes.layout
+    found, layout = hashes.found, hashes.layout
     works: dict[str, tuple[str, Work]] = {
         "meteo": ("ERA5-Land files", scratch.MeteoDays(place, found.era5_land, layout, "")),
     }
@@ -269,7 +243,7 @@ def _scratch_steps(store: Path, hashes: FileKeys) -> dict[str, Step]:
 
 
 def _final_steps(
-    store: Path,
+    stores: Stores,
     hashes: FileKeys,
     fitting: Layout,
     fits: Mapping[str, str],
@@ -280,39 +254,39 @@ def _final_steps(
 
     Blocks of LST follow the climatology, and with other sensors the bridges, which need it as well.
     """
-    tiles = land_tiles(store, hashes.layout)
+    store, tiles = stores[0], land_tiles(stores[0], hashes.layout)
     land = keys.land_digests(store, tiles)
     fitted = fits["climatology"]
     learnt = replace(hashes, layout=fitting)
     cells = [_climate_step(store, learnt, years), _tair_step(store, fitting, fitted)]
-    yield ["meteo"], [*_meteo_steps(store, hashes), *cells]
+    yield ["meteo"], [*_meteo_steps(stores, hashes), *cells]
     climatology = keys.climatology_keys(tiles, fitted, land)
-    yield ["lst"], [_climatology_step(store, fitting, climatology)]
-    daily = _daily_step(store, hashes, tiles, climatology, fits, filling)
+    yield ["lst"], [_climatology_step(stores, fitting, climatology)]
+    daily = _daily_step(stores, hashes, tiles, climatology, fits, filling)
     partners = tuple(hashes.found.lst_partners)
     stages = [sensors.lst_stage(sensor) for sensor in (*partners, "terra")]
     if partners:
-        yield stages, [_bridge_step(store, hashes, list(daily.keys), fits, "lst")]
+        yield stages, [_bridge_step(stores, hashes, list(daily.keys), fits, "lst")]
     yield stages, [daily]
     partners = tuple(hashes.found.vegetation_partners)
     stages = [sensors.vegetation_stage(sensor) for sensor in ("terra", *partners)]
     if partners:
-        yield stages, [_bridge_step(store, hashes, tiles, fits, "vegetation")]
-    yield stages, [_composite_step(store, hashes, tiles, land, fits)]
+        yield stages, [_bridge_step(stores, hashes, tiles, fits, "vegetation")]
+    yield stages, [_composite_step(stores, hashes, tiles, land, fits)]
 
 
-def _meteo_steps(store: Path, hashes: FileKeys) -> Iterator[Step]:
+def _meteo_steps(stores: Stores, hashes: FileKeys) -> Iterator[Step]:
     """Yield the steps of the meteorology: chunks of cells, each window after the one before."""
     layout, lead = hashes.layout, hashes.found.lead_days
     every = keys.meteo_keys(hashes, meteo.cell_units(layout))
-    work = meteo.MeteoCells(store, scratch_of(store), layout, "", lead)
+    work = meteo.MeteoCells(*stores, layout, "", lead)
     for window in layout.windows():
         units = {unit: key for unit, key in every.items() if keys.number_of(unit) == window.number}
         runs = partial(keys.meteo_runs, layout)
-        yield Step("meteorology", store, "meteo", units, work, runs)
+        yield Step("meteorology", stores[0], "meteo", units, work, runs)
 
 
-def _climate_step(store: Path, hashes: FileKeys, years: tuple[int, int]) -> Step:
+def _climate_step(store: Place, hashes: FileKeys, years: tuple[int, int]) -> Step:
     """Return the step of the climate of places, which reads the cube alone."""
     layout = hashes.layout
     units = meteo.cell_units(layout, windows=False)
@@ -323,7 +297,7 @@ def _climate_step(store: Path, hashes: FileKeys, years: tuple[int, int]) -> Step
     )  # fmt: skip
 
 
-def _tair_step(store: Path, layout: Layout, fitted: str) -> Step:
+def _tair_step(store: Place, layout: Layout, fitted: str) -> Step:
     """Return the step of the air temperature's climatology, which reads the cube alone."""
     units = meteo.cell_units(layout, windows=False)
     return Step(
@@ -332,27 +306,27 @@ def _tair_step(store: Path, layout: Layout, fitted: str) -> Step:
     )  # fmt: skip
 
 
-def _climatology_step(store: Path, layout: Layout, climatology: dict[str, str]) -> Step:
+def _climatology_step(stores: Stores, layout: Layout, climatology: dict[str, str]) -> Step:
     """Return the step of the LST climatology: tiles, over all days."""
     every = scratch.lst_units(layout)
-    work = lst.LstClimatology(store, scratch_of(store), layout, "")
-    return Step("LST climatology", store, "climatology", climatology, work, lambda unit: every)
+    work = lst.LstClimatology(*stores, layout, "")
+    return Step("LST climatology", stores[0], "climatology", climatology, work, lambda unit: every)
 
 
 def _bridge_step(
-    store: Path, hashes: FileKeys, labels: list[str], fits: Mapping[str, str], kind: str
+    stores: Stores, hashes: FileKeys, labels: list[str], fits: Mapping[str, str], kind: str
 ) -> Step:
     """Return the step that fits other sensors' LST or vegetation to Terra's on a sample."""
     layout = hashes.layout
-    place = (store, scratch_of(store), layout, labels, "")
+    place = (*stores, layout, labels, "")
     every = scratch.lst_units(layout) if kind == "lst" else scratch.vegetation_units(layout)
     work = bridges.LstBridge(*place) if kind == "lst" else bridges.VegetationBridge(*place)
     name = "LST bridge" if kind == "lst" else "vegetation bridge"
-    return Step(name, store, "bridge", keys.bridge_keys(fits, kind), work, lambda unit: every)
+    return Step(name, stores[0], "bridge", keys.bridge_keys(fits, kind), work, lambda unit: every)
 
 
 def _daily_step(
-    store: Path,
+    stores: Stores,
     hashes: FileKeys,
     tiles: Sequence[str],
     climatology: dict[str, str],
@@ -365,14 +339,14 @@ def _daily_step(
     reach = lst.REACH_PIXELS if filling == "temporal_spatial" else None
     partners = tuple(s for s in sensors.PARTNERS if s in hashes.found.lst_partners)
     return Step(
-        "LST blocks", store, "daily", keys.daily_keys(hashes, units, climatology, fits, reach),
-        lst.DailyBlock(store, scratch_of(store), layout, "", partners, reach),
+        "LST blocks", stores[0], "daily", keys.daily_keys(hashes, units, climatology, fits, reach),
+        lst.DailyBlock(*stores, layout, "", partners, reach),
         lambda unit: keys.lst_runs(layout, windows[keys.number_of(unit)]),
     )  # fmt: skip
 
 
 def _composite_step(
-    store: Path,
+    stores: Stores,
     hashes: FileKeys,
     tiles: Sequence[str],
     land: dict[str, str],
@@ -385,7 +359,7 @@ def _composite_step(
     partners = tuple(s for s in sensors.PARTNERS if s in hashes.found.vegetation_partners)
     newest = files.newest_composite(hashes.found)
     return Step(
-        "vegetation", store, "composite", keys.composite_keys(hashes, units, land, fits),
-        composites.CompositeTile(store, scratch_of(store), layout, "", newest, partners),
+        "vegetation", stores[0], "composite", keys.composite_keys(hashes, units, land, fits),
+        composites.CompositeTile(*stores, layout, "", newest, partners),
         lambda unit: every[keys.composite_reach(layout, keys.number_of(unit))],
     )  # fmt: skip

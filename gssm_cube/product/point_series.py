@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Layout
+from gssm_cube.places import Place
 from gssm_cube.product.store import check_product
 from gssm_cube.shards import read_box
 from gssm_cube.stores import array_of, open_group, read_layout
@@ -29,7 +29,7 @@ class Part:
 
 
 def series(
-    store: str | Path,
+    store: Place,
     points: pd.DataFrame,
     *,
     first_day: date | None = None,

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from gssm_cube.flags import PRODUCT_FLAGS, flag_attrs
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Block, Layout
 from gssm_cube.growth import is_growing, open_growing, set_attrs
+from gssm_cube.places import Place
 from gssm_cube.product.attributes import (
     coverage_attrs,
     day_edges,
@@ -27,6 +27,7 @@ from gssm_cube.stores import (
     create_daily_array,
     created_whole,
     day_numbers,
+    exists,
     lengthen,
     open_dataset,
     open_group,
@@ -35,6 +36,7 @@ from gssm_cube.stores import (
     write_days,
     write_position,
     write_region,
+    zarr_store,
 )
 from gssm_cube.variables import FILL, SSM, SSM_SPREAD
 
@@ -64,7 +66,7 @@ class Layers(NamedTuple):
     quality: NDArray[np.uint16]
 
 
-def create_product(store: str | Path, layout: Layout, attrs: Mapping[str, Any]) -> None:
+def create_product(store: Place, layout: Layout, attrs: Mapping[str, Any]) -> None:
     """Create the empty product, or bring the attributes of one that is there up to date.
 
     One that has the first days of the layout grows, which readers see, with the attributes, after
@@ -82,7 +84,7 @@ def create_product(store: str | Path, layout: Layout, attrs: Mapping[str, Any]) 
     ValueError
         If the store holds something else, or another box or period.
     """
-    if (Path(store) / "zarr.json").exists():
+    if exists(store):
         check_product(store)
         found = read_layout(store)
         if found != layout and not layout.continues(found):
@@ -121,7 +123,7 @@ def create_product(store: str | Path, layout: Layout, attrs: Mapping[str, Any]) 
         )
 
 
-def lengthen_product(store: str | Path, layout: Layout, attrs: Mapping[str, Any]) -> None:
+def lengthen_product(store: Place, layout: Layout, attrs: Mapping[str, Any]) -> None:
     """Let writers see a product with the days of ``layout``; one that has them gets ``attrs``.
 
     Raises
@@ -138,7 +140,7 @@ def lengthen_product(store: str | Path, layout: Layout, attrs: Mapping[str, Any]
         set_attrs(store, attrs)
 
 
-def check_forest(store: str | Path, layout: Layout, attrs: Mapping[str, Any]) -> None:
+def check_forest(store: Place, layout: Layout, attrs: Mapping[str, Any]) -> None:
     """Raise if a product is to grow by another forest; warn if all of it is predicted anew."""
     held = open_group(store).attrs.get("forest_digest")
     told = attrs.get("forest_digest")
@@ -169,20 +171,25 @@ def _write_depth(root: zarr.Group) -> None:
     root.create_array("depth_bounds", data=bounds, dimension_names=("bounds",), **packed)
 
 
-def check_product(store: str | Path) -> None:
+def check_product(store: Place) -> None:
     """Raise unless a store is an SSM product of this project."""
-    if open_group(store).attrs.get("gssm_format") != FORMAT:
+    _check_root(open_group(store), store)
+
+
+def _check_root(root: zarr.Group, store: Place) -> None:
+    """Raise unless an open root is that of a product."""
+    if root.attrs.get("gssm_format") != FORMAT:
         raise ValueError(f"{store} is not an SSM product ({FORMAT}); give another path")
 
 
-def check_whole(store: str | Path) -> None:
+def check_whole(store: Place) -> None:
     """Raise if a product is getting days that are not all there yet."""
     longer = open_growing(store)
     if longer and longer.attrs["gssm_layout"] != open_group(store).attrs["gssm_layout"]:
         raise ValueError(f"{store} is getting more days; run `gssm predict` to its end first")
 
 
-def write_block(store: str | Path, layout: Layout, block: Block, layers: Layers) -> list[str]:
+def write_block(store: Place, layout: Layout, block: Block, layers: Layers) -> list[str]:
     """Fill one block and return the names of its objects.
 
     Parameters
@@ -199,7 +206,7 @@ def write_block(store: str | Path, layout: Layout, block: Block, layers: Layers)
 
 
 def open_product(
-    store: str | Path,
+    store: Place,
     *,
     chunks: Mapping[str, int] | None = None,
     mask: Mask | None = None,
@@ -208,7 +215,8 @@ def open_product(
 
     Parameters
     ----------
-    store : path
+    store : path or URL
+        Also of a web server (https), read only.
     chunks : mapping, optional
         Dask chunks; ``{}`` means one inner chunk (366 days, 48 x 48 pixels) each. By default
         there is no Dask graph, which at global size would have millions of tasks.
@@ -233,10 +241,12 @@ def open_product(
     ValueError
         If the store is something else, or there is no such mask.
     """
-    check_product(store)
-    dataset = open_dataset(store)
+    opened = zarr_store(store)
+    root = open_group(opened)
+    _check_root(root, store)
+    dataset = open_dataset(opened)
     dataset = dataset.set_coords([name for name in map(str, dataset) if name.endswith("_bounds")])
-    dataset = with_derived_layers(dataset, open_group(store), mask)
+    dataset = with_derived_layers(dataset, root, mask)
     if chunks is None:
         return dataset
     inner = dict(zip(DIMS, (WINDOW_DAYS, CHUNK_PIXELS, CHUNK_PIXELS), strict=True))

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from math import ceil, floor, sqrt
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from gssm_cube.grid import CHUNK_PIXELS, Layout
 from gssm_cube.overviews import LAYERS, factors, group_name
+from gssm_cube.places import Place
 from gssm_cube.product.store import check_product
 from gssm_cube.shards import read_box
 from gssm_cube.stores import array_of, open_group, read_layout
@@ -60,9 +60,9 @@ class Atlas:
         If there is no product, or one too large for maps at 1 km that has no overviews.
     """
 
-    def __init__(self, store: str | Path) -> None:
+    def __init__(self, store: Place) -> None:
         check_product(store)
-        self.store = Path(store)
+        self.store = store
         self.layout: Layout = read_layout(store)
         self.root = open_group(store)
         self.levels = [Level(1, {name: array_of(self.root, name) for name in LAYERS})]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader
 
+from gssm_cube.places import Place
+
 if TYPE_CHECKING:
     from bokeh.server.server import Server
 
@@ -24,12 +26,12 @@ def check_bokeh() -> None:
         ) from error
 
 
-def make_server(store: Path, stations: Path | None = None, *, port: int = 0) -> "Server":
+def make_server(store: Place, stations: Path | None = None, *, port: int = 0) -> "Server":
     """Return the server of a product's page, listening but not yet answering.
 
     Parameters
     ----------
-    store : Path
+    store : path or URL
         The product.
     stations : Path, optional
         A station table, whose stations are marked and shown beside the series.
@@ -77,7 +79,7 @@ def _template() -> object:
 
 
 def serve(
-    store: Path,
+    store: Place,
     stations: Path | None = None,
     *,
     port: int = 0,

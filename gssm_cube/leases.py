@@ -1,0 +1,205 @@
+"""One run per store in an object store, or several that do parts of the same work: leases.
+
+A lease is an object beside the store that its holder writes anew every ten seconds. One that has
+not changed for a minute, or whose process is known to be dead, is taken over; so a run after a
+kill -9 starts after a minute at most, and at once on the same machine. Clocks are not compared:
+who waits counts by its own. Leases have numbers: of several who take the next one at a time the
+store lets one succeed, and a holder who was taken for dead finds the next number there.
+"""
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from gssm_cube import places
+from gssm_cube.places import Place
+
+BEAT_SECONDS, LEASE_SECONDS = 10.0, 60.0
+Check = Callable[..., None]
+
+
+@dataclass
+class Lease:
+    """What a process holds; ``check`` raises once another one has taken it over."""
+
+    place: str
+    beats: int = 0
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    lost: str = ""  # why
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def content(self) -> bytes:
+        """What stands in the object."""
+        about = {"host": socket.gethostname(), "process": os.getpid(), "token": self.token}
+        return json.dumps(about | {"beats": self.beats, "released": self.ended.is_set()}).encode()
+
+    def check(self, *_: object) -> None:
+        """Raise if the lease was taken over, or could not be written for too long."""
+        if self.lost:
+            raise RuntimeError(f"{self.lost}; what has a marker stays done, start again")
+
+    def beat(self) -> None:
+        """Write the object anew, again and again, as long as it is this holder's."""
+        last = time.monotonic()
+        while not self.ended.wait(BEAT_SECONDS):
+            try:
+                if read_holder(self.place).get("token") != self.token or _next(self.place):
+                    self.lost = f"{self.place} was taken over by another run"
+                    return
+                self.beats += 1
+                places.write(self.place, self.content)
+                last = time.monotonic()
+            except OSError as error:
+                if time.monotonic() - last > LEASE_SECONDS:
+                    self.lost = f"{self.place} could not be written for {LEASE_SECONDS:.0f} s"
+                    self.lost += f": {error}"
+                    return
+
+
+def read_holder(place: Place) -> dict[str, object]:
+    """Return what a lease's object says; nothing if it is not there."""
+    content = places.read(place)
+    return {} if content is None else dict(json.loads(content))
+
+
+def _folder(store: Place) -> str:
+    """Return the folder of a store's leases."""
+    return str(places.beside(store, ".lease"))
+
+
+def _next(place: str) -> bool:
+    """Whether there is a lease of a higher number beside one; parts have none."""
+    folder, _, name = place.rpartition("/")
+    return not name.startswith("part") and max(places.names(folder)) > name.removesuffix(".json")
+
+
+@contextmanager
+def held(
+    store: Place, prepare: Callable[[], object], *, take_over: bool = False
+) -> Iterator[Check]:
+    """Hold a store for one run and prepare it; yield what raises once the lease is lost.
+
+    Raises
+    ------
+    RuntimeError
+        If another live process holds it, or holds a part of it.
+    """
+    with _held(_take(store, 0.0, take_over)) as lease:
+        for name in _parts(store):
+            _end_dead(store, name, take_over)
+        prepare()
+        yield lease.check
+
+
+@contextmanager
+def held_in_part(
+    store: Place, prepare: Callable[[], object], *, wait_seconds: float
+) -> Iterator[Check]:
+    """Hold a store together with others that do other parts; the first alone prepares it.
+
+    Raises
+    ------
+    RuntimeError
+        If a whole run holds it, or a part takes longer than ``wait_seconds`` to prepare it.
+    """
+    with _held(_take(store, wait_seconds, False)):
+        others = [name for name in _parts(store) if _is_live(store, name)]
+        if not others:
+            prepare()
+        part = Lease(f"{_folder(store)}/part-{uuid.uuid4().hex}.json")
+        places.write(part.place, part.content)
+    with _held(part):
+        yield part.check
+
+
+@contextmanager
+def _held(lease: Lease) -> Iterator[Lease]:
+    """Write a lease anew while it is held, and release it."""
+    thread = threading.Thread(target=lease.beat, name="gssm-lease", daemon=True)
+    thread.start()
+    try:
+        yield lease
+    finally:
+        lease.ended.set()
+        thread.join()
+        if lease.lost:
+            pass
+        elif "/part-" in lease.place:
+            places.delete(lease.place)
+        else:
+            places.write(lease.place, lease.content)
+
+
+def _take(store: Place, wait_seconds: float, take_over: bool) -> Lease:
+    """Take the next lease of a whole store, when the last one is free."""
+    folder, end = _folder(store), time.monotonic() + wait_seconds
+    while True:
+        numbers = [name for name in places.names(folder) if name.isdecimal()]
+        last = max(numbers, default="")
+        if last and not take_over and _is_live(store, last):
+            if time.monotonic() < end:
+                continue
+            _refuse(store, f"{folder}/{last}.json")
+        lease = Lease(f"{folder}/{int(last or 0) + 1:08d}.json")
+        if places.create(lease.place, lease.content):
+            for name in numbers:
+                places.delete(f"{folder}/{name}.json")
+            return lease
+
+
+def _parts(store: Place) -> list[str]:
+    """Return the names of the leases of parts."""
+    return [name for name in places.names(_folder(store)) if name.startswith("part-")]
+
+
+def _end_dead(store: Place, name: str, take_over: bool) -> None:
+    """Remove the lease of a part whose process is gone; refuse while it lives."""
+    place = f"{_folder(store)}/{name}.json"
+    if not take_over and _is_live(store, name):
+        _refuse(store, place)
+    places.delete(place)
+
+
+def _is_live(store: Place, name: str) -> bool:
+    """Whether a lease's holder is at work: wait for its next beat where that cannot be known."""
+    place = f"{_folder(store)}/{name}.json"
+    first = read_holder(place)
+    if not first or first["released"] or _is_dead(first):
+        return False
+    end = time.monotonic() + LEASE_SECONDS
+    while time.monotonic() < end:
+        time.sleep(BEAT_SECONDS / 10)
+        now = read_holder(place)
+        if now != first:
+            return bool(now) and not now["released"]
+    return False
+
+
+def _is_dead(holder: dict[str, object]) -> bool:
+    """Whether a holder was a process of this machine that is gone."""
+    if holder["host"] != socket.gethostname():
+        return False
+    try:
+        os.kill(int(str(holder["process"])), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # another user's
+        return False
+    return False
+
+
+def _refuse(store: Place, place: str) -> None:
+    """Say who holds a store."""
+    holder = read_holder(place)
+    raise RuntimeError(
+        f"{store} is being written by process {holder.get('process', 'unknown')} on "
+        f"{holder.get('host', 'another machine')}; wait for it or end it, then start again "
+        "(--take-over breaks its lease)"
+    )

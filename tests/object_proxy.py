@@ -1,0 +1,128 @@
+"""A proxy on loopback before an object store: counts, delays and turns away requests."""
+
+import http.client
+import random
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
+DENIED = b"<Error><Code>AccessDenied</Code><AWSAccessKeyId>AKSHOWN</AWSAccessKeyId></Error>"
+BUSY = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Slow down.</Message></Error>"
+
+
+@dataclass
+class Proxy:
+    """What the proxy does to requests, and what it saw; to be changed while it runs."""
+
+    backend: str  # such as http://127.0.0.1:7480
+    delay: float = 0.0  # seconds before each GET and HEAD is answered
+    busy_share: float = 0.0  # of requests that are answered 503, drawn at random
+    refused: frozenset[str] = frozenset()  # methods that are always answered 503
+    refused_paths: str = ""  # and writes to paths that hold this
+    denied: bool = False  # whether all are answered 403
+    seen: list[tuple[str, str, int, int]] = field(
+        default_factory=list
+    )  # method, path, status, size
+    chance: random.Random = field(default_factory=lambda: random.Random(7))
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __enter__(self) -> "Proxy":
+        class Handler(_Handler):
+            proxy = self
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+    @property
+    def url(self) -> str:
+        """Where clients find it."""
+        return f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def turns_away(self, method: str, path: str) -> tuple[int, bytes] | None:
+        """Return the answer to a request that does not go on."""
+        if self.denied:
+            return 403, DENIED
+        with self.lock:
+            busy = method in self.refused or self.chance.random() < self.busy_share
+        if method == "PUT" and self.refused_paths:
+            busy |= self.refused_paths in path
+        return (503, BUSY) if busy else None
+
+    def note(self, method: str, path: str, status: int, size: int) -> None:
+        """Remember a request, with the bytes of its answer, or of its content."""
+        with self.lock:
+            self.seen.append((method, path, status, size))
+
+    def forget(self) -> None:
+        """Count from nothing."""
+        with self.lock:
+            self.seen.clear()
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Requests by method, those turned away left out."""
+        with self.lock:
+            return Counter(method for method, _, status, _ in self.seen if status != 503)
+
+    def bytes_of(self, method: str) -> int:
+        """Bytes that went with requests of a method."""
+        with self.lock:
+            return sum(size for other, _, _, size in self.seen if other == method)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    proxy: Proxy
+
+    def setup(self) -> None:
+        super().setup()
+        self.backend = http.client.HTTPConnection(urlsplit(self.proxy.backend).netloc)
+        self.backend.auto_open = 1
+
+    def finish(self) -> None:
+        self.backend.close()
+        super().finish()
+
+    def answer(self) -> None:
+        content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if answer := self.proxy.turns_away(self.command, self.path):
+            status, body = answer
+            self.proxy.note(self.command, self.path, status, 0)
+            self.reply(status, {"Content-Type": "application/xml"}, body)
+            return
+        if self.command in ("GET", "HEAD"):
+            time.sleep(self.proxy.delay)
+        headers = {name: value for name, value in self.headers.items() if name != "Connection"}
+        self.backend.request(self.command, self.path, content or None, headers)
+        found = self.backend.getresponse()
+        body = found.read()
+        self.proxy.note(self.command, self.path, found.status, len(content) or len(body))
+        self.reply(found.status, dict(found.getheaders()), body)
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer
+
+    def reply(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.send_response_only(status)
+        length = str(len(body))
+        for name, value in headers.items():
+            if name.lower() not in HOP_BY_HOP:
+                self.send_header(name, value)
+            elif name.lower() == "content-length" and self.command == "HEAD":
+                length = value
+        self.send_header("Content-Length", length)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass

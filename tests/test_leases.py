@@ -1,0 +1,140 @@
+"""Leases in an object store: one run at a time, and never locked out by a dead one."""
+
+import json
+import threading
+import time
+from contextlib import ExitStack
+
+import pytest
+from object_server import moto_server
+
+from gssm_cube import leases, places
+from gssm_cube.locks import locked, locked_in_part
+
+
+@pytest.fixture(scope="module")
+def bucket():
+    with pytest.MonkeyPatch.context() as patch, moto_server() as server:
+        for name, value in server.environment.items():
+            patch.setenv(name, value)
+        yield f"s3://{server.make_bucket()}"
+
+
+@pytest.fixture
+def store(bucket, request, monkeypatch):
+    """A store of the test's own, with leases that end soon."""
+    monkeypatch.setattr(leases, "BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(leases, "LEASE_SECONDS", 1.5)
+    return f"{bucket}/{request.node.name}.zarr"
+
+
+def lease_of(store, host="elsewhere", process=1, **more):
+    """What a holder on another machine left, or one of this."""
+    about = {"host": host, "process": process, "token": "t", "beats": 3, "released": False}
+    return json.dumps(about | more).encode()
+
+
+def numbers(store):
+    return places.names(f"{store}.lease")
+
+
+def test_a_store_is_held_by_one_run_and_free_again_after_it(store):
+    prepared = []
+    for number in ("00000001", "00000002"):
+        with locked(store, lambda: prepared.append(1)) as check:
+            check({"unit": "r000c000_w00"})
+            assert numbers(store) == [number]
+            with pytest.raises(RuntimeError, match=r"written by process \d+ on .*; wait for it"):
+                with locked(store):
+                    pass
+    assert prepared == [1, 1]
+
+
+def test_a_holder_on_another_machine_that_falls_silent_is_taken_over(store):
+    places.write(f"{store}.lease/00000007.json", lease_of(store))
+    begin = time.monotonic()
+    with locked(store):
+        assert time.monotonic() - begin > 1.5
+        assert numbers(store) == ["00000008"]
+
+
+def test_a_holder_on_another_machine_whose_heart_beats_is_not(store):
+    place, ended = f"{store}.lease/00000007.json", threading.Event()
+
+    def beat():
+        number = 0
+        while not ended.wait(0.1):
+            places.write(place, lease_of(store, beats=(number := number + 1)))
+
+    thread = threading.Thread(target=beat)
+    places.write(place, lease_of(store))
+    thread.start()
+    try:
+        with pytest.raises(RuntimeError, match="process 1 on elsewhere; wait for it or end it"):
+            with locked(store):
+                pass
+    finally:
+        ended.set()
+        thread.join()
+    assert numbers(store) == ["00000007"]
+
+
+def test_a_dead_process_of_this_machine_is_taken_over_at_once(store, monkeypatch):
+    monkeypatch.setattr(leases, "LEASE_SECONDS", 600.0)
+    host = leases.socket.gethostname()
+    places.write(f"{store}.lease/00000001.json", lease_of(store, host, 2**22 + 1))
+    with locked(store):
+        assert numbers(store) == ["00000002"]
+
+
+def test_a_lease_is_broken_on_demand_and_its_holder_learns_of_it(store):
+    with ExitStack() as stack:
+        check = stack.enter_context(locked(store))
+        check()
+        stack.enter_context(locked(store, take_over=True))
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            try:
+                check()
+            except RuntimeError as error:
+                assert "was taken over by another run; what has a marker stays done" in str(error)
+                break
+            time.sleep(0.05)
+        else:
+            pytest.fail("the first holder was not told")
+    assert numbers(store) == ["00000002"]
+
+
+def test_of_several_who_take_a_number_at_a_time_one_succeeds(store):
+    place, won = f"{store}.lease/00000001.json", []
+    contents = [lease_of(store, process=number) for number in range(8)]
+    threads = [
+        threading.Thread(target=lambda c=c: won.append(places.create(place, c))) for c in contents
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(won) == [False] * 7 + [True]
+
+
+def test_parts_hold_a_store_together_and_the_first_alone_prepares_it(store):
+    calls = []
+    with locked_in_part(store, lambda: calls.append("first")):
+        with locked_in_part(store, lambda: calls.append("second")) as check:
+            check()
+            with pytest.raises(RuntimeError, match="being written by process"), locked(store):
+                pass
+    assert calls == ["first"]
+    with locked(store, lambda: calls.append("whole")):
+        with pytest.raises(RuntimeError, match="being written by process"):
+            with locked_in_part(store, list, wait_seconds=0.1):
+                pass
+    assert calls == ["first", "whole"]
+
+
+def test_a_part_that_died_keeps_no_run_out(store):
+    host = leases.socket.gethostname()
+    places.write(f"{store}.lease/part-x.json", lease_of(store, host, 2**22 + 1))
+    with locked(store):
+        assert numbers(store) == ["00000001"]

@@ -1,0 +1,77 @@
+"""Small files on disk and at URLs that no store can have."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from gssm_cube import places
+
+
+def test_a_file_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
+    place = tmp_path / "folder" / "a.json"
+    assert (places.read(place), places.size(place)) == (None, None)
+    places.write(place, b"first")
+    assert (places.read(place), places.size(place)) == (b"first", 5)
+
+    def fail(source, target):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="no space"):
+        places.write(place, b"second")
+    assert places.read(place) == b"first"
+
+
+def test_a_new_file_is_not_written_over(tmp_path):
+    assert places.create(tmp_path / "a", b"1") is True
+    assert places.create(tmp_path / "a", b"2") is False
+    assert (tmp_path / "a").read_bytes() == b"1"
+
+
+def test_files_are_listed_with_their_folders_and_names_without(tmp_path):
+    for name in ("a.json", "b.tmp", "c/d.json"):
+        places.write(tmp_path / name, b"12")
+    found = {file.name: file.size for file in places.files(tmp_path)}
+    assert found == {"a.json": 2, "b.tmp": 2, "c/d.json": 2}
+    assert places.names(tmp_path) == ["a"]
+    assert list(places.files(tmp_path / "nothing")) == []
+    places.delete(tmp_path / "a.json")
+    places.delete(tmp_path / "a.json")
+    assert places.names(tmp_path) == []
+
+
+def test_a_place_is_a_path_or_a_url_without_a_slash_at_its_end():
+    assert places.place_of("a/b") == Path("a/b")
+    assert places.place_of("file:///a/b") == Path("/a/b")
+    assert places.place_of("s3://bucket/a/") == "s3://bucket/a"
+    assert places.join("s3://bucket/a", "b", "c") == "s3://bucket/a/b/c"
+    assert places.join(Path("a"), "b") == Path("a/b")
+    assert places.beside("s3://bucket/a", ".markers") == "s3://bucket/a.markers"
+
+
+@pytest.mark.parametrize(
+    ("url", "match"),
+    [
+        ("ftp://host/a", "ftp://host/a is no store's URL, expected one of s3, s3a, gs"),
+        ("s3:///a", "s3:///a is no store's URL"),
+        ("s3://key:secret@bucket/a", "s3://bucket/a came with a name, key or query"),
+        ("https://host/a?token=secret", "https://host/a came with a name, key or query"),
+    ],
+)
+def test_a_url_that_no_store_has_or_that_holds_a_key_is_refused_and_not_repeated(url, match):
+    with pytest.raises(ValueError, match=match) as error:
+        places.place_of(url)
+    assert "secret" not in str(error.value)
+
+
+def test_a_plain_endpoint_is_used_only_if_that_is_said_twice(monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://storage.example")
+    monkeypatch.delenv("AWS_ALLOW_HTTP", raising=False)
+    with pytest.raises(ValueError, match="plain http.*; set AWS_ALLOW_HTTP=true if the network"):
+        places.read("s3://bucket/a")
+
+
+def test_work_at_a_place_comes_back_in_order():
+    assert places.each("s3://bucket", lambda n: n * n, range(50)) == [n * n for n in range(50)]
+    assert places.each(Path("a"), lambda n: n + 1, range(3)) == [1, 2, 3]
