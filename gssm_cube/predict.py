@@ -305,13 +305,8 @@ def predict_product(
     every, starts = check_complete(store, read)
     units = every if part is None else every[part[0] - 1 :: part[1]]
     work = PredictBlock(store, target, forest_url or forest, opened.digest, layout, starts, frozen)
-
-    def prepare() -> None:
-        blocks.remove_partial_files(target)
-        product.create_product(target, layout, attrs)
-
     hold = partial(blocks.locked, take_over=take_over) if part is None else blocks.locked_in_part
-    with hold(target, prepare) as check_held:
+    with hold(target, partial(_prepare, target, layout, attrs)) as check_held:
         todo = work.left(units, read)
         blocks.remove_damaged(target, STAGE, todo)
         if client is not None:
@@ -326,3 +321,9 @@ def predict_product(
             blocks.remove_partial_files(target)
         work.show(every, read)
     return status, skipped
+
+
+def _prepare(target: Place, layout: Layout, attrs: Mapping[str, Any]) -> None:
+    """Create the empty product, or get one that is there ready for what it lacks."""
+    blocks.remove_partial_files(target)
+    product.create_product(target, layout, attrs)
