@@ -10,7 +10,9 @@ import xarray as xr
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from object_server import moto_server
 
+from gssm_cube import places
 from gssm_cube.grid import Block, Layout, Tile
 from gssm_cube.growth import (
     begin_growth,
@@ -78,6 +80,33 @@ def test_readers_see_nothing_of_new_days_until_all_at_once(store):
     for name in ("ssm", "ssm_spread", "quality"):
         np.testing.assert_array_equal(after[name][:370], before[name])
     np.testing.assert_allclose(after["ssm"][370:, 1:, 1:], 0.3)
+
+
+@pytest.fixture
+def far_store(store, monkeypatch):
+    """The same product in an object store."""
+    with moto_server() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        url = f"s3://{server.make_bucket()}/ssm.zarr"
+        create_product(url, LAYOUT, {"forest_digest": "abc"})
+        for name, content in objects(store).items():
+            places.write(places.join(url, name), content)
+        yield url
+
+
+def test_a_product_in_an_object_store_grows_all_at_once_as_well(store, far_store):
+    for place in (store, far_store):
+        create_product(place, LONGER, {"forest_digest": "abc", "history": "longer"})
+        write_block(place, LONGER, block(LONGER, 1), layers(7, 300))
+    assert read(far_store).sizes["time"] == 370 and is_growing(far_store)
+    end_growth(far_store)
+    end_growth(store)
+    assert read(far_store).equals(read(store)) and read(far_store).attrs["history"] == "longer"
+    assert not is_growing(far_store) and places.read(next_file(far_store)) is None
+    set_attrs(far_store, {"note": 3}, "ssm")
+    assert read(far_store)["ssm"].attrs["note"] == 3
+    assert whole_document(far_store)["consolidated_metadata"]["metadata"].keys() >= {"ssm", "time"}
 
 
 def test_objects_of_whole_windows_are_not_touched(store):
