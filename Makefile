@@ -6,9 +6,15 @@ READY := .venv/ready
 demo: $(READY)
 	$(BIN)/gssm demo
 
+TESTS := pytest -n auto --maxprocesses 4 --dist loadfile --durations 25
+
 test: $(READY)
+	$(BIN)/$(TESTS)
+
+# A third slower than the tests alone.
+coverage: $(READY)
 	rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/coverage run -m $(TESTS)
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report --fail-under=90
 
@@ -36,4 +42,4 @@ $(UV):
 clean:
 	rm -rf .uv .venv demo docs/_build
 
-.PHONY: demo test lint docs lock clean
+.PHONY: demo test coverage lint docs lock clean

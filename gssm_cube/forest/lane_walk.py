@@ -81,12 +81,12 @@ class Scratch(NamedTuple):
 class Sums(NamedTuple):
     """Sums over the trees, each (row), float64; all but ``total`` are empty without spread.
 
-    Squares are taken about the first tree's value: about zero they would cancel.
+    Squares are taken about the first tree's value: about zero they would cancel. The mean about
+    it follows from the total.
     """
 
     total: NDArray[np.float64]
     first: NDArray[np.float64]
-    moment: NDArray[np.float64]
     square: NDArray[np.float64]
 
 
@@ -106,7 +106,7 @@ def predict_sub_block(path, forest, block, scratch, sums, limit):  # type: ignor
     limit : int
         Numbers that leaves may take in one go, 4 to 65,535.
     """
-    for array in (sums.total, sums.moment, sums.square):
+    for array in (sums.total, sums.square):
         array.fill(0.0)
     scratch.table[0] = 0.0
     for tree in range(forest.node_offsets.size - 1):
@@ -345,11 +345,13 @@ def _split(path, keys, masks, bits, start, stop):  # type: ignore[no-untyped-def
 @njit(nogil=True, cache=True)
 def _add(plane, table, sums, about_first):  # type: ignore[no-untyped-def]
     """Add the value of one tree to the sums of all rows that have arrived."""
-    total, first, moment, square = sums.total, sums.first, sums.moment, sums.square
-    for row in range(plane.size):
-        total[row] += table[plane[row]]
-    if about_first and first.size:
+    total, first, square = sums.total, sums.first, sums.square
+    if not (about_first and first.size):
         for row in range(plane.size):
-            deviation = table[plane[row]] - first[row] if plane[row] else 0.0
-            moment[row] += deviation
-            square[row] += deviation * deviation
+            total[row] += table[plane[row]]
+        return
+    for row in range(plane.size):  # one pass: each array comes from memory once
+        value = table[plane[row]]
+        total[row] += value
+        deviation = value - first[row] if plane[row] else 0.0
+        square[row] += deviation * deviation

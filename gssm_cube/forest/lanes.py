@@ -291,13 +291,13 @@ def _scratch(forest: PackedForest, block: Block) -> Scratch:
 
 def _sums(rows: int, spread: bool) -> Sums:
     """Take the sums of a sub-block from this thread's arena."""
-    sizes = dict(total=rows) | dict.fromkeys(("first", "moment", "square"), rows * spread)
+    sizes = dict(total=rows) | dict.fromkeys(("first", "square"), rows * spread)
     return Sums(**{name: _arena.take(name, size, "float64") for name, size in sizes.items()})
 
 
 def _deviation(sums: Sums, trees: int) -> NDArray[np.float64]:
     """Return the standard deviation of each row over the trees."""
-    variance = sums.square / trees - (sums.moment / trees) ** 2
+    variance = sums.square / trees - (sums.total / trees - sums.first) ** 2
     return np.sqrt(np.maximum(variance, 0.0))
 
 
