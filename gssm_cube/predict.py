@@ -271,8 +271,7 @@ def predict_product(
     read = cache(blocks.marker_contents)  # many blocks share a marker
     units, starts = check_complete(store, read)
     units = units if part is None else units[part[0] - 1 :: part[1]]
-    place = forest_url or forest
-    work = PredictBlock(store, target, place, opened.digest, layout, starts, frozen)
+    work = PredictBlock(store, target, forest_url or forest, opened.digest, layout, starts, frozen)
 
     def prepare() -> None:
         blocks.remove_partial_files(target)
@@ -290,6 +289,11 @@ def predict_product(
                 work, todo, stage=STAGE, client=client, progress=progress,
                 note=stage_log.add, weights=sizes,
             )  # fmt: skip
-        if len(status) and status["retries"].any():  # what lost workers were writing
-            blocks.remove_partial_files(target)
+        _clean_after_losses(target, status)
     return status, skipped
+
+
+def _clean_after_losses(target: Path, status: pd.DataFrame) -> None:
+    """Remove what lost workers were writing; only while the product is locked."""
+    if len(status) and status["retries"].any():
+        blocks.remove_partial_files(target)

@@ -11,7 +11,7 @@ from rich.markup import escape
 from gssm_cube.bars import bars as shown_bars
 
 console = Console()
-EXPECTED = (ValueError, FileNotFoundError, RuntimeError, TypeError)
+EXPECTED = (ValueError, FileNotFoundError, PermissionError, RuntimeError, TypeError)
 Report = Callable[[str, int, int], None]
 
 
