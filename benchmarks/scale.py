@@ -34,6 +34,8 @@ from gssm_cube.grid import Block, Grid, Layout, Tile
 from gssm_cube.predict import STAGE, PredictBlock
 from gssm_cube.stores import array_of, open_group
 
+TELL = 5000  # blocks between two lines
+
 
 class FakeBlock(PredictBlock):
     """Opens the product, writes one byte for the shard, and the marker."""
@@ -102,7 +104,7 @@ def prepare(folder: Path, layout: Layout) -> tuple[FakeBlock, list[str], int]:
     store, target = folder / "features.zarr", folder / "ssm.zarr"
     read = cache(blocks.marker_contents)  # as predict_product does
     units, starts = check_complete(store, read)
-    work = FakeBlock(store, target, folder, "", layout, starts)
+    work = FakeBlock(store, target, folder, "", layout, starts, "mask")
     todo = work.left(units, read)
     return work, todo, len(units)
 
@@ -126,22 +128,24 @@ def run(folder: Path, layout: Layout, client: Client, most: int | None = None) -
     begin, cpu = time.perf_counter(), time.process_time()
     work, todo, count = prepare(folder, layout)
     ready, ready_cpu = time.perf_counter() - begin, time.process_time() - cpu
+    print(f"{len(todo)} of {count} blocks to do")
+    print(f"  known after {ready:.1f} s ({ready_cpu:.1f} CPU s of the client)", flush=True)
     seen: list[float] = []
 
     def note(stage: str, done: int, total: int) -> None:
         seen.append(time.perf_counter() - begin)
+        if done % TELL == 1:
+            print(f"  block {done} after {seen[-1]:.1f} s", flush=True)
         if done == most:
             raise EnoughError
 
     with suppress(EnoughError):
         blocks.run_units(work, todo, stage=STAGE, client=client, progress=note)
-    print(f"{len(todo)} of {count} blocks to do, {len(seen)} done on Dask")
-    print(f"  known after {ready:.1f} s ({ready_cpu:.1f} CPU s of the client)")
-    print(f"  first block after {seen[0]:.1f} s, the last of these after {seen[-1]:.1f} s")
     cpu = (time.process_time() - cpu - ready_cpu) / len(seen) * 1e3
     wall = (seen[-1] - seen[0]) / max(len(seen) - 1, 1) * 1e3
+    print(f"  {len(seen)} done on Dask after {seen[-1]:.1f} s")
     print(f"  {wall:.1f} ms a block on two threads, {cpu:.1f} CPU ms of the client")
-    print(f"  client {peak_self():.2f} GB")
+    print(f"  client {peak_self():.2f} GB", flush=True)
 
 
 def finish(folder: Path, layout: Layout) -> None:

@@ -317,8 +317,7 @@ def predict_product(
                 work, todo, stage=STAGE, client=client, progress=progress,
                 note=blocks.in_turn(stage_log.add, check_held), weights=sizes,
             )  # fmt: skip
-        if len(status) and status["retries"].any():  # what lost workers were writing
-            blocks.remove_partial_files(target)
+        _clean_after_losses(target, status)
         work.show(every, read)
     return status, skipped
 
@@ -327,3 +326,9 @@ def _prepare(target: Place, layout: Layout, attrs: Mapping[str, Any]) -> None:
     """Create the empty product, or get one that is there ready for what it lacks."""
     blocks.remove_partial_files(target)
     product.create_product(target, layout, attrs)
+
+
+def _clean_after_losses(target: Place, status: pd.DataFrame) -> None:
+    """Remove what lost workers were writing; only while the product is locked."""
+    if len(status) and status["retries"].any():
+        blocks.remove_partial_files(target)

@@ -11,7 +11,9 @@ from rich.markup import escape
 from gssm_cube.bars import bars as shown_bars
 
 console = Console()
-EXPECTED = (ValueError, FileNotFoundError, RuntimeError, TypeError, ImportError)
+EXPECTED = (
+    *(ValueError, FileNotFoundError, PermissionError, RuntimeError, TypeError, ImportError),
+)
 Report = Callable[[str, int, int], None]
 
 
