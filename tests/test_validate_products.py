@@ -185,6 +185,17 @@ def test_the_pixels_of_a_cell_are_those_whose_centres_lie_inside(lat, lon, south
     assert (np.abs(cols[left:right] - cell.lon) < 0.25 + 1e-9).all() and right - left == 5
 
 
+def test_many_days_are_read_a_stretch_at_a_time_and_none_is_lost(tmp_path, monkeypatch):
+    days = pd.date_range("2020-01-01", periods=50, name="time")
+    values = np.random.default_rng(0).uniform(0, 0.5, (50, 3, 4))
+    chunks = {"sm": {"chunksizes": (7, 3, 4)}}
+    dataset(values, days).to_netcdf(tmp_path / "sm.nc", encoding=chunks)
+    for most in (1, 20, 100, 10_000):
+        monkeypatch.setattr("gssm_cube.validate.places.MOST_VALUES", most)
+        found = read(tmp_path / "sm.nc", days=days[3:41])
+        np.testing.assert_allclose(found, [values[3:41, 1, 1], values[3:41, 2, 3]], rtol=1e-6)
+
+
 # ---- units --------------------------------------------------------------------------------------
 
 

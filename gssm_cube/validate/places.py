@@ -18,7 +18,7 @@ from gssm_cube.validate.units import units_of, volumetric
 logger = logging.getLogger(__name__)
 
 BIN_CELLS = 48  # least edge of the bins in which places are read together
-MOST_VALUES = 16_000_000  # read at once, or one chunk in time: 0.13 GB
+MOST_VALUES = 16_000_000  # read at once: 0.13 GB
 ROUNDING = 1e-6  # of a pixel
 UNEVEN = 1.5  # how much wider than its neighbour a pixel may be
 
@@ -225,7 +225,7 @@ def _add(
     rows = slice(int(boxes.row[:, 0].min()), int(boxes.row[:, 1].max()))
     cols = slice(int(boxes.col[:, 0].min()), int(boxes.col[:, 1].max()))
     cells = (rows.stop - rows.start) * (cols.stop - cols.start)
-    step = max(1, MOST_VALUES // (cells * part.chunk[0])) * part.chunk[0]
+    step = _days_at_once(cells, part.chunk[0])
     for start in range(int(times[0]) // step * step, int(times[-1]) + 1, step):
         chosen = (times >= start) & (times < start + step)
         if not chosen.any():
@@ -238,6 +238,13 @@ def _add(
         day = np.broadcast_to(index[chosen], values.shape)
         np.add.at(total, (at, day), np.where(known, values, 0.0))
         np.add.at(count, (at, day), known)
+
+
+def _days_at_once(cells: int, chunk: int) -> int:
+    """Return whole chunks of days; fewer where one chunk is too large to be held."""
+    if cells * chunk > 2 * MOST_VALUES:
+        return max(1, MOST_VALUES // cells)
+    return max(1, MOST_VALUES // (cells * chunk)) * chunk
 
 
 def _means(block: NDArray[np.float64], boxes: Boxes, top: int, left: int) -> NDArray[np.float64]:
