@@ -163,21 +163,23 @@ def test_coarse_cells_hold_their_stations():
 
 @given(
     st.floats(-89.9, 89.9), st.floats(-180, 179.99), st.sampled_from([0.25, 0.5, 1.0]),
-    st.booleans(), st.booleans(),
+    st.booleans(), st.booleans(), st.booleans(),
 )  # fmt: skip
-def test_a_place_lies_in_the_pixel_that_is_taken(lat, lon, step, southwards, to_360):
+def test_a_place_lies_in_the_pixel_that_is_taken(lat, lon, step, southwards, to_360, rolled):
     rows = np.arange(-90 + step / 2, 90, step)[:: -1 if southwards else 1]
     cols = np.arange(-180 + step / 2, 180, step) + 180 * to_360
+    cols = np.roll(cols, cols.size // 2) if rolled else cols
     found = boxes_on(rows, cols, Places(np.array([lat]), np.array([lon])))
     assert found.place.tolist() == [0] and (np.diff(found.row) == 1).all()
     assert abs(rows[found.row[0, 0]] - lat) <= step / 2 + 1e-9
     assert abs((cols[found.col[0, 0]] - lon + 180) % 360 - 180) <= step / 2 + 1e-9
 
 
-@given(st.floats(-60, 60), st.floats(-180, 179.99), st.booleans())
-def test_the_pixels_of_a_cell_are_those_whose_centres_lie_inside(lat, lon, southwards):
+@given(st.floats(-60, 60), st.floats(-180, 179.99), st.booleans(), st.booleans())
+def test_the_pixels_of_a_cell_are_those_whose_centres_lie_inside(lat, lon, southwards, rolled):
     rows = np.arange(-89.95, 90, 0.1)[:: -1 if southwards else 1]
     cols = np.arange(-179.95, 180, 0.1)
+    cols = np.roll(cols, cols.size // 2) if rolled else cols
     _, cell = coarse_cells(np.array([lat]), np.array([lon]), 0.5)
     found = boxes_on(rows, cols, cell)
     (top, bottom), (left, right) = found.row[0], found.col[0]

@@ -162,10 +162,12 @@ def _spans(
     first = np.searchsorted(centres, wanted - half, side="left")
     last = np.searchsorted(centres, wanted + half, side="left")
     single = (last - first < 1) | (half == 0)
-    first, last = np.where(single, place, first), np.where(single, place + 1, last)
-    if order[0] > order[-1]:
-        first, last = axis.size - last, axis.size - first
-    return np.where(near[:, None] | ~single[:, None], np.column_stack([first, last]), -1)
+    first, last = np.where(single, place, first), np.where(single, place, last - 1)
+    # Back to the axis as it runs, which may be downwards or begin in the middle.
+    ends = np.sort(np.column_stack([order[first], order[last]]), axis=1)
+    whole = ends[:, 1] - ends[:, 0] == last - first
+    known = whole & (near | ~single)
+    return np.where(known[:, None], ends + [0, 1], -1)
 
 
 def _read_grids(
