@@ -276,6 +276,16 @@ def test_files_that_are_not_there_or_of_two_kinds(tmp_path):
         read(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["sm.nc", "sm_20200101.tif"])
+def test_a_file_that_is_cut_off_is_named(tmp_path, name):
+    dataset().to_netcdf(tmp_path / "sm.nc")
+    write_tif(tmp_path / "sm_20200101.tif", [VALUES[0]])
+    path = tmp_path / name
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match=f"product x: .*{name} cannot be read, it may be cut off"):
+        read(path, units="m3 m-3")
+
+
 def test_a_name_without_a_day_and_a_grid_that_is_not_of_degrees(tmp_path):
     write_tif(tmp_path / "sm.tif", [VALUES[0]])
     with pytest.raises(ValueError, match="expected YYYYMMDD"):
