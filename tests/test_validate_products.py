@@ -99,6 +99,16 @@ def test_points_give_the_nearest_within_reach(tmp_path):
     assert np.isnan(found[1]).all()  # 120 km away
 
 
+def test_points_in_a_cell_are_averaged(tmp_path):
+    rows = [(50.1, 5.1, 0.1), (50.2, 5.2, 0.3), (50.9, 5.1, 0.9)]
+    table = pd.DataFrame(rows, columns=["lat", "lon", "value"]).assign(time=DAYS[0])
+    table.to_parquet(tmp_path / "points.parquet")
+    cell = Places(np.array([50.125, 30.0]), np.array([5.125, 5.0]), half=0.125)
+    found = read(tmp_path / "points.parquet", cell, units="m3 m-3", max_km=1)
+    np.testing.assert_allclose(found[0, 0], 0.2, rtol=1e-6)
+    assert np.isnan(found[0, 1:]).all() and np.isnan(found[1]).all()
+
+
 def test_separable_two_dimensional_coordinates_are_rows_and_columns(tmp_path):
     data = dataset()
     lat, lon = np.meshgrid(LAT, LON, indexing="ij")

@@ -288,7 +288,6 @@ def _read_points(
     roles = source.columns
     table = pd.concat([_point_table(name, roles, path) for path in files], ignore_index=True)
     points = table[[roles["lat"], roles["lon"]]].drop_duplicates().reset_index(drop=True)
-    index, km = nearest(places.lat, places.lon, points.iloc[:, 0], points.iloc[:, 1])
     number = table.merge(points.reset_index(), on=[roles["lat"], roles["lon"]])["index"].to_numpy()
     day = (pd.DatetimeIndex(table[roles["time"]]).floor("D") - days[0]).days.to_numpy()
     value = stored_values(table[roles["value"]].to_numpy("float64"), source)
@@ -297,8 +296,24 @@ def _read_points(
     total, count = np.zeros(shape), np.zeros(shape, dtype="int32")
     np.add.at(total, (number[good], day[good]), value[good])
     np.add.at(count, (number[good], day[good]), 1)
-    means = np.where(count > 0, total / np.maximum(count, 1), np.nan)
-    return np.where((km <= source.max_km)[:, None], means[index], np.nan)
+    lat, lon = (points.iloc[:, place].to_numpy("float64") for place in (0, 1))
+    found = np.full((len(places), len(days)), np.nan)
+    for place, chosen in enumerate(_points_of(places, lat, lon, source.max_km)):
+        known = count[chosen].sum(axis=0)
+        sums = total[chosen].sum(axis=0)
+        found[place] = np.where(known > 0, sums / np.maximum(known, 1), np.nan)
+    return found
+
+
+def _points_of(
+    places: Places, lat: NDArray[np.float64], lon: NDArray[np.float64], max_km: float
+) -> Iterator[NDArray[np.int64]]:
+    """Yield the points of each place: those in its cell, or the nearest one within reach."""
+    index, km = nearest(places.lat, places.lon, lat, lon)
+    for north, east, near, far in zip(places.lat, places.lon, index, km, strict=True):
+        across = np.abs((lon - east + 180) % 360 - 180)
+        inside = np.flatnonzero((np.abs(lat - north) < places.half) & (across < places.half))
+        yield inside if inside.size else np.full(int(far <= max_km), near)
 
 
 def _point_table(name: str, roles: dict[str, str], path: str) -> pd.DataFrame:
