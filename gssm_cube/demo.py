@@ -133,7 +133,7 @@ def judge(settings: Settings, *, progress: Progress = silent) -> str:
     Returns
     -------
     str
-        What the paired test says of each two, or that it was said before.
+        Which of them the paired test names, and the page; or that this was done before.
     """
     made = blocks.stage_digest(settings.product, predict.STAGE, product_units(settings))
     key = digest(content_hash(settings.table("predictions.parquet")), made)

@@ -99,6 +99,17 @@ def test_every_code_neither_frozen_nor_clipped_is_what_scikit_learn_itself_predi
     assert (found[:, ~land] == FILL).all()
 
 
+def test_the_paired_test_names_the_right_winner_and_the_product_has_no_seams(demo):
+    differences = pd.read_parquet(demo / "validation" / "differences.parquet")
+    chosen = differences["score"].eq("station_ubrmse") & differences["grid"].eq("own")
+    better = differences[chosen].set_index(["first", "second"])["better"]
+    assert better[("withheld", "degraded")] == "withheld"
+    assert better[("withheld", "truth")] == better[("degraded", "truth")] == "truth"
+    steps = pd.read_parquet(demo / "validation" / "consistency.parquet").set_index("kind")
+    assert steps.index.tolist() == ["tile", "window"] and steps["passed"].all()
+    assert "truth is significantly nearer" in (demo / "validation/validation.html").read_text()
+
+
 def test_a_place_gives_a_named_dated_series_with_units(demo):
     plain = xr.open_zarr(demo / "ssm.zarr", chunks=None, consolidated=False)
     for dataset in (

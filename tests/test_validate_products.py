@@ -99,6 +99,16 @@ def test_points_give_the_nearest_within_reach(tmp_path):
     assert np.isnan(found[1]).all()  # 120 km away
 
 
+def test_points_in_a_cell_are_averaged(tmp_path):
+    rows = [(50.1, 5.1, 0.1), (50.2, 5.2, 0.3), (50.9, 5.1, 0.9)]
+    table = pd.DataFrame(rows, columns=["lat", "lon", "value"]).assign(time=DAYS[0])
+    table.to_parquet(tmp_path / "points.parquet")
+    cell = Places(np.array([50.125, 30.0]), np.array([5.125, 5.0]), half=0.125)
+    found = read(tmp_path / "points.parquet", cell, units="m3 m-3", max_km=1)
+    np.testing.assert_allclose(found[0, 0], 0.2, rtol=1e-6)
+    assert np.isnan(found[0, 1:]).all() and np.isnan(found[1]).all()
+
+
 def test_separable_two_dimensional_coordinates_are_rows_and_columns(tmp_path):
     data = dataset()
     lat, lon = np.meshgrid(LAT, LON, indexing="ij")
@@ -163,26 +173,39 @@ def test_coarse_cells_hold_their_stations():
 
 @given(
     st.floats(-89.9, 89.9), st.floats(-180, 179.99), st.sampled_from([0.25, 0.5, 1.0]),
-    st.booleans(), st.booleans(),
+    st.booleans(), st.booleans(), st.booleans(),
 )  # fmt: skip
-def test_a_place_lies_in_the_pixel_that_is_taken(lat, lon, step, southwards, to_360):
+def test_a_place_lies_in_the_pixel_that_is_taken(lat, lon, step, southwards, to_360, rolled):
     rows = np.arange(-90 + step / 2, 90, step)[:: -1 if southwards else 1]
     cols = np.arange(-180 + step / 2, 180, step) + 180 * to_360
+    cols = np.roll(cols, cols.size // 2) if rolled else cols
     found = boxes_on(rows, cols, Places(np.array([lat]), np.array([lon])))
     assert found.place.tolist() == [0] and (np.diff(found.row) == 1).all()
     assert abs(rows[found.row[0, 0]] - lat) <= step / 2 + 1e-9
     assert abs((cols[found.col[0, 0]] - lon + 180) % 360 - 180) <= step / 2 + 1e-9
 
 
-@given(st.floats(-60, 60), st.floats(-180, 179.99), st.booleans())
-def test_the_pixels_of_a_cell_are_those_whose_centres_lie_inside(lat, lon, southwards):
+@given(st.floats(-60, 60), st.floats(-180, 179.99), st.booleans(), st.booleans())
+def test_the_pixels_of_a_cell_are_those_whose_centres_lie_inside(lat, lon, southwards, rolled):
     rows = np.arange(-89.95, 90, 0.1)[:: -1 if southwards else 1]
     cols = np.arange(-179.95, 180, 0.1)
+    cols = np.roll(cols, cols.size // 2) if rolled else cols
     _, cell = coarse_cells(np.array([lat]), np.array([lon]), 0.5)
     found = boxes_on(rows, cols, cell)
     (top, bottom), (left, right) = found.row[0], found.col[0]
     assert (np.abs(rows[top:bottom] - cell.lat) < 0.25 + 1e-9).all() and bottom - top == 5
     assert (np.abs(cols[left:right] - cell.lon) < 0.25 + 1e-9).all() and right - left == 5
+
+
+def test_many_days_are_read_a_stretch_at_a_time_and_none_is_lost(tmp_path, monkeypatch):
+    days = pd.date_range("2020-01-01", periods=50, name="time")
+    values = np.random.default_rng(0).uniform(0, 0.5, (50, 3, 4))
+    chunks = {"sm": {"chunksizes": (7, 3, 4)}}
+    dataset(values, days).to_netcdf(tmp_path / "sm.nc", encoding=chunks)
+    for most in (1, 20, 100, 10_000):
+        monkeypatch.setattr("gssm_cube.validate.places.MOST_VALUES", most)
+        found = read(tmp_path / "sm.nc", days=days[3:41])
+        np.testing.assert_allclose(found, [values[3:41, 1, 1], values[3:41, 2, 3]], rtol=1e-6)
 
 
 # ---- units --------------------------------------------------------------------------------------
@@ -261,6 +284,16 @@ def test_files_that_are_not_there_or_of_two_kinds(tmp_path):
     write_tif(tmp_path / "sm_20200101.tif", [VALUES[0]])
     with pytest.raises(ValueError, match="expected one kind"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["sm.nc", "sm_20200101.tif"])
+def test_a_file_that_is_cut_off_is_named(tmp_path, name):
+    dataset().to_netcdf(tmp_path / "sm.nc")
+    write_tif(tmp_path / "sm_20200101.tif", [VALUES[0]])
+    path = tmp_path / name
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match=f"product x: .*{name} cannot be read, it may be cut off"):
+        read(path, units="m3 m-3")
 
 
 def test_a_name_without_a_day_and_a_grid_that_is_not_of_degrees(tmp_path):

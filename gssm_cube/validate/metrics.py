@@ -195,7 +195,7 @@ class _Series(NamedTuple):
 
     def on(self, chosen: NDArray[np.bool_]) -> "_Series":
         """Return some of the days."""
-        return self if chosen.all() else _Series(*(part[chosen] for part in self))
+        return self if chosen.all() else _Series(*(_rows(part, chosen) for part in self))
 
 
 def _tables(rows: Mapping[str, Values], products: Sequence[str]) -> Tables:
@@ -210,15 +210,22 @@ def _tables(rows: Mapping[str, Values], products: Sequence[str]) -> Tables:
 def _station_scores(series: _Series, min_days: int) -> Values:
     """Scores and sums (product, column of the table) of one station."""
     values = series.values
-    moving, seasonal = (part[np.isfinite(part[:, 0])] for part in (series.moving, series.seasonal))
+    moving, seasonal = (
+        _rows(part, np.isfinite(part[:, 0])) for part in (series.moving, series.seasonal)
+    )
     table = np.full((values.shape[1] - 1, len(COLUMNS)), math.nan)
     table[:, len(SCORES) :] = np.hstack([_sums(values), _sums(moving)])
     if len(values) >= min_days:
         scored = _moment_scores(values)
         scored["anomaly_r"], scored["climatology_r"] = _pearson(moving), _pearson(seasonal)
-        scored["spearman_r"] = _pearson(rankdata(values, axis=0))
+        scored["spearman_r"] = _pearson(rankdata(values.T, axis=1).T)
         table[:, : len(SCORES)] = np.column_stack([scored[name] for name in SCORES])
     return table
+
+
+def _rows(values: Values, chosen: NDArray[np.bool_]) -> Values:
+    """Return some rows, each column in one piece of memory: sums along it are twice as fast."""
+    return np.compress(chosen, values.T, axis=1).T
 
 
 def _moving_means(
@@ -260,7 +267,7 @@ def _pearson(values: Values) -> Values:
     if len(values) < 2:
         return np.full(values.shape[1] - 1, math.nan)
     # A constant side must not be judged by its rounding: compare the values themselves.
-    constant = np.ptp(values, axis=0) == 0
+    constant = (values == values[0]).all(axis=0)
     off = values - values.mean(axis=0)
     size = np.where(constant, math.nan, np.sqrt((off**2).sum(axis=0)))
     return np.clip(off[:, 0] @ off[:, 1:] / (size[0] * size[1:]), -1, 1)

@@ -18,7 +18,7 @@ from gssm_cube.validate.units import units_of, volumetric
 logger = logging.getLogger(__name__)
 
 BIN_CELLS = 48  # least edge of the bins in which places are read together
-MOST_VALUES = 16_000_000  # read at once, or one chunk in time: 0.13 GB
+MOST_VALUES = 16_000_000  # read at once: 0.13 GB
 ROUNDING = 1e-6  # of a pixel
 UNEVEN = 1.5  # how much wider than its neighbour a pixel may be
 
@@ -162,10 +162,12 @@ def _spans(
     first = np.searchsorted(centres, wanted - half, side="left")
     last = np.searchsorted(centres, wanted + half, side="left")
     single = (last - first < 1) | (half == 0)
-    first, last = np.where(single, place, first), np.where(single, place + 1, last)
-    if order[0] > order[-1]:
-        first, last = axis.size - last, axis.size - first
-    return np.where(near[:, None] | ~single[:, None], np.column_stack([first, last]), -1)
+    first, last = np.where(single, place, first), np.where(single, place, last - 1)
+    # Back to the axis as it runs, which may be downwards or begin in the middle.
+    ends = np.sort(np.column_stack([order[first], order[last]]), axis=1)
+    whole = ends[:, 1] - ends[:, 0] == last - first
+    known = whole & (near | ~single)
+    return np.where(known[:, None], ends + [0, 1], -1)
 
 
 def _read_grids(
@@ -225,7 +227,7 @@ def _add(
     rows = slice(int(boxes.row[:, 0].min()), int(boxes.row[:, 1].max()))
     cols = slice(int(boxes.col[:, 0].min()), int(boxes.col[:, 1].max()))
     cells = (rows.stop - rows.start) * (cols.stop - cols.start)
-    step = max(1, MOST_VALUES // (cells * part.chunk[0])) * part.chunk[0]
+    step = _days_at_once(cells, part.chunk[0])
     for start in range(int(times[0]) // step * step, int(times[-1]) + 1, step):
         chosen = (times >= start) & (times < start + step)
         if not chosen.any():
@@ -238,6 +240,13 @@ def _add(
         day = np.broadcast_to(index[chosen], values.shape)
         np.add.at(total, (at, day), np.where(known, values, 0.0))
         np.add.at(count, (at, day), known)
+
+
+def _days_at_once(cells: int, chunk: int) -> int:
+    """Return whole chunks of days; fewer where one chunk is too large to be held."""
+    if cells * chunk > 2 * MOST_VALUES:
+        return max(1, MOST_VALUES // cells)
+    return max(1, MOST_VALUES // (cells * chunk)) * chunk
 
 
 def _means(block: NDArray[np.float64], boxes: Boxes, top: int, left: int) -> NDArray[np.float64]:
@@ -279,7 +288,6 @@ def _read_points(
     roles = source.columns
     table = pd.concat([_point_table(name, roles, path) for path in files], ignore_index=True)
     points = table[[roles["lat"], roles["lon"]]].drop_duplicates().reset_index(drop=True)
-    index, km = nearest(places.lat, places.lon, points.iloc[:, 0], points.iloc[:, 1])
     number = table.merge(points.reset_index(), on=[roles["lat"], roles["lon"]])["index"].to_numpy()
     day = (pd.DatetimeIndex(table[roles["time"]]).floor("D") - days[0]).days.to_numpy()
     value = stored_values(table[roles["value"]].to_numpy("float64"), source)
@@ -288,8 +296,24 @@ def _read_points(
     total, count = np.zeros(shape), np.zeros(shape, dtype="int32")
     np.add.at(total, (number[good], day[good]), value[good])
     np.add.at(count, (number[good], day[good]), 1)
-    means = np.where(count > 0, total / np.maximum(count, 1), np.nan)
-    return np.where((km <= source.max_km)[:, None], means[index], np.nan)
+    lat, lon = (points.iloc[:, place].to_numpy("float64") for place in (0, 1))
+    found = np.full((len(places), len(days)), np.nan)
+    for place, chosen in enumerate(_points_of(places, lat, lon, source.max_km)):
+        known = count[chosen].sum(axis=0)
+        sums = total[chosen].sum(axis=0)
+        found[place] = np.where(known > 0, sums / np.maximum(known, 1), np.nan)
+    return found
+
+
+def _points_of(
+    places: Places, lat: NDArray[np.float64], lon: NDArray[np.float64], max_km: float
+) -> Iterator[NDArray[np.int64]]:
+    """Yield the points of each place: those in its cell, or the nearest one within reach."""
+    index, km = nearest(places.lat, places.lon, lat, lon)
+    for north, east, near, far in zip(places.lat, places.lon, index, km, strict=True):
+        across = np.abs((lon - east + 180) % 360 - 180)
+        inside = np.flatnonzero((np.abs(lat - north) < places.half) & (across < places.half))
+        yield inside if inside.size else np.full(int(far <= max_km), near)
 
 
 def _point_table(name: str, roles: dict[str, str], path: str) -> pd.DataFrame:

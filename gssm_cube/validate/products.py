@@ -124,16 +124,20 @@ def open_part(
     ValueError
         If the file does not say what its variable, days or grid are.
     """
-    if kind == "geotiff":
-        with rasterio.open(path) as image:
-            yield _raster_part(name, source, image, dated)
-        return
-    engine = "zarr" if kind == "zarr" else "netcdf4"
-    options: dict[str, Any] = {"engine": engine, "chunks": None, "decode_timedelta": False}
-    if kind == "zarr" and "://" not in path:
-        options["consolidated"] = False  # else xarray warns of what it does not find
-    with xr.open_dataset(path, group=source.group, **options) as dataset:
-        yield _dataset_part(name, source, dataset, path, dated)
+    try:
+        if kind == "geotiff":
+            with rasterio.open(path) as image:
+                yield _raster_part(name, source, image, dated)
+            return
+        options: dict[str, Any] = {"engine": "netcdf4", "group": source.group}
+        if kind == "zarr":
+            options = {"engine": "zarr", "consolidated": None if "://" in path else False}
+        with xr.open_dataset(path, chunks=None, decode_timedelta=False, **options) as dataset:
+            yield _dataset_part(name, source, dataset, path, dated)
+    except OSError as error:
+        raise ValueError(
+            f"product {name}: {path} cannot be read, it may be cut off: {error}; fetch it again"
+        ) from error
 
 
 # ---- NetCDF and Zarr --------------------------------------------------------------------------

@@ -142,6 +142,7 @@ def _attrs(found: Findings, settings: Comparison) -> dict[str, str]:
             f"val_dc_version_pretty_name{number}": "as given",
             f"val_dc_variable_pretty_name{number}": variable,
             f"val_dc_filters{number}": "none",
+            f"val_dc_unit{number}": "m3 m-3",
         }
     return attrs
 

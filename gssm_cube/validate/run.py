@@ -74,8 +74,8 @@ def compare(settings: Comparison, *, progress: Progress = silent) -> Findings:
 
 def compare_matched(matched: Matched, settings: Comparison) -> Findings:
     """Score what is matched on one grid, without a look at time or resolution."""
-    names, grid, draws = matched.names, matched.grid, {"draws": settings.draws,
-                                                       "seed": settings.seed}  # fmt: skip
+    grid, names = matched.grid, matched.names
+    draws = {"draws": settings.draws, "seed": settings.seed}
     by_station, by_days = tables_of(matched, min_days=settings.min_days)
     differences = difference_rows(grid, by_station, **draws)
     triplets = triplet_table(matched.values, names, matched.columns, min_days=settings.min_days)
