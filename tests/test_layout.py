@@ -86,7 +86,7 @@ ALLOWED = {
     "bars": set(),
     "terminal": {"bars"},
     "day_statistics": {"variables"},
-    "climatology": GROUND | {"blocks", "day_statistics", "product", "stores"},
+    "climatology": GROUND | {"blocks", "day_statistics", "product", "shards", "stores"},
     "product": GROUND | {"stores", "flags", "lazy", "shards"},
     "physics": set(),
     "estimate": GROUND | {"cube", "flags", "forest", "physics", "product", "stores"},
