@@ -276,6 +276,13 @@ def test_a_kilometre_is_as_long_north_as_east(page):
     assert west <= WEST and south <= SOUTH + 1e-9 and east >= EAST and north >= NORTH - 1e-9
 
 
+def test_a_page_that_is_closed_has_no_size_to_fit(page):
+    for pixels, kept in ((800, 800), (0, 800)):
+        page._resized("inner_width", pixels)
+        assert page.map.size["inner_width"] == kept
+    page._fit()
+
+
 def test_quality_has_a_key_and_no_colour_bar(page):
     page.layer.value = "quality"
     assert "frozen or under snow" in page.key.text and not page.map.bar.visible

@@ -183,9 +183,10 @@ class Page:
         self.show_map()
 
     def _resized(self, name: str, pixels: int) -> None:
-        """Fit the map to its new size."""
-        self.map.size[name] = pixels
-        self._later(self._fit)
+        """Fit the map to its new size; a page that is being closed has none."""
+        if pixels > 0:
+            self.map.size[name] = pixels
+            self._later(self._fit)
 
     def _moved(self) -> None:
         """Take the box to which the map was dragged or zoomed."""
