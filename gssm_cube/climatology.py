@@ -36,6 +36,7 @@ from gssm_cube.grid import CHUNK_PIXELS, Layout, Tile, inner_chunks
 from gssm_cube.places import Place
 from gssm_cube.product.store import STAGE as PREDICTED
 from gssm_cube.product.store import check_product
+from gssm_cube.shards import read_box
 from gssm_cube.stores import (
     array_of,
     create_array,
@@ -244,7 +245,7 @@ class DescribeTile:
         layers = {name: np.full(shape, FILL, dtype="int16") for name in LAYERS[:2]}
         layers[LAYERS[2]] = np.full((len(PERCENTILES), *shape), FILL, dtype="int16")
         for lat, lon in inner_chunks(rows, cols):
-            codes = np.asarray(array[self.days, lat, lon])
+            codes = read_box(array, (self.days, lat, lon))
             top, left = lat.start - rows.start, lon.start - cols.start
             place = (..., slice(top, top + CHUNK_PIXELS), slice(left, left + CHUNK_PIXELS))
             for name, values in describe_days(codes, number).items():

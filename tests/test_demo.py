@@ -135,6 +135,7 @@ def test_a_notebook_runs_from_top_to_bottom_on_the_demo(demo, tmp_path, monkeypa
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": tmp_path}}).execute()
     said = {cell.id: _text_of(cell) for cell in notebook.cells if cell.cell_type == "code"}
+    assert not [text for text in said.values() if "Error" in text]  # in drawing, after a cell
     for cell, (pattern, most) in SAID.get(path.stem, {}).items():
         assert float(re.search(pattern, said[cell])[1]) <= most, said[cell]
 

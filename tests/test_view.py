@@ -93,7 +93,7 @@ def test_too_many_of_the_coarsest_cells_are_thinned_but_not_for_a_file(store, at
     coarse = open_overview(store, 0.1).ssm[MARCH]
     found = atlas.read("ssm", MARCH, WHOLE)
     np.testing.assert_allclose(found.values, coarse[::2, ::2])
-    assert found.degrees == pytest.approx(0.2)
+    assert (found.level, found.step, found.degrees) == (12, 2, pytest.approx(0.1))
     whole = atlas.read("ssm", MARCH, WHOLE, thin=False)
     np.testing.assert_allclose(whole.values, coarse)
 
@@ -187,7 +187,7 @@ def shown(page: Page) -> np.ndarray:
 
 def test_a_day_that_is_typed_is_shown_everywhere(page, atlas):
     page.day_field.value = "2019-03-02"
-    assert page.date == date(2019, 3, 2)
+    assert page.shown_day == date(2019, 3, 2)
     np.testing.assert_array_equal(shown(page), atlas.read("ssm", MARCH, page.map.box).values)
     assert "2019-03-02" in page.caption.text and "day=2019-03-02" in page.links.text
     page._slid(1551571200000)  # 3 March 2019, milliseconds
@@ -213,6 +213,16 @@ def test_a_day_that_there_is_not_is_said(page, text, message):
     before = page.day
     page.day_field.value = text
     assert message in page.message.text and page.day == before
+    page.day_field.value = str(page.shown_day)
+    assert page.message.text == ""
+
+
+def test_the_caption_says_what_is_seen(page, monkeypatch):
+    assert "pixels of 1 km; grey" in page.caption.text
+    monkeypatch.setattr(maps, "MOST_CHUNKS", 1)
+    monkeypatch.setattr(maps, "MOST_CELLS", 8)
+    page.set_day(5)  # frozen everywhere
+    assert "cells of 0.1°, one of 2 shown each way (no value in view" in page.caption.text
 
 
 def test_what_a_visitor_types_is_never_markup(page):
@@ -264,6 +274,13 @@ def test_a_kilometre_is_as_long_north_as_east(page):
     middle = np.cos(np.deg2rad((south + north) / 2))
     assert (east - west) * middle / wide == pytest.approx((north - south) / high)
     assert west <= WEST and south <= SOUTH + 1e-9 and east >= EAST and north >= NORTH - 1e-9
+
+
+def test_a_page_that_is_closed_has_no_size_to_fit(page):
+    for pixels, kept in ((800, 800), (0, 800)):
+        page._resized("inner_width", pixels)
+        assert page.map.size["inner_width"] == kept
+    page._fit()
 
 
 def test_quality_has_a_key_and_no_colour_bar(page):

@@ -41,6 +41,10 @@ class DayMap:
         As they are shown: m3 m-3, or the number of a class of quality; NaN over sea.
     bounds : (west, south, east, north), degrees
         Edges of the cells.
+    level : int
+        Pixels along the edge of a cell.
+    step : int
+        One cell of so many is there, each way.
     degrees : float
         Edge of a cell.
     """
@@ -48,6 +52,8 @@ class DayMap:
     codes: NDArray[Any]
     values: NDArray[np.float32]
     bounds: Box
+    level: int
+    step: int
     degrees: float
 
 
@@ -115,7 +121,9 @@ class Atlas:
         west, _, _, north = self.layout.bounds
         height, width = (n * step * edge for n in codes.shape)
         left, top = west + cols.start * edge, north - rows.start * edge
-        return DayMap(codes, values, (left, top - height, left + width, top), edge * step)
+        return DayMap(
+            codes, values, (left, top - height, left + width, top), level.pixels, step, edge
+        )
 
     def level_of(self, box: Box) -> Level:
         """Return the finest level of which a box holds not too much, or the coarsest."""

@@ -13,7 +13,7 @@ from bokeh.models import Button, DateSlider, Div, Select, TextInput
 
 from gssm_cube.view.figures import MapFigure, SeriesFigure
 from gssm_cube.view.layers import CLASSES, QUALITY, TITLES
-from gssm_cube.view.maps import Atlas, Box
+from gssm_cube.view.maps import Atlas, Box, DayMap
 from gssm_cube.view.places import Place, Stations, read_place
 
 ZOOM = 2.0
@@ -123,7 +123,9 @@ class Page:
         if not 0 <= day < self.layout.days:
             self.tell(f"The product has no {text}: it spans {first} to {last}.")
             return
-        if day != self.day:
+        if day == self.day:
+            self.tell("")  # what was said of another text in the field
+        else:
             self.set_day(day)
 
     def _slid(self, milliseconds: float) -> None:
@@ -134,14 +136,13 @@ class Page:
     def set_day(self, day: int) -> None:
         """Show another day; before the first and after the last there is none."""
         self.day = min(max(day, 0), self.layout.days - 1)
-        shown = self.date
-        self.day_field.value = str(shown)
-        self.slider.value = shown
+        self.day_field.value = str(self.shown_day)
+        self.slider.value = self.shown_day
         self.series.mark(self.layout.time[self.day])
         self.show_map()
 
     @property
-    def date(self) -> date:
+    def shown_day(self) -> date:
         """The day that is shown."""
         return self.layout.first_day + timedelta(days=self.day)
 
@@ -155,11 +156,8 @@ class Page:
         layer = str(self.layer.value)
         found = self.atlas.read(layer, self.day, self.map.box)
         self.map.show(found)
-        cells = f"cells of {found.degrees:.2f}°" if found.degrees > 0.01 else "pixels of 1 km"
-        known = np.isfinite(found.values).any()
-        none = "" if known else " No value in view on this day."
         self.caption.text = (
-            f"<h2>{TITLES[layer]} on {self.date}</h2><p>{cells}; grey: no value.{none}</p>"
+            f"<h2>{TITLES[layer]} on {self.shown_day}</h2><p>{_cells(found)}; grey: no value.</p>"
         )
         self.key.text = _key() if layer == QUALITY else ""
         self.tell("")
@@ -185,9 +183,10 @@ class Page:
         self.show_map()
 
     def _resized(self, name: str, pixels: int) -> None:
-        """Fit the map to its new size."""
-        self.map.size[name] = pixels
-        self._later(self._fit)
+        """Fit the map to its new size; a page that is being closed has none."""
+        if pixels > 0:
+            self.map.size[name] = pixels
+            self._later(self._fit)
 
     def _moved(self) -> None:
         """Take the box to which the map was dragged or zoomed."""
@@ -257,7 +256,7 @@ class Page:
     def _show_links(self) -> None:
         """Point the links to what is shown."""
         of_map = {
-            "layer": self.layer.value, "day": self.date,
+            "layer": self.layer.value, "day": self.shown_day,
             "box": ",".join(f"{edge:.5f}" for edge in self.map.box),
         }  # fmt: skip
         links = [("Map as GeoTIFF", "map.tif", of_map), ("Map as PNG", "map.png", of_map)]
@@ -278,6 +277,14 @@ class Page:
 def _degrees(value: float, sides: str) -> str:
     """Return 31.1° W for -31.1 and "EW"."""
     return f"{abs(value):.4f}° {sides[value < 0]}"
+
+
+def _cells(found: DayMap) -> str:
+    """Say what the map is made of, and whether there is anything."""
+    cells = f"cells of {found.degrees:g}°" if found.level > 1 else "pixels of 1 km"
+    thinned = f", one of {found.step} shown each way" if found.step > 1 else ""
+    none = "" if np.isfinite(found.values).any() else " (no value in view on this day)"
+    return f"{cells}{thinned}{none}"
 
 
 def _key() -> str:
