@@ -128,8 +128,10 @@ def mend(store: str | Path) -> None:
     nodes = _read(Path(store) / FILE).get("consolidated_metadata", {"metadata": {}})["metadata"]
     for path, node in nodes.items():
         own = Path(store) / path / FILE
-        if _read(own) != {k: v for k, v in node.items() if k != "consolidated_metadata"}:
-            _replace(own, node)
+        told = {name: value for name, value in node.items() if name != "consolidated_metadata"}
+        if not own.exists() or _read(own) != told:
+            own.parent.mkdir(parents=True, exist_ok=True)
+            _replace(own, told)
 
 
 def _read(file: Path) -> Document:

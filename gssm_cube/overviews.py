@@ -311,8 +311,11 @@ def _create_scratch(scratch: Path, layout: Layout, window: Window) -> None:
 def create_levels(store: Path, layout: Layout) -> None:
     """Create the empty levels of a product that has none; those of fewer days grow with it."""
     root = open_group(store, "r+")
-    lacking = {level: n for level, n in factors(layout).items()
-               if f"{group_name(level)}/ssm" not in root}  # fmt: skip
+    lacking = {
+        level: n
+        for level, n in factors(layout).items()
+        if not (store / group_name(level) / "ssm" / "zarr.json").exists()
+    }
     for level, n in lacking.items():
         _create_level(root, group_name(level), layout, n)
     if lacking:
