@@ -108,9 +108,10 @@ def open_growing(store: str | Path) -> zarr.Group | None:
 
 def end_growth(store: str | Path) -> None:
     """Let readers see a store as long as it has become, if it grew."""
-    if not is_growing(store):
+    try:
+        os.replace(next_file(store), Path(store) / FILE)
+    except FileNotFoundError:  # it did not grow, or another part of the run was first
         return
-    os.replace(next_file(store), Path(store) / FILE)
     forget_growth(store)
     mend(store)
 
