@@ -32,7 +32,7 @@ from gssm_cube.day_statistics import (
     describe_days,
     rank_values,
 )
-from gssm_cube.grid import CHUNK_PIXELS, Layout, Tile, inner_chunks
+from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Layout, Tile, inner_chunks
 from gssm_cube.places import Place
 from gssm_cube.product.store import STAGE as PREDICTED
 from gssm_cube.product.store import check_product
@@ -218,7 +218,8 @@ class DescribeTile:
 
     def key(self, unit: str) -> str:
         """Return a hash of all that a tile depends on."""
-        units = [f"{unit}_{window}" for window in self.layout.windows()]
+        windows = self.layout.windows()[self.days.start // WINDOW_DAYS :]
+        units = [f"{unit}_{window}" for window in windows if window.start < self.days.stop]
         values = blocks.stage_digest(self.product, PREDICTED, units)
         return blocks.digest(FORMAT, PERCENTILES, REACH, MINIMUM, str(self.days), values)
 
@@ -281,7 +282,9 @@ def create_climatology(store: Place, layout: Layout, years: tuple[int, int]) -> 
     if (Path(store) / "zarr.json").exists():
         check_climatology(store)
         found = open_group(store).attrs["gssm_baseline"], read_layout(store)
-        if found != (list(years), layout):
+        # A product may have got more days since; the baseline's are what counts.
+        same = layout == found[1] or layout.continues(found[1])
+        if found[0] != list(years) or not same:
             raise ValueError(
                 f"{store} describes the years {found[0]} of {found[1].to_dict()}, asked for are "
                 f"{list(years)} of {layout.to_dict()}; give another place, or remove it"

@@ -126,9 +126,10 @@ def open_growing(store: Place) -> zarr.Group | None:
 
 def end_growth(store: Place) -> None:
     """Let readers see a store as long as it has become, if it grew."""
-    if not is_growing(store):
+    longer = places.read(next_file(store))
+    if longer is None:  # it did not grow, or another part of the run was first
         return
-    _replace(_file(store), _read(next_file(store)))
+    places.write(_file(store), longer)
     forget_growth(store)
     mend(store)
 
@@ -148,9 +149,10 @@ def mend(store: Place) -> None:
     """
     nodes = _read(_file(store)).get("consolidated_metadata", {"metadata": {}})["metadata"]
     for path, node in nodes.items():
-        own = _file(store, path)
-        if _read(own) != {k: v for k, v in node.items() if k != "consolidated_metadata"}:
-            _replace(own, node)
+        told = {name: value for name, value in node.items() if name != "consolidated_metadata"}
+        content = places.read(_file(store, path))
+        if content is None or json.loads(content) != told:
+            _replace(_file(store, path), told)
 
 
 def _file(store: Place, path: str = "") -> Place:

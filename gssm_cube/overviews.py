@@ -320,8 +320,11 @@ def dtype_of(layer: str) -> str:
 def create_levels(store: Path, layout: Layout) -> None:
     """Create the empty levels of a product that has none; those of fewer days grow with it."""
     root = open_group(store, "r+")
-    lacking = {level: n for level, n in factors(layout).items()
-               if any(f"{group_name(level)}/{layer}" not in root for layer in LAYERS)}  # fmt: skip
+    lacking = {
+        level: n
+        for level, n in factors(layout).items()
+        if not all((store / group_name(level) / name / "zarr.json").exists() for name in LAYERS)
+    }
     for level, n in lacking.items():
         _create_level(root, group_name(level), layout, n)
     if lacking:

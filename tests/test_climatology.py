@@ -1,5 +1,6 @@
 """What is normal on a day of the year: numpy's own percentiles, hand-worked days, the store."""
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from product_files import layers_of
 
 from gssm_cube import blocks
 from gssm_cube.climatology import (
+    DescribeTile,
     anomaly,
     baseline_days,
+    create_climatology,
     describe_product,
     open_climatology,
     percentile,
@@ -187,6 +190,16 @@ def test_described_tiles_are_skipped_until_their_soil_moisture_changes(store, de
     finally:
         blocks.write_marker(store, "predict", block, "key", checksum=kept["checksum"])
     assert (len(status), skipped) == (1, 1)
+
+
+def test_days_after_the_baseline_leave_a_climatology_as_it_is(store, described):
+    longer = replace(LAYOUT, last_day=date(2004, 12, 31))
+    create_climatology(described, longer, (2001, 2002))
+    days, tile = baseline_days(LAYOUT, (2001, 2002)), str(next(LAYOUT.tiles()))
+    keys = {DescribeTile(store, described, layout, days).key(tile) for layout in (LAYOUT, longer)}
+    assert len(keys) == 1
+    with pytest.raises(ValueError, match="describes the years"):
+        create_climatology(described, replace(longer, first_day=date(2001, 1, 2)), (2001, 2002))
 
 
 def test_other_years_need_another_place(store, described):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from gssm_cube import pipeline
+from gssm_cube.difference import compare_products
 from gssm_cube.flags import PRODUCT_FLAGS
 from gssm_cube.forest import load_forest
 from gssm_cube.growth import is_growing
@@ -156,6 +157,22 @@ def test_the_memory_of_water_goes_on_as_if_the_cube_had_been_made_at_once(extend
             for store in (extended.settings.cube, small_world.cube)
         )
         np.testing.assert_array_equal(one, other, err_msg=name)
+
+
+def test_a_new_model_has_its_product_beside_the_old(extended, tmp_path):
+    path = copy(extended.path, tmp_path / "run")
+    path.write_text('version = "v2"\n' + path.read_text().replace("trees = 5", "trees = 4"))
+    settings, old = read_settings(path), path.parent / "ssm.zarr"
+    before = objects(old)
+    said = run(settings)
+    assert said["harmonise"].startswith("harmonise: 0 tasks done")
+    assert "mean of 4 trees" in said["train"]
+    assert settings.product == path.parent / "versions" / "v2" / "ssm.zarr"
+    assert objects(old) == before
+    found = compare_products(old, settings.product)
+    assert found.overall["changed"] > 0 < found.overall["rms"]
+    assert (found.overall["only_first"], found.overall["only_second"]) == (0, 0)
+    assert found.first["forest_digest"] == extended.forest != found.second["forest_digest"]
 
 
 # Runs a stage for each line that it reads, in a process that kills itself when a function of a

@@ -102,8 +102,7 @@ ALLOWED = {
     "bars": set(),
     "terminal": {"bars"},
     "day_statistics": {"variables"},
-    "climatology": GROUND
-    | {"blocks", "day_statistics", "places", "product", "shards", "stores"},
+    "climatology": GROUND | {"blocks", "day_statistics", "places", "product", "shards", "stores"},
     "product": GROUND | {"growth", "stores", "flags", "lazy", "places", "shards"},
     "physics": set(),
     "estimate": GROUND | {"cube", "flags", "forest", "physics", "places", "product", "stores"},

@@ -1,6 +1,7 @@
 """Coarse maps: means over land worked with plain xarray, resume, and what a change redoes."""
 
 import shutil
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from gssm_cube import blocks, overviews
 from gssm_cube.coarsen import coarsen, gather_flags
 from gssm_cube.flags import PRODUCT_FLAGS
 from gssm_cube.grid import Block, Layout, Tile
+from gssm_cube.growth import end_growth, is_growing
 from gssm_cube.overviews import open_overview, write_overviews
 from gssm_cube.product import create_product, open_product, write_block
 from gssm_cube.variables import FILL
@@ -154,6 +156,31 @@ def test_a_changed_block_redoes_its_window_only(store):
     assert write_overviews(store) == (1, 61)
     west = open_overview(store, 0.1).ssm[366:, :, :4]
     np.testing.assert_allclose(west, 0.123)
+
+
+def test_days_that_are_added_leave_older_maps_as_they_are(store):
+    maps = store / "overview_0p10" / "ssm" / "c"
+    before = {path.name: (path / "0/0").read_bytes() for path in maps.iterdir()}
+    longer = replace(LAYOUT, last_day=date(2019, 2, 27))
+    create_product(store, longer, {})
+    tile, window = next(LAYOUT.tiles()), longer.windows()[1]
+    codes = np.full((window.days, 48, 48), 123, dtype="int16")
+    objects = write_block(store, longer, Block(tile, window), layers_of(codes))
+    facts = {"checksum": blocks.checksum(codes)}
+    with pytest.raises(ValueError, match="is getting more days; run `gssm predict` to its end"):
+        write_overviews(store)
+    end_growth(store)
+    blocks.write_marker(store, "predict", str(Block(tile, window)), "k", objects, **facts)
+    assert open_overview(store, 0.1).sizes["time"] == LAYOUT.days
+    assert write_overviews(store) == (2, 61)
+    coarse = open_overview(store, 0.1).ssm
+    assert coarse.sizes["time"] == LAYOUT.days + 2 and not is_growing(store)
+    np.testing.assert_allclose(coarse[-7:, :, :4], 0.123)
+    assert coarse.time.values[-1] == np.datetime64("2019-02-27")
+    after = {path.name: (path / "0/0").read_bytes() for path in maps.iterdir()}
+    assert {name: after[name] for name in map(str, range(366))} == {
+        name: before[name] for name in map(str, range(366))
+    }
 
 
 def test_an_interrupted_pass_goes_on_with_what_is_left(store, monkeypatch):

@@ -135,8 +135,8 @@ def test_a_stage_names_the_one_that_must_come_before(small_run, tmp_path, stage,
 def test_a_product_of_another_layout_is_refused_and_kept(small_run, small_world, tmp_path):
     path = small_run.copy(tmp_path / "run")
     store = path.parent / "ssm.zarr" / "zarr.json"
-    store.write_text(store.read_text().replace("2019-03-05", "2019-03-04"))
-    with pytest.raises(ValueError, match="spans .*2019-03-04.* the cube spans .*2019-03-05"):
+    store.write_text(store.read_text().replace("2019-03-05", "2019-03-06"))
+    with pytest.raises(ValueError, match="spans .*2019-03-06.* the cube spans .*2019-03-05"):
         pipeline.predict_all(read_settings(path))
 
 

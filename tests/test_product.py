@@ -1,7 +1,7 @@
 """The SSM Zarr: plain xarray reads it; blocks fill it; nothing else is let in."""
 
 import re
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import pytest
@@ -162,7 +162,8 @@ def test_an_existing_product_keeps_its_values_and_gets_the_new_attributes(store)
     "other",
     [
         Layout(Tile(118, 372), 1, 1, LAYOUT.first_day, LAYOUT.last_day, 48),
-        Layout(Tile(118, 372), 1, 2, LAYOUT.first_day, date(2019, 2, 23), 48),
+        Layout(Tile(118, 372), 1, 2, LAYOUT.first_day, LAYOUT.last_day - timedelta(days=1), 48),
+        Layout(Tile(118, 372), 1, 2, LAYOUT.first_day + timedelta(days=1), date(2019, 2, 25), 48),
     ],
 )
 def test_another_box_or_period_is_refused(store, other):

@@ -263,3 +263,25 @@ def test_one_word_names_a_cluster_and_certificates_count_from_the_file(write, tm
     table = '[cluster]\nkind = "tls://h:1"\n'
     table += "".join(f'tls_{part} = "keys/{part}.pem"\n' for part in ("ca", "cert", "key"))
     assert read_settings(write(tables=table)).cluster.tls_ca == str(tmp_path / "keys/ca.pem")
+
+
+def test_a_version_has_a_folder_of_its_own_on_the_same_cube(write):
+    plain = read_settings(write())
+    named = read_settings(write(f'version = "v2"\n{HEAD}'))
+    assert named.cube == plain.cube == plain.folder / "features.zarr"
+    assert plain.product == plain.folder / "ssm.zarr"
+    home = plain.folder / "versions" / "v2"
+    assert (named.product, named.forest) == (home / "ssm.zarr", home / "forest")
+    assert named.table("scores.json") == home / "scores.json"
+
+
+@pytest.mark.parametrize("version", ["../up", "", ".hidden", "a/b"])
+def test_a_version_is_a_plain_name(write, version):
+    refused(write(f'version = "{version}"\n{HEAD}'), "version: String should match")
+
+
+def test_land_cover_is_found_from_the_files_folder_and_has_a_known_legend(write, tmp_path):
+    settings = read_settings(write(tables='[surface]\nland_cover = "cover.tif"\n'))
+    assert settings.surface.land_cover == tmp_path / "cover.tif"
+    assert settings.surface.legend == "esa_cci"
+    refused(write(tables='[surface]\nlegend = "corine"\n'), "surface.legend: Input should be 'esa")

@@ -131,7 +131,7 @@ def lengthen_product(store: Place, layout: Layout, attrs: Mapping[str, Any]) -> 
     ValueError
         If another forest than the one that predicted the first days is to go on.
     """
-    check_forest(store, layout, attrs)
+    check_same_forest(store, layout, attrs)
     days = day_numbers(layout.time)
     axes = {"time": days, "time_bounds": day_edges(days)}
     covered = coverage_attrs(layout.bounds, layout.first_day, layout.last_day)
@@ -140,7 +140,7 @@ def lengthen_product(store: Place, layout: Layout, attrs: Mapping[str, Any]) -> 
         set_attrs(store, attrs)
 
 
-def check_forest(store: Place, layout: Layout, attrs: Mapping[str, Any]) -> None:
+def check_same_forest(store: Place, layout: Layout, attrs: Mapping[str, Any]) -> None:
     """Raise if a product is to grow by another forest; warn if all of it is predicted anew."""
     held = open_group(store).attrs.get("forest_digest")
     told = attrs.get("forest_digest")
