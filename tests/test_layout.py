@@ -104,7 +104,8 @@ ALLOWED = {
     "detached": set(),
     "plan": GROUND | {"cube", "forest", "ingest", "settings", "sources"},
     "calibration": GROUND | {"forest"},
-    "forecast": GROUND | {"cube", "forest", "places", "plan", "run_log", "settings"},
+    "forecast": GROUND
+    | {"cube", "estimate", "forest", "places", "plan", "product", "run_log", "settings"},
     "check": {
         "archive",
         "blocks",

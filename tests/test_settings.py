@@ -263,3 +263,22 @@ def test_one_word_names_a_cluster_and_certificates_count_from_the_file(write, tm
     table = '[cluster]\nkind = "tls://h:1"\n'
     table += "".join(f'tls_{part} = "keys/{part}.pem"\n' for part in ("ca", "cert", "key"))
     assert read_settings(write(tables=table)).cluster.tls_ca == str(tmp_path / "keys/ca.pem")
+
+
+def test_stores_lie_in_the_folder_or_where_the_run_says(write, tmp_path):
+    run = read_settings(write())
+    assert (run.cube, run.product) == (tmp_path / "features.zarr", tmp_path / "ssm.zarr")
+    assert run.scratch == tmp_path / "features.zarr.scratch"
+    stores = '[stores]\ncube = "far/f.zarr"\nproduct = "s3://bucket/ssm.zarr/"\n'
+    run = read_settings(write(tables=stores + 'forest = "s3://bucket/forest"\n'))
+    assert (run.cube, run.product) == (tmp_path / "far/f.zarr", "s3://bucket/ssm.zarr")
+    assert run.stores.forest == "s3://bucket/forest"
+    assert run.scratch == tmp_path / "far/f.zarr.scratch"
+
+
+def test_a_key_in_a_store_s_url_and_a_forest_that_is_a_folder_are_refused(write):
+    said = refused(
+        write(tables='[stores]\nproduct = "s3://me:secret@bucket/a"\n'), "stores.product"
+    )
+    assert "put credentials into the environment" in said and "secret" not in said
+    refused(write(tables='[stores]\nforest = "forest"\n'), "forest is 'forest', expected a URL")
