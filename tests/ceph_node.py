@@ -74,8 +74,9 @@ def ceph_server(folder: Path) -> Iterator[Server]:
         run("monmaptool", "--create", "--fsid", fsid, "--addv", "a", monitor, f"{folder}/monmap")
         run("ceph-mon", "--mkfs", "-i", "a", "--monmap", f"{folder}/monmap")
         stack.enter_context(run.meanwhile("ceph-mon", "-f", "-i", "a"))
-        run("ceph", "osd", "new", str(uuid.uuid4()), "0")
-        run("ceph-osd", "-i", "0", "--mkfs")
+        store = str(uuid.uuid4())
+        run("ceph", "osd", "new", store, "0")
+        run("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", store)
         stack.enter_context(run.meanwhile("ceph-osd", "-f", "-i", "0"))
         _wait_until(run.store_is_up)  # pools that are made before wait for ever
         run("ceph", "osd", "crush", "add", "osd.0", "1.0", "root=default", "host=localhost")
