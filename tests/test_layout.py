@@ -102,7 +102,7 @@ ALLOWED = {
     | {"block_inputs", "fetched", "places", "run_log"},
     "status": {"places", "run_log"},
     "detached": set(),
-    "plan": GROUND | {"cube", "forest", "ingest", "settings", "sources"},
+    "plan": GROUND | {"cube", "forest", "ingest", "places", "settings", "sources"},
     "calibration": GROUND | {"forest"},
     "forecast": GROUND
     | {"cube", "estimate", "forest", "places", "plan", "product", "run_log", "settings"},

@@ -254,7 +254,7 @@ def test_refused_access_and_a_bucket_that_is_not_there_are_named(stored, calm, i
 
 def test_a_server_that_nobody_runs_is_named(monkeypatch, impatient):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    with pytest.raises(StoreError, match="s3://a-bucket/x.zarr.probe: the store does not answer"):
+    with pytest.raises(StoreError, match="s3://a-bucket/x.zarr.probe.*does not answer"):
         places.check_writable("s3://a-bucket/x.zarr")
 
 
