@@ -68,6 +68,7 @@ def _compare(folder: Path, bucket: str, proxy: Proxy, chosen: Any) -> dict[str, 
         _write_cube(store, layout)
     forest = _save_forest(folder / "forest")
     seconds: dict[str, list[float]] = {"disk": [], "store": []}
+    busy: dict[str, list[float]] = {"disk": [], "store": []}  # of processors, the proxy's included
     with open_client("none", "predict"):
         predict_product(here, folder / "warm.zarr", forest, {})
         proxy.delay = chosen.delay
@@ -76,9 +77,10 @@ def _compare(folder: Path, bucket: str, proxy: Proxy, chosen: Any) -> dict[str, 
                 ("disk", here, folder / f"{turn}.zarr"), ("store", there, f"{bucket}/{turn}.zarr"),
             ):  # fmt: skip
                 proxy.forget()
-                begin = time.perf_counter()
+                begin, worked = time.perf_counter(), time.process_time()
                 status, _ = predict_product(source, target, forest, {})
                 seconds[name].append(time.perf_counter() - begin)
+                busy[name].append(time.process_time() - worked)
     last = chosen.turns - 1
     same = _objects(folder / f"{last}.zarr") == _objects(f"{bucket}/{last}.zarr")
     ratios = [b / a for a, b in zip(*seconds.values(), strict=True)]
@@ -89,6 +91,8 @@ def _compare(folder: Path, bucket: str, proxy: Proxy, chosen: Any) -> dict[str, 
         "seconds from disk to disk": [round(value, 2) for value in seconds["disk"]],
         "seconds from store to store": [round(value, 2) for value in seconds["store"]],
         "ratio, median of turns": round(median(ratios), 3),
+        "CPU seconds from disk to disk": [round(value, 2) for value in busy["disk"]],
+        "CPU seconds from store to store": [round(value, 2) for value in busy["store"]],
         "requests": dict(proxy.counts),
         "requests a block": round(sum(proxy.counts.values()) / blocks, 1),
         "MB read": round(proxy.bytes_of("GET") / 1e6, 1),

@@ -78,18 +78,20 @@ def test_the_cube_is_the_one_on_disk_to_the_bit(small_world, far_cube):
     assert there.isel(time=slice(0, 370, 60)).equals(here.isel(time=slice(0, 370, 60)))
 
 
-@pytest.mark.parametrize("busy_share", [0.0, 0.01])
+@pytest.mark.parametrize("busy_every", [0, 100])
 def test_the_product_is_the_one_on_disk_to_the_bit(
-    proxy, bucket, far_cube, forest, expected, busy_share
+    proxy, bucket, far_cube, forest, expected, busy_every
 ):
-    target = f"{bucket}/busy_{busy_share}/ssm.zarr"
-    proxy.busy_share = busy_share
+    target = f"{bucket}/busy_{busy_every}/ssm.zarr"
+    proxy.forget()
+    proxy.busy_every = busy_every
     try:
         status, skipped = predict_product(far_cube, target, forest, {})
         assert (len(status), skipped) == (4, 0)
         assert predict_product(far_cube, target, forest, {})[1] == 4
     finally:
-        proxy.busy_share = 0.0
+        proxy.busy_every = 0
+    assert any(status == 503 for *_, status, _ in proxy.seen) == (busy_every > 0)
     assert objects(target) == expected
     assert np.isfinite(open_product(target)["ssm"].values).any()
 
