@@ -1,21 +1,24 @@
 """What a run will cost in time, objects and requests; afterwards, what it did cost beside it."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.table import Table
 
 from gssm_cube.cube import CELL_CHUNK, COMPOSITES_A_YEAR, METEO
+from gssm_cube.estimate import COLD, SOIL
 from gssm_cube.forest import find_preset
-from gssm_cube.grid import CHUNK_PIXELS
 from gssm_cube.places import Place, files, join
 from gssm_cube.plan import Plan, core_hours, size
+from gssm_cube.product import Layers
 from gssm_cube.run_log import LOG_FOLDER, read_stage
 from gssm_cube.settings import Settings
 from gssm_cube.variables import PREDICTORS, names_of
 
 CORES = (1, 8, 64, 512)
-METADATA = 3  # zarr.json of a store, its group and its array, read before a block
+METADATA = 5  # of a block: roots of the cube (twice) and the product, days of composites (twice)
+FLAGS = 5  # layers of flags that a block reads: land, filled, of days, of two years of composites
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Forecast:
     core_hours: dict[str, float]  # by part
     cube_objects: int
     product_objects: int  # shards; sea writes none
-    requests: int  # of the prediction: reads of chunks and indexes, and writes
+    requests: int  # of the prediction, if its stores are far away
 
     def hours(self, cores: int, blocks: int) -> float:
         """Wall time if all cores work all the time; never more of them than blocks."""
@@ -60,18 +63,22 @@ def cube_objects(settings: Settings, plan: Plan) -> int:
 
 
 def requests(settings: Settings, plan: Plan) -> int:
-    """Return the reads and writes of the prediction, at most: requests, from an object store.
+    """Return the requests of the prediction, at most, if cube and product are in an object store.
 
-    Of each feature at 1 km a block reads an index and its inner chunks; vegetation of two years,
-    and weather in the cells' chunks, whole; it writes a shard and a marker.
+    A block takes each shard that it reads in one request, vegetation of two years, and the cells'
+    chunks whole; it asks for the markers of all these, writes its layers, looks at them, and
+    writes its marker.
     """
-    chunks = (settings.layout.tile_size // CHUNK_PIXELS) ** 2
-    names = find_preset(settings.training.preset).features
-    groups = [PREDICTORS[name].group for name in names if name in PREDICTORS]
-    shards = {"static": 1, "climatology": 1, "daily": 1, "composite": 2}
-    fine = 1 + sum(shards.get(group, 0) for group in groups)  # the mask of land is read as well
-    block = fine * 2 * chunks + len(METEO) + 1 + METADATA + 2
-    return plan.blocks * block
+    names = {*find_preset(settings.training.preset).features, *SOIL, *COLD}
+    groups = Counter(PREDICTORS[name].group for name in names if name in PREDICTORS)
+    near = 1
+    for edge in settings.layout.cells_shape:
+        near *= min(2, -(-edge // CELL_CHUNK))  # chunks of cells that a block touches
+    shards = groups["static"] + groups["climatology"] + groups["daily"] + 2 * groups["composite"]
+    cells = near * (groups["meteo"] + 1)  # the climate is one chunk
+    markers = 5 + 2 * near
+    written = 2 * len(Layers._fields) + 1
+    return plan.blocks * (METADATA + shards + FLAGS + cells + markers + written)
 
 
 def forecast_table(found: Forecast, blocks: int, memory: float) -> Table:
@@ -86,7 +93,7 @@ def forecast_table(found: Forecast, blocks: int, memory: float) -> Table:
         table.add_row(f"wall time, {cores} cores", f"{time}, memory {size(cores * memory)}")
     table.add_row("objects of the cube, about", f"{found.cube_objects:,}")
     table.add_row("objects of the product, at most", f"{found.product_objects:,}")
-    table.add_row("reads and writes of the prediction, at most", f"{found.requests:,}")
+    table.add_row("requests of the prediction in an object store, at most", f"{found.requests:,}")
     return table
 
 

@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from gssm_cube import places
@@ -129,12 +129,18 @@ def _held(lease: Lease) -> Iterator[Lease]:
     finally:
         lease.ended.set()
         thread.join()
-        if lease.lost:
-            pass
-        elif "/part-" in lease.place:
-            places.delete(lease.place)
-        else:
-            places.write(lease.place, lease.content)
+        with suppress(OSError):  # it ends by itself; what went wrong before is what matters
+            _release(lease)
+
+
+def _release(lease: Lease) -> None:
+    """Let others take a lease at once, unless they have."""
+    if lease.lost:
+        return
+    if "/part-" in lease.place:
+        places.delete(lease.place)
+    else:
+        places.write(lease.place, lease.content)
 
 
 def _take(store: Place, wait_seconds: float, take_over: bool) -> Lease:
@@ -201,5 +207,5 @@ def _refuse(store: Place, place: str) -> None:
     raise RuntimeError(
         f"{store} is being written by process {holder.get('process', 'unknown')} on "
         f"{holder.get('host', 'another machine')}; wait for it or end it, then start again "
-        "(--take-over breaks its lease)"
+        "(`gssm predict --take-over` breaks the lease of another prediction)"
     )

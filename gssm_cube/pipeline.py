@@ -247,7 +247,7 @@ def predict_all(
 ) -> str:
     """Predict all land blocks into the SSM Zarr, or one part of them without Dask."""
     url = settings.cluster.forest_url or settings.stores.forest
-    folder = predict.local_forest(settings.forest, url)
+    folder = predict.local_forest(settings.forest, settings.stores.forest)
     check_there(folder / "forest.json", "train")
     check_there(places.join(settings.cube, ROOT), "harmonise")
     places.check_writable(settings.product)

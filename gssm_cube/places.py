@@ -4,6 +4,7 @@ On disk a file is written beside its place and renamed; in an object store one P
 """
 
 import os
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -165,7 +166,7 @@ def check_writable(*stores: Place | None) -> None:
             continue
         if object_stores.is_web(str(store)):
             raise ValueError(f"{store} is on a web server, which is only read; give s3:// or so")
-        probe = beside(store, ".probe")
+        probe = beside(store, f".probe-{uuid.uuid4().hex}")
         write(probe, b"gssm_cube")
         if read(probe) != b"gssm_cube":
             raise object_stores.StoreError(f"{store}: what is written there reads otherwise")

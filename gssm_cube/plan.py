@@ -22,9 +22,10 @@ from gssm_cube.ingest.inputs import (
     soil_tiles,
     vegetation_starts,
 )
+from gssm_cube.places import is_url
 from gssm_cube.settings import Settings
 from gssm_cube.sources import merit_hydro
-from gssm_cube.variables import names_of
+from gssm_cube.variables import PREDICTORS, names_of
 
 # Packed arrays on disk over their plain size: seen on the demo's cube and product.
 COMPRESSION = 0.55
@@ -120,7 +121,7 @@ def make_plan(
         cube_bytes=COMPRESSION * cube_bytes(layout, pixels, land_pixel_days),
         product_bytes=COMPRESSION * PRODUCT_BYTES * land_pixel_days,
         ingest_memory=PROCESS_BYTES + ingest_bytes(layout),
-        predict_memory=predict_bytes(layout, features),
+        predict_memory=predict_bytes(layout, features) + held_bytes(settings),
     )
 
 
@@ -199,6 +200,20 @@ def predict_bytes(layout: Layout, features: int) -> float:
         + 2 * 4 * features * chunk
         + 16 * chunk
     )
+
+
+def held_bytes(settings: Settings) -> float:
+    """Memory that a prediction task holds the shards of a cube in that is in an object store.
+
+    They come whole, as they are stored; days and composites of two years count, all else is small.
+    """
+    if not is_url(settings.cube):
+        return 0.0
+    names = find_preset(settings.training.preset).features
+    groups = [PREDICTORS[name].group for name in names if name in PREDICTORS]
+    daily, composite = groups.count("daily") + 1, groups.count("composite") + 1  # and flags
+    layers = daily * WINDOW_DAYS + composite * 2 * cube.COMPOSITES_A_YEAR
+    return COMPRESSION * 2.0 * settings.layout.tile_size**2 * layers
 
 
 def plan_table(plan: Plan, place: Path) -> Table:

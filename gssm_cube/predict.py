@@ -70,7 +70,10 @@ def local_forest(folder: Path, url: str | None) -> Path:
     record = places.read(places.join(url, CARD_FILE))
     if record is None:
         raise FileNotFoundError(f"no forest in {folder} or at {url}: run `gssm train` first")
-    name = f"forest_{json.loads(record)['digest']}"
+    digest = str(json.loads(record)["digest"])
+    if not digest.isalnum():  # it becomes the name of a folder
+        raise ValueError(f"{url} is not a forest of this package: its digest is {digest[:70]!r}")
+    name = f"forest_{digest}"
     return fetch_folder(url, name, lambda copy: load_forest(copy, check=True))
 
 

@@ -45,6 +45,11 @@ class RemoteStore(ObjectStore):
         with explained(f"{self.url}/{key}"):
             await super().set(key, value)
 
+    async def delete(self, key: str) -> None:
+        """Delete an object, if it is there."""
+        with explained(f"{self.url}/{key}"):
+            await super().delete(key)
+
     async def exists(self, key: str) -> bool:
         """Whether an object is there."""
         with explained(f"{self.url}/{key}"):

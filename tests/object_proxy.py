@@ -1,7 +1,6 @@
 """A proxy on loopback before an object store: counts, delays and turns away requests."""
 
 import http.client
-import random
 import threading
 import time
 from collections import Counter
@@ -20,14 +19,14 @@ class Proxy:
 
     backend: str  # such as http://127.0.0.1:7480
     delay: float = 0.0  # seconds before each GET and HEAD is answered
-    busy_share: float = 0.0  # of requests that are answered 503, drawn at random
+    busy_every: int = 0  # of so many requests the last is answered 503; 0 for none
     refused: frozenset[str] = frozenset()  # methods that are always answered 503
     refused_paths: str = ""  # and writes to paths that hold this
     denied: bool = False  # whether all are answered 403
     seen: list[tuple[str, str, int, int]] = field(
         default_factory=list
     )  # method, path, status, size
-    chance: random.Random = field(default_factory=lambda: random.Random(7))
+    asked: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __enter__(self) -> "Proxy":
@@ -53,7 +52,9 @@ class Proxy:
         if self.denied:
             return 403, DENIED
         with self.lock:
-            busy = method in self.refused or self.chance.random() < self.busy_share
+            self.asked += 1
+            busy = method in self.refused
+            busy |= self.busy_every > 0 and self.asked % self.busy_every == 0
         if method == "PUT" and self.refused_paths:
             busy |= self.refused_paths in path
         return (503, BUSY) if busy else None

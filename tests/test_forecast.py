@@ -52,10 +52,11 @@ def test_objects_of_cube_and_product_are_those_on_disk(settings, plan):
 def test_requests_follow_from_the_features_of_the_forest(settings, plan):
     lean = settings.training.model_copy(update={"preset": "zhang2021"})
     one = forecast(settings.model_copy(update={"training": lean}), plan, 1.0).requests
-    # api lst lst_diff ndvi evi clay sand silt lat lon: two of each composite, the land mask;
-    # a tile of 48 pixels is one inner chunk, read with its index.
-    fine = 2 + 2 * 2 + 3 + 1
-    assert one == 4 * (fine * 2 + len(module.METEO) + 1 + module.METADATA + 2)
+    # Shards: clay sand silt porosity; lst lst_diff; ndvi evi of two years; flags: land, filled, of
+    # days, of two years of composites. Cells: api tair_7d swe and the climate. Markers: static,
+    # climatology, days, two years, weather, climate. Metadata: the cube and its composites' days
+    # twice, the product. Written: three layers, each looked at, and a marker.
+    assert one == 4 * ((4 + 2 + 4) + 5 + (3 + 1) + 7 + 5 + 7)
 
 
 def test_the_speed_of_this_machine_is_positive_and_known_within_a_factor():

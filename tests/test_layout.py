@@ -112,9 +112,10 @@ ALLOWED = {
     | {"block_inputs", "fetched", "growth", "places", "run_log"},
     "status": {"places", "run_log"},
     "detached": set(),
-    "plan": GROUND | {"cube", "forest", "ingest", "settings", "sources"},
+    "plan": GROUND | {"cube", "forest", "ingest", "places", "settings", "sources"},
     "calibration": GROUND | {"forest"},
-    "forecast": GROUND | {"cube", "forest", "places", "plan", "run_log", "settings"},
+    "forecast": GROUND
+    | {"cube", "estimate", "forest", "places", "plan", "product", "run_log", "settings"},
     "check": {
         "archive",
         "blocks",

@@ -110,7 +110,7 @@ def calm(stored):
     """The proxy, which afterwards does nothing to requests any more."""
     stored.proxy.forget()
     yield stored.proxy
-    stored.proxy.busy_share, stored.proxy.refused, stored.proxy.denied = 0.0, frozenset(), False
+    stored.proxy.busy_every, stored.proxy.refused, stored.proxy.denied = 0, frozenset(), False
 
 
 @pytest.fixture(scope="module")
@@ -198,11 +198,11 @@ def test_a_run_with_stores_at_urls_predicts_and_tells_its_state(stored, tmp_path
 def test_answers_of_busy_that_come_now_and_then_change_nothing(stored, calm, monkeypatch):
     monkeypatch.setattr(object_stores, "PAUSE_SECONDS", (0.01, 0.1))
     object_stores._opened.cache_clear()
-    calm.busy_share = 0.1
+    calm.busy_every = 10
     target = stored.new_product("busy")
     predict_product(stored.cube, target, stored.forest, {})
     turned_away = sum(status == 503 for *_, status, _ in calm.seen)
-    calm.busy_share = 0.0
+    calm.busy_every = 0
     assert turned_away > 10
     assert objects(target) == stored.expected
 
@@ -254,7 +254,7 @@ def test_refused_access_and_a_bucket_that_is_not_there_are_named(stored, calm, i
 
 def test_a_server_that_nobody_runs_is_named(monkeypatch, impatient):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    with pytest.raises(StoreError, match="s3://a-bucket/x.zarr.probe: the store does not answer"):
+    with pytest.raises(StoreError, match="s3://a-bucket/x.zarr.probe.*does not answer"):
         places.check_writable("s3://a-bucket/x.zarr")
 
 

@@ -97,6 +97,16 @@ def test_memory_of_a_prediction_is_a_block_and_a_chunk_of_features():
     assert plan.predict_bytes(LAYOUT, features=18) == 8 * chunk + 8 * 18 * chunk + 16 * chunk
 
 
+def test_shards_that_a_task_holds_count_for_a_cube_at_a_url_alone(run):
+    assert plan.held_bytes(run) == 0
+    stores = run.stores.model_copy(update={"cube": "s3://bucket/features.zarr"})
+    # zhang2021: lst lst_diff and flags of 366 days, ndvi evi and flags of 46 composites.
+    far = run.model_copy(update={
+        "stores": stores, "training": run.training.model_copy(update={"preset": "zhang2021"}),
+    })  # fmt: skip
+    assert plan.held_bytes(far) == 0.55 * 2 * 48 * 48 * (3 * 366 + 3 * 46)
+
+
 @pytest.mark.parametrize(
     ("count", "text"),
     [

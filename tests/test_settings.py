@@ -285,3 +285,22 @@ def test_land_cover_is_found_from_the_files_folder_and_has_a_known_legend(write,
     assert settings.surface.land_cover == tmp_path / "cover.tif"
     assert settings.surface.legend == "esa_cci"
     refused(write(tables='[surface]\nlegend = "corine"\n'), "surface.legend: Input should be 'esa")
+
+
+def test_stores_lie_in_the_folder_or_where_the_run_says(write, tmp_path):
+    run = read_settings(write())
+    assert (run.cube, run.product) == (tmp_path / "features.zarr", tmp_path / "ssm.zarr")
+    assert run.scratch == tmp_path / "features.zarr.scratch"
+    stores = '[stores]\ncube = "far/f.zarr"\nproduct = "s3://bucket/ssm.zarr/"\n'
+    run = read_settings(write(tables=stores + 'forest = "s3://bucket/forest"\n'))
+    assert (run.cube, run.product) == (tmp_path / "far/f.zarr", "s3://bucket/ssm.zarr")
+    assert run.stores.forest == "s3://bucket/forest"
+    assert run.scratch == tmp_path / "far/f.zarr.scratch"
+
+
+def test_a_key_in_a_store_s_url_and_a_forest_that_is_a_folder_are_refused(write):
+    said = refused(
+        write(tables='[stores]\nproduct = "s3://me:secret@bucket/a"\n'), "stores.product"
+    )
+    assert "put credentials into the environment" in said and "secret" not in said
+    refused(write(tables='[stores]\nforest = "forest"\n'), "forest is 'forest', expected a URL")

@@ -42,11 +42,7 @@ class Step:
 
     def to_do(self) -> list[str]:
         """Units without a valid marker."""
-        return [
-            unit
-            for unit, key in self.keys.items()
-            if not blocks.is_done(self.store, self.stage, unit, key)
-        ]
+        return blocks.not_done(self.store, self.stage, self.keys)
 
     def only(self, units: Iterable[str]) -> "Step":
         """Return the step for some of its units."""
