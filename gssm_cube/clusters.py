@@ -328,12 +328,14 @@ def _checked(client: Client, folder: Path | None) -> Iterator[None]:
     try:
         check_workers(client, software(), probe, token)
         client.register_plugin(SameSoftware(software(), probe, token))
-        yield
+        try:
+            yield
+        finally:
+            if client.status == "running":  # a scheduler that was there before serves others after
+                client.unregister_worker_plugin(SameSoftware.name)
     finally:
         if probe:
             Path(probe).unlink(missing_ok=True)
-        if client.status == "running":  # a scheduler that was there before serves others after
-            client.unregister_worker_plugin(SameSoftware.name)
 
 
 def check_workers(

@@ -86,7 +86,7 @@ def open_overview(store: Place, degrees: float = 0.1) -> xr.Dataset:
     dataset = open_dataset(store, name)
     means = {}
     for layer, variable in MEANS.items():
-        # Decoded by us: in a third of xarray's time, which counts for the globe.
+        # Decoded by us: in half of xarray's time, which counts for the globe.
         array = array_of(root, f"{name}/{layer}")
         values = PackedArray(StoredReader(array), array.shape, variable.packing)
         means[layer] = (DIMS, indexing.LazilyIndexedArray(values), dataset[layer].attrs)

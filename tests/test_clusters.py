@@ -114,6 +114,17 @@ def test_workers_of_other_software_or_without_the_folder_are_refused_by_name(tmp
                 check_workers(client, expected | {"zarr": "0.1"}, str(tmp_path / "gone"), "t")
 
 
+def test_a_run_that_refuses_its_workers_says_why(tmp_path, monkeypatch):
+    expected = software() | {"zarr": "0.1"}
+    monkeypatch.setattr(clusters, "software", lambda: expected)
+    with (
+        pytest.raises(ValueError, match=r"zarr .*, expected 0\.1"),
+        open_client(Cluster(workers=1), "predict", folder=tmp_path),
+    ):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_of_the_same_name_elsewhere_is_not_the_run_s(tmp_path):
     probe = tmp_path / PROBE
     probe.write_text("of another machine")

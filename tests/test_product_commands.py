@@ -67,6 +67,23 @@ def test_overviews_are_written_and_then_skipped(small_run, tmp_path):
     assert "predict: 0 blocks done, 4 skipped" in invoke("predict", run_file)
 
 
+def test_the_page_gets_the_run_s_product_and_stations(small_run, monkeypatch):
+    asked = []
+
+    def serve(store, stations, **options):
+        asked.append((store, stations, options["port"], options["browser"]))
+
+    monkeypatch.setattr("gssm_cube.view.serve", serve)
+    invoke("view", small_run.settings, "--port", "5006")
+    invoke("view", small_run.folder / "ssm.zarr", "--browser")
+    invoke("view", small_run.folder / "ssm.zarr", "--stations", "mine.parquet")
+    store, table = small_run.folder / "ssm.zarr", small_run.folder / "stations.parquet"
+    assert asked == [
+        (store, table, 5006, False), (store, table, 0, True),
+        (store, Path("mine.parquet"), 0, False),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
