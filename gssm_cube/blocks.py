@@ -204,7 +204,7 @@ def _results_on(
     # A name of its own, else Dask takes a unit that runs again for the one it still remembers.
     name = f"units-{uuid.uuid4().hex}"
     meta = np.empty(0, dtype=object)
-    with _losses(client) as lost:
+    with _losses(client, name) as lost:
         status = client.persist(
             labels.map_blocks(_attempt_chunk, work, dtype=object, meta=meta, name=name, drop_axis=1)
         )
@@ -212,7 +212,7 @@ def _results_on(
             row = _row_of(future, units[future.key[1]][0])
             # Else a worker that dies would take its rows along, and their units would run again.
             future.release()
-            yield row | {"retries": lost[future.key]}
+            yield row | {"retries": lost[future.key[1]]}
 
 
 def _row_of(future: Future, unit: str) -> dict[str, Any]:
@@ -229,14 +229,16 @@ def _row_of(future: Future, unit: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _losses(client: Client) -> Iterator[Counter[Any]]:
-    """Count how often the worker of each task was lost, as the scheduler tells it."""
-    lost: Counter[Any] = Counter()
+def _losses(client: Client, name: str) -> Iterator[Counter[int]]:
+    """Count by number how often the worker of each task was lost, as the scheduler tells it."""
+    lost: Counter[int] = Counter()
 
     def note(event: tuple[float, Any]) -> None:
         message = event[1]
         if isinstance(message, dict) and message.get("action") == "remove-worker":
-            lost.update(message["processing-tasks"])
+            # Dask may fuse a task with what feeds it, under a name that ends like the array's.
+            keys = (key for key in message["processing-tasks"] if isinstance(key, tuple))
+            lost.update({key[1] for key in keys if str(key[0]).endswith(name)})
 
     client.subscribe_topic("all", note)
     try:

@@ -290,7 +290,7 @@ def test_a_unit_whose_worker_is_killed_once_runs_again(client, tmp_path):
         return {}
 
     status = blocks.run_units(work, UNITS[:1], stage="predict", client=client)
-    assert status["unit"].tolist() == UNITS[:1]
+    assert status["unit"].tolist() == UNITS[:1] and status["retries"].tolist() == [1]
     assert log.read_text() == "begun\nbegun\n"
 
 
