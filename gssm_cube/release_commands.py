@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from gssm_cube.product_commands import Source, beside_product, client_of, product_of
@@ -65,17 +66,26 @@ def diff(
 
 
 def _difference_table(by_year: "pd.DataFrame", overall: dict[str, Any]) -> Table:
-    """Return a row a year, and one of all."""
-    table = Table(title="Second minus first, m3 m-3", title_justify="left")
-    names = list(overall)
-    for name in ("year", *names):
-        table.add_column(name.replace("_", " "), justify="right")
+    """Return a row a year, and one of all; percentiles are left to the JSON, for room."""
+    shown = {
+        "compared": "compared", "changed": "changed", "only_first": "only 1st",
+        "only_second": "only 2nd", "mean": "mean", "rms": "rms", "largest": "largest",
+    }  # fmt: skip
+    title = "Second minus first, m3 m-3; counts are pixel-days"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("year", *shown.values()):
+        table.add_column(name, justify="right", no_wrap=True)
     rows: list[dict[Any, Any]] = [*by_year.to_dict("records"), {"year": "all", **overall}]
     for row in rows:
-        values = (row[name] for name in names)
-        cells = (f"{v:,}" if isinstance(v, int) else f"{v:.4f}" for v in values)
-        table.add_row(str(row["year"]), *cells)
+        table.add_row(str(row["year"]), *(_cell(row[name]) for name in shown))
     return table
+
+
+def _cell(value: float) -> str:
+    """Return a measure, or a count, large ones in millions."""
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return f"{value:,}" if value < 10**5 else f"{value / 1e6:.2f}M"
 
 
 def cite(
