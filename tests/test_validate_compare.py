@@ -250,6 +250,7 @@ def test_the_tables_are_tidy(written):
     ]
 
 
+@pytest.mark.real_data
 def test_the_netcdf_has_the_names_and_dims_of_qa4sm(written, real_data):
     out, _ = written
     theirs = next(
