@@ -12,6 +12,7 @@ from typing import Any
 from rich.table import Table
 
 from gssm_cube import cube
+from gssm_cube.downloads import local_sources
 from gssm_cube.forest import find_preset
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Layout
 from gssm_cube.ingest import scratch
@@ -74,7 +75,7 @@ def plan_run(settings: Settings) -> Plan:
     FileNotFoundError, ValueError
         As the run itself would: missing days, wrong units.
     """
-    found = find_inputs(settings.sources.gridded, settings.layout)
+    found = find_inputs(local_sources(settings), settings.layout)
     tiles = soil_tiles(found.soilgrids, settings.layout.bounds)
     paths = list(dict.fromkeys([*file_paths(found), *tiles]))  # a package's members share it
     size = float(sum(path.stat().st_size for path in paths))

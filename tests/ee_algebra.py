@@ -189,6 +189,9 @@ algorithm("AggregateFeatureCollection.array")(
     lambda e, collection, property: [image.properties.get(property) for image in collection.images]
 )
 algorithm("Image.bandNames")(lambda e, image: [band.id for band in image.bands])
+algorithm("Image.projection")(
+    lambda e, image: {"crs": image.bands[0].crs, "transform": image.bands[0].transform}
+)
 algorithm("Element.get", "Image.get")(lambda e, object, property: object.properties.get(property))
 algorithm("Element.toDictionary")(lambda e, element, properties=None: {})
 algorithm("Reducer.toList")(lambda e, tupleSize=None, numOptional=None: "toList")
@@ -297,9 +300,7 @@ def _unmask(e: Evaluation, input: Image, value: Any = 0, sameFootprint: bool = T
 
 
 @algorithm("Image.cast")
-def _cast(
-    e: Evaluation, image: Image, bandTypes: dict[str, Any], bandOrder: Any = None
-) -> Image:
+def _cast(e: Evaluation, image: Image, bandTypes: dict[str, Any], bandOrder: Any = None) -> Image:
     def cast(band: Band) -> Band:
         return _as(band, EE_TYPES.get(bandTypes[band.id], bandTypes[band.id]))
 

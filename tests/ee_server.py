@@ -270,9 +270,7 @@ def _check_limits(width: int, height: int, bands: list[Any]) -> None:
         )
 
 
-def to_crs(
-    x: np.ndarray, y: np.ndarray, crs: str, wanted: str
-) -> tuple[np.ndarray, np.ndarray]:
+def to_crs(x: np.ndarray, y: np.ndarray, crs: str, wanted: str) -> tuple[np.ndarray, np.ndarray]:
     """Return places of one projection in another; the same projection changes no bit."""
     if crs == wanted:
         return x, y

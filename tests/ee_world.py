@@ -90,11 +90,17 @@ def catalog_of(raw: Path, layout: Layout) -> Catalog:
 def _meteorology(folder: Path) -> tuple[dict[str, np.ndarray], np.ndarray, Any]:
     """All hours in memory by variable, their stamps, and the transform of the cells."""
     months = [xr.load_dataset(path) for path in sorted(folder.glob("*.nc"))]
-    hours = xr.concat(months, "valid_time", data_vars="minimal", coords="minimal", compat="override")
+    hours = xr.concat(
+        months, "valid_time", data_vars="minimal", coords="minimal", compat="override"
+    )
     lat, lon = hours["latitude"].values, hours["longitude"].values
     corner = (round(lon[0] - 0.05, 2), round(lat[0] + 0.05, 2))
     values = {name: hours[name].values for name in ("t2m", "tp", "e")}
-    return values, hours["valid_time"].values, rasterio.Affine(0.1, 0, corner[0], 0, -0.1, corner[1])
+    return (
+        values,
+        hours["valid_time"].values,
+        rasterio.Affine(0.1, 0, corner[0], 0, -0.1, corner[1]),
+    )
 
 
 def _hourly(folder: Path) -> Iterator[Image]:

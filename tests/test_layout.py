@@ -19,7 +19,8 @@ ALLOWED = {
     "grid": set(),
     "regions": {"grid"},
     "cluster_settings": set(),
-    "settings": GROUND | {"cluster_settings", "regions"},
+    "earthengine_settings": set(),
+    "settings": GROUND | {"cluster_settings", "earthengine_settings", "regions"},
     "blocks": {"grid", "locks"},
     "locks": set(),
     "software": set(),
@@ -37,6 +38,8 @@ ALLOWED = {
     "ingest": GROUND
     | {"flags", "sources", "harmonise", "cube", "blocks", "stores", "interpolate"}
     | {"run_log", "years"},
+    "orders": GROUND | {"blocks", "harmonise", "ingest", "sources"},
+    "downloads": GROUND | {"blocks", "orders", "settings", "sources"},
     "archive": set(),
     "lines": set(),
     "station_days": {"quality"},
@@ -95,12 +98,13 @@ ALLOWED = {
     | {"block_inputs", "fetched", "run_log"},
     "status": {"run_log"},
     "detached": set(),
-    "plan": GROUND | {"cube", "forest", "ingest", "settings", "sources"},
+    "plan": GROUND | {"cube", "downloads", "forest", "ingest", "settings", "sources"},
     "calibration": GROUND | {"forest"},
     "forecast": GROUND | {"cube", "forest", "plan", "run_log", "settings"},
     "check": {
         "archive",
         "blocks",
+        "downloads",
         "forest",
         "harvest",
         "ingest",
