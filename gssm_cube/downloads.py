@@ -126,7 +126,7 @@ def download(
         catalog = ask_catalog(places, sources)
         found = [d for source in sources for d in places.lacking(source, catalog)]
         requests = open_requests(found, folder)
-        check_limit(requests, max_requests)
+        check_limit(len(requests), max_requests)
         failed: dict[str, str] = {}
         pool = _Pool(folder, at_once, fetch, failed)
         for number, delivery in enumerate(pool.completed(found), 1):
@@ -143,11 +143,11 @@ def download(
     return {"requests": len(requests), "bytes": size, "files": files}
 
 
-def check_limit(requests: Sequence[Request], most: int | None) -> None:
+def check_limit(requests: int, most: int | None) -> None:
     """Raise if there are more requests than the user allows."""
-    if most is not None and len(requests) > most:
+    if most is not None and requests > most:
         raise ValueError(
-            f"{len(requests)} requests to Earth Engine are needed, --max-requests allows {most}; "
+            f"{requests} requests to Earth Engine are needed, --max-requests allows {most}; "
             "nothing was asked: allow more, or take fewer days or tiles"
         )
 

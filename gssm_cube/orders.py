@@ -30,8 +30,8 @@ from gssm_cube.sources.ee_requests import (
     common,
     hull,
     images_at_once,
+    pieces,
     row_slabs,
-    squares,
     without_gaps,
 )
 from gssm_cube.sources.homolosine import PROJECTION, boxes_of
@@ -259,12 +259,12 @@ def _map(
     write: Callable[[Answers], None],
     files: tuple[Path, ...],
 ) -> Iterator[Delivery]:
-    """Yield one delivery of a map on its own grid, as squares round the layout's tiles."""
+    """Yield one delivery of a map on its own grid, in pieces round the layout's tiles."""
     grid = catalog.grid(asset, bands[0], usual)
     degrees = grid.crs == "EPSG:4326"
     wanted = (padded_bounds(layout, tile) for tile in layout.tiles())
     boxes = (box for bounds in wanted for box in ([bounds] if degrees else boxes_of(bounds)))
-    parts = squares((grid.box(box) for box in boxes), bands)
+    parts = pieces((grid.box(box) for box in boxes), bands)
     yield Delivery(
         source, tuple(Request(asset, bands, grid, *part) for part in parts), files, write
     )
@@ -284,7 +284,7 @@ def _terrain(asset: str, layout: Layout, folder: Path, catalog: Catalog) -> Iter
             wanted.setdefault(merit_hydro.tile_name(south, west), []).append(box)
     for name, boxes in sorted(wanted.items()):
         requests = (
-            Request(asset, TERRAIN, ARC_SECONDS_3, *part) for part in squares(boxes, TERRAIN)
+            Request(asset, TERRAIN, ARC_SECONDS_3, *part) for part in pieces(boxes, TERRAIN)
         )
         files = tuple(folder / f"{name}_{band.name}.tif" for band in TERRAIN)
         write = MapFiles(files, (LOST, LOST, 247), ("float32", "float32", "uint8"), TERRAIN_RECODED)

@@ -84,6 +84,24 @@ def plan_run(settings: Settings) -> Plan:
     return make_plan(settings, shares, len(paths), size, sensors)
 
 
+def plan_before_download(settings: Settings, bytes_read: float) -> Plan:
+    """Return the costs of a run whose sources are still to come: no file is counted, all is land.
+
+    Parameters
+    ----------
+    settings : Settings
+    bytes_read : float
+        Of what will be downloaded, uncompressed.
+    """
+    given = settings.sources.gridded.keys()
+    sensors = (
+        1 + len(given & {"myd11a1"}) + len(given & {"vnp21a1d"}),
+        1 + len(given & {"myd13a2", "vnp13a2"}),
+    )
+    tiles = len(list(settings.layout.tiles()))
+    return make_plan(settings, [1.0] * tiles, 0, bytes_read, sensors)
+
+
 def make_plan(
     settings: Settings,
     shares: Sequence[float],

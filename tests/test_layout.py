@@ -99,6 +99,7 @@ ALLOWED = {
     "status": {"run_log"},
     "detached": set(),
     "plan": GROUND | {"cube", "downloads", "forest", "ingest", "settings", "sources"},
+    "request_costs": GROUND | {"downloads", "plan", "sources"},
     "calibration": GROUND | {"forest"},
     "forecast": GROUND | {"cube", "forest", "plan", "run_log", "settings"},
     "check": {
@@ -131,8 +132,9 @@ COMPOSERS = {
     "pipeline": set(),
     "demo": {"pipeline"},
     "product_commands": set(),
+    "earthengine_commands": set(),
     "skill_commands": {"pipeline"},
-    "cli": {"pipeline", "demo", "product_commands", "skill_commands"},
+    "cli": {"pipeline", "demo", "earthengine_commands", "product_commands", "skill_commands"},
 }
 ONLY_IN = {
     "ee": {"sources/earthengine.py"},

@@ -68,8 +68,9 @@ def connect(project: str, credentials: str = STORED, url: str | None = None) -> 
     import ee
     from google.auth.exceptions import GoogleAuthError
 
-    found, url = _credentials(credentials), url or HIGH_VOLUME
+    url = url or HIGH_VOLUME
     try:
+        found = _credentials(credentials)
         ee.Initialize(found, url=url, project=project, http_transport=_Transport())
         ee.data.setMaxRetries(0)  # retried here, where passing and lasting failures are told apart
         ee.Number(1).add(1).getInfo()
@@ -118,7 +119,7 @@ def _credentials(word: str) -> Any:
     """Return credentials of one of three kinds; raise if they are not there."""
     import ee
     import google.auth
-    from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+    from google.auth.exceptions import DefaultCredentialsError
     from google.oauth2 import service_account
 
     try:
@@ -132,20 +133,19 @@ def _credentials(word: str) -> Any:
             "no stored credentials of Earth Engine; run `earthengine authenticate` once, or set "
             "[earthengine] credentials"
         ) from error
-    except DefaultCredentialsError as error:
-        raise NoAccess(
-            "no application default credentials; run `gcloud auth application-default login`, or "
-            "point GOOGLE_APPLICATION_CREDENTIALS to a key"
-        ) from error
     except FileNotFoundError as error:
         raise NoAccess(
             f"no key of a service account at {Path(word)}; expected a JSON file, 'stored' or "
             "'application_default'"
         ) from error
-    except (ValueError, GoogleAuthError) as error:
+    except ValueError as error:
         raise NoAccess(
-            f"{Path(word)} is no key of a service account (its contents are not shown); download "
-            "the JSON key anew"
+            f"what {word} names is no key (its contents are not shown); download the JSON key anew"
+        ) from error
+    except DefaultCredentialsError as error:
+        raise NoAccess(
+            "no application default credentials; run `gcloud auth application-default login`, or "
+            "point GOOGLE_APPLICATION_CREDENTIALS to a key"
         ) from error
 
 

@@ -17,6 +17,7 @@ MOST_SIDE = 32768  # pixels
 MOST_BANDS = 1024
 MOST_AT_ONCE = 40  # requests in flight of a project
 HEADER_BYTES = 2**20  # of an answer in NumPy's format, which names each band; NumPy reads 10,000
+NARROW = 4  # sides of a square of 48 MB: up to here whole rows are asked
 Stamps = tuple[np.datetime64, ...]
 Box = tuple[range, range]  # rows, columns
 
@@ -148,28 +149,37 @@ def row_slabs(box: Box, bands: Sequence[Band], images: int) -> Iterator[Box]:
         yield range(start, min(start + most, rows.stop)), cols
 
 
-def squares(wanted: Iterable[Box], bands: Sequence[Band]) -> list[Box]:
-    """Return parts of the grid that hold all wanted boxes and fit in one request each.
+def pieces(wanted: Iterable[Box], bands: Sequence[Band]) -> list[Box]:
+    """Return parts of a map that hold all wanted boxes and fit in one request each.
 
-    They are squares counted from the grid's corner, so that the same place is always asked alike,
-    cut to what is wanted of them.
+    A narrow map is cut into slabs of whole rows, a wide one into squares; what nobody wants is
+    left out.
     """
-    side = min(int((MOST_BYTES // cell_bytes(bands)) ** 0.5), MOST_SIDE)
+    boxes = list(wanted)
+    rows, cols = boxes[0]
+    for box in boxes:
+        rows, cols = hull(rows, box[0]), hull(cols, box[1])
+    most = MOST_BYTES // cell_bytes(bands)
+    width = min(int(most**0.5), MOST_SIDE)
+    if len(cols) <= NARROW * width:
+        width = min(len(cols), MOST_SIDE)
+    height = min(most // width, MOST_SIDE)
     needed: dict[tuple[int, int], Box] = {}
-    for rows, cols in wanted:
-        for square in _touched(rows, cols, side):
-            row, col = (range(side * n, side * (n + 1)) for n in square)
-            part = common(row, rows), common(col, cols)
-            other = needed.get(square, part)
-            needed[square] = (hull(part[0], other[0]), hull(part[1], other[1]))
-    return [needed[square] for square in sorted(needed)]
+    for box in boxes:
+        for row in _steps(box[0], rows.start, height):
+            for col in _steps(box[1], cols.start, width):
+                part = (
+                    common(range(row, row + height), box[0]),
+                    common(range(col, col + width), box[1]),
+                )
+                other = needed.get((row, col), part)
+                needed[row, col] = (hull(part[0], other[0]), hull(part[1], other[1]))
+    return [needed[place] for place in sorted(needed)]
 
 
-def _touched(rows: range, cols: range, side: int) -> Iterator[tuple[int, int]]:
-    """Yield the squares that rows and columns touch."""
-    for row in range(rows.start // side, -(-rows.stop // side)):
-        for col in range(cols.start // side, -(-cols.stop // side)):
-            yield row, col
+def _steps(span: range, origin: int, step: int) -> range:
+    """Return the starts of steps from an origin that a span touches."""
+    return range(origin + (span.start - origin) // step * step, span.stop, step)
 
 
 def common(one: range, other: range) -> range:
