@@ -196,6 +196,9 @@ algorithm("Element.get", "Image.get")(lambda e, object, property: object.propert
 algorithm("Element.toDictionary")(lambda e, element, properties=None: {})
 algorithm("Reducer.toList")(lambda e, tupleSize=None, numOptional=None: "toList")
 algorithm("Reducer.repeat")(lambda e, reducer, count: reducer)
+algorithm("Dictionary.get")(
+    lambda e, dictionary, key, defaultValue=None: dictionary.get(key, defaultValue)
+)
 algorithm("Image.constant")(lambda e, value: value)  # only ever what masked pixels become
 algorithm("Number.add")(lambda e, left, right: left + right)
 
