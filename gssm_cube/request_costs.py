@@ -14,13 +14,13 @@ from rich.table import Table
 from gssm_cube.downloads import Places, open_requests
 from gssm_cube.grid import Layout
 from gssm_cube.plan import size
-from gssm_cube.sources.ee_requests import MOST_BYTES, Request
+from gssm_cube.sources.ee_requests import Band, Request, images_at_once
 
 # Assumed of a core there: see the module. Compare with the Cloud console after some days of data.
 BAND_SECONDS = 0.02  # to find and open one band of one image
 VALUE_SECONDS = 1e-7  # to read, fill and encode a value
 COMMUNITY_HOURS = 150  # a month free for any noncommercial project: .../guides/noncommercial_tiers
-NAIVE_BANDS, NAIVE_BYTES = 18, 4  # all predictors as float32, daily, at 1 km
+NAIVE = (Band("", "float32", 0),) * 18  # all predictors, daily, at 1 km
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,13 @@ def naive_cost(layout: Layout, tiles: int) -> Cost:
     tiles : int
         Tiles of the layout that are asked for.
     """
-    a_day = layout.tile_size**2 * NAIVE_BANDS * NAIVE_BYTES
-    days = MOST_BYTES // a_day  # a tile of 480 pixels: 3
-    requests = tiles * -(-layout.days // days)
-    total = tiles * layout.days * a_day
-    values = total / NAIVE_BYTES
-    bands = tiles * layout.days * NAIVE_BANDS
+    side = range(layout.tile_size)
+    days = images_at_once((side, side), NAIVE)  # of a tile of 480 pixels: 2
+    bands = tiles * layout.days * len(NAIVE)
+    values = bands * layout.tile_size**2
     seconds = BAND_SECONDS * bands + VALUE_SECONDS * values
-    return Cost("18 predictors at 1 km", requests, total, seconds / 3600)
+    requests = tiles * -(-layout.days // days)
+    return Cost("18 predictors at 1 km", requests, 4 * values, seconds / 3600)
 
 
 def cost_table(found: Iterable[Cost], naive: Cost) -> Table:

@@ -199,6 +199,7 @@ algorithm("Reducer.repeat")(lambda e, reducer, count: reducer)
 algorithm("Dictionary.get")(
     lambda e, dictionary, key, defaultValue=None: dictionary.get(key, defaultValue)
 )
+algorithm("Image.mask")(lambda e, image, mask=None: Image(()))  # of ee.Image(), which is empty
 algorithm("Image.constant")(lambda e, value: value)  # only ever what masked pixels become
 algorithm("Number.add")(lambda e, left, right: left + right)
 
@@ -323,5 +324,14 @@ def _as(band: Band, dtype: str) -> Band:
 algorithm("Image.toFloat", "Image.float")(
     lambda e, value: value.each(lambda band: _as(band, "float32"))
 )
+
+
+@algorithm("Collection.iterate")
+def _iterate(e: Evaluation, collection: Collection, function: Any, first: Any = None) -> Any:
+    for image in collection.images:
+        first = function(image, first)
+    return first
+
+
 algorithm("Image.clipToBoundsAndScale", "Image.clip")(lambda e, input, geometry=None, **_: input)
 algorithm("Image.reproject", "Image.setDefaultProjection")(lambda e, image, **_: image)

@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -116,7 +117,9 @@ class EarthEngineServer(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that were killed."""
+        """Say nothing of clients that were killed; a fault of the server itself must be loud."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -258,7 +261,8 @@ def pixels_of(image: Image, asked: dict[str, Any]) -> bytes:
 
 def _check_limits(width: int, height: int, bands: list[Any]) -> None:
     """Refuse what Google refuses."""
-    size = width * height * sum(np.dtype(band.dtype).itemsize for band in bands)
+    # A byte of mask a band: Google's server counts so (github.com/google/Xee, issue 209).
+    size = width * height * sum(np.dtype(band.dtype).itemsize + 1 for band in bands)
     if not bands:
         raise EarthEngineError("Image has no bands.")
     if max(width, height) > MOST_SIDE:

@@ -50,8 +50,9 @@ def boxes(draw, most=3_000):
 def fits(box, bands, images=1):
     rows, cols = box
     request = Request("x", tuple(bands), GRID, rows, cols, (np.datetime64("2019-01-01"),) * images)
+    masks = len(rows) * len(cols) * request.band_count
     return (
-        request.bytes <= MOST_BYTES
+        request.bytes + masks <= MOST_BYTES
         and request.band_count <= MOST_BANDS
         and max(request.shape) <= MOST_SIDE
     )
@@ -82,10 +83,10 @@ def test_slabs_fit_and_hold_each_row_once(box, images):
     assert [row for rows, _ in slabs for row in rows] == list(box[0])
 
 
-def test_a_full_tile_of_modis_takes_five_days_a_request():
-    tile = range(1200), range(1200)  # 8.64 MB a day of two uint16 and two uint8
+def test_a_full_tile_of_modis_takes_three_days_a_request():
+    tile = range(1200), range(1200)  # two uint16, two uint8 and four masks a pixel: 14.4 MB a day
     bands = (Band("d", "uint16", 0), CODE, Band("n", "uint16", 0), CODE)
-    assert images_at_once(tile, bands) == 5
+    assert images_at_once(tile, bands) == 3
     assert images_at_once((range(10), range(10)), bands) == 256  # 1,024 bands
 
 
@@ -116,13 +117,13 @@ def test_requests_of_a_tile_year_are_those_worked_by_hand(tmp_path):
     found = {cost.source: cost for cost in costs(Places(ASSETS, layout, tmp_path))}
     assert found["era5_land"].requests == 4
     assert found["era5_land"].bytes == 41 * 41 * 5 * 4 * 731
-    # 480 rows; columns from 4 W at 42 N to 0: 4 x 120 x cos(42) = 357; 48 days of six bytes a time.
+    # 480 rows; columns from 4 W at 42 N to 0: 4 x 120 x cos(42) = 357; ten bytes: 29 days a time.
     assert found["mod11a1"].bytes == 480 * 357 * 6 * 366
-    assert found["mod11a1"].requests == -(-366 // 48)
+    assert found["mod11a1"].requests == -(-366 // 29)
     assert found["wtd"].requests == found["bedrock"].requests == found["soilgrids"].requests == 1
     naive = naive_cost(layout, 1)
     assert naive.bytes == 480 * 480 * 18 * 4 * 366
-    assert naive.requests == 122  # three days a time
+    assert naive.requests == 183  # two days a time
     daily = sum(found[name].requests for name in ("era5_land", "mod11a1", "mod13a2"))
     assert naive.requests > 9 * daily
 

@@ -1,7 +1,8 @@
 """Requests to Earth Engine in pure arithmetic: what is asked, on which grid, within its limits.
 
 Every source is asked on its own grid, all bands of as many days as fit in one request. Limits:
-developers.google.com/earth-engine/apidocs/ee-data-computepixels and /guides/usage.
+developers.google.com/earth-engine/apidocs/ee-data-computepixels and /guides/usage; of the 48 MB a
+byte of mask is taken for each value besides its own (github.com/google/Xee, issue 209).
 """
 
 import hashlib
@@ -107,9 +108,14 @@ def cell_bytes(bands: Iterable[Band]) -> int:
     return sum(np.dtype(band.dtype).itemsize for band in bands)
 
 
+def counted_bytes(bands: Sequence[Band]) -> int:
+    """Bytes of a pixel of one image as the limit counts them: with a byte of mask a band."""
+    return cell_bytes(bands) + len(bands)
+
+
 def images_at_once(box: Box, bands: Sequence[Band], least: int = 1) -> int:
     """Return how many images of a box fit in one request, in whole groups of ``least``."""
-    size = len(box[0]) * len(box[1]) * cell_bytes(bands)
+    size = len(box[0]) * len(box[1]) * counted_bytes(bands)
     most = min(MOST_BYTES // size, MOST_BANDS // len(bands))
     return max(most // least, 1) * least
 
@@ -138,7 +144,7 @@ def row_slabs(box: Box, bands: Sequence[Band], images: int) -> Iterator[Box]:
         If a single row does not fit.
     """
     rows, cols = box
-    most = MOST_BYTES // (len(cols) * cell_bytes(bands) * images)
+    most = MOST_BYTES // (len(cols) * counted_bytes(bands) * images)
     if not most or len(cols) > MOST_SIDE:
         raise ValueError(
             f"{len(cols)} columns of {images * len(bands)} bands do not fit in one request of "
@@ -159,7 +165,7 @@ def pieces(wanted: Iterable[Box], bands: Sequence[Band]) -> list[Box]:
     rows, cols = boxes[0]
     for box in boxes:
         rows, cols = hull(rows, box[0]), hull(cols, box[1])
-    most = MOST_BYTES // cell_bytes(bands)
+    most = MOST_BYTES // counted_bytes(bands)
     width = min(int(most**0.5), MOST_SIDE)
     if len(cols) <= NARROW * width:
         width = min(len(cols), MOST_SIDE)
