@@ -15,6 +15,7 @@ from typing import Any
 from gssm_cube import blocks, places, plan
 from gssm_cube.archive import open_archive
 from gssm_cube.blocks import Progress
+from gssm_cube.downloads import local_sources
 from gssm_cube.forest import find_preset, load_forest
 from gssm_cube.harvest import group_members
 from gssm_cube.ingest.findings import Finding
@@ -93,7 +94,7 @@ def check_run(settings: Settings, workers: Workers, version: str, progress: Prog
     """
     memory = settings.folder / MEMORY
     looks, known = survey(
-        settings.sources.gridded,
+        local_sources(settings),
         settings.layout,
         known=_recall(memory),
         version=version,

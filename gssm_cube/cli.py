@@ -14,6 +14,11 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
 
+from gssm_cube.earthengine_commands import (
+    MaxRequests,
+    add_earthengine_commands,
+    show_requests,
+)
 from gssm_cube.product_commands import add_product_commands
 from gssm_cube.release_commands import add_release_commands
 from gssm_cube.skill_commands import add_skill_commands
@@ -209,16 +214,19 @@ def _print_scores(scores: dict[str, Any]) -> None:
 
 
 @app.command()
-def plan(run_file: RunFile) -> None:
+def plan(run_file: RunFile, max_requests: MaxRequests = None) -> None:
     """Print what a run will take, before anything runs."""
     from gssm_cube.calibration import machine_speed
     from gssm_cube.forecast import forecast, forecast_table
-    from gssm_cube.plan import plan_run, plan_table
+    from gssm_cube.plan import plan_before_download, plan_run, plan_table
     from gssm_cube.settings import read_settings
 
     with told():
         settings = read_settings(run_file)
-        costs = plan_run(settings)
+        requests, size = show_requests(settings, max_requests)
+        if requests:
+            say("The rest, as if all of it were land, which is not known before the download:")
+        costs = plan_before_download(settings, size) if requests else plan_run(settings)
         console.print(plan_table(costs, settings.folder))
         found = forecast(settings, costs, machine_speed())
         console.print(forecast_table(found, costs.blocks, costs.predict_memory))
@@ -357,6 +365,7 @@ def demo(
 
 
 add_product_commands(app)
+add_earthengine_commands(app)
 add_release_commands(app)
 add_validate_command(app)
 

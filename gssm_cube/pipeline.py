@@ -19,6 +19,7 @@ from gssm_cube.applicability import overview_layer
 from gssm_cube.blocks import Progress, digest, silent
 from gssm_cube.check import Report, check_run
 from gssm_cube.clusters import Profile, open_client
+from gssm_cube.downloads import complete, local_sources
 from gssm_cube.evaluate import Evaluation
 from gssm_cube.evaluate import evaluate as evaluate_samples
 from gssm_cube.exhibits import skill_exhibits, station_exhibits
@@ -67,7 +68,8 @@ EVALUATED = ("scores.json", "predictions.parquet", "importance.csv", "applicabil
 def run(
     settings: Settings, *, progress: Progress = silent, tell: Callable[[str], None] = logger.info
 ) -> list[str]:
-    """Check all inputs, then run all stages; return a line for each, told as it is done."""
+    """Complete and check all inputs, then run all stages; tell a line for each, and return them."""
+    complete(settings, progress=progress)
     check(settings)
     lines = []
     for stage in STAGES.values():
@@ -81,7 +83,7 @@ def check(settings: Settings) -> None:
 
     Reads names and headers only.
     """
-    inputs.find_inputs(settings.sources.gridded, settings.layout)
+    inputs.find_inputs(local_sources(settings), settings.layout)
     file_facts(settings.sources.ismn)
     check_trainable(find_preset(settings.training.preset))
     places.check_writable(settings.cube, settings.product, settings.stores.forest)
@@ -99,14 +101,14 @@ def check_forest(folder: Path) -> str:
 
 
 def harmonise(settings: Settings, *, progress: Progress = silent) -> str:
-    """Build the feature cube from provider files."""
-    folders = settings.sources.gridded
+    """Build the feature cube from provider files, or from what Earth Engine has of them."""
     places.check_writable(settings.cube)
+    complete(settings, progress=progress)
     with _client(settings, "ingest") as client:
         steps = ingest.harmonise(
             settings.cube,
             settings.layout,
-            folders,
+            local_sources(settings),
             upsampling=settings.upsampling,
             lst_filling=settings.lst_filling,
             refit_climatology=settings.refit_climatology,
@@ -257,7 +259,7 @@ def predict_all(
         "forest_digest": forest.digest,
         "forest_preset": forest.preset,
         "settings": settings.model_dump_json(
-            exclude={"folder", "sources", "stores", "cluster", "surface"}
+            exclude={"folder", "sources", "stores", "cluster", "surface", "earthengine"}
         ),
         "sources": "; ".join(sorted({variable.source for variable in PREDICTORS.values()})),
         "scores": json.dumps(forest.card.get("scores", {})),

@@ -12,6 +12,7 @@ from typing import Any
 from rich.table import Table
 
 from gssm_cube import cube
+from gssm_cube.downloads import local_sources
 from gssm_cube.forest import find_preset
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Layout
 from gssm_cube.ingest import scratch
@@ -75,13 +76,31 @@ def plan_run(settings: Settings) -> Plan:
     FileNotFoundError, ValueError
         As the run itself would: missing days, wrong units.
     """
-    found = find_inputs(settings.sources.gridded, settings.layout)
+    found = find_inputs(local_sources(settings), settings.layout)
     tiles = soil_tiles(found.soilgrids, settings.layout.bounds)
     paths = list(dict.fromkeys([*file_paths(found), *tiles]))  # a package's members share it
     size = float(sum(path.stat().st_size for path in paths))
     shares = list(tile_shares(settings.layout, found.merit_hydro))
     sensors = (1 + len(found.lst_partners), 1 + len(found.vegetation_partners))
     return make_plan(settings, shares, len(paths), size, sensors)
+
+
+def plan_before_download(settings: Settings, bytes_read: float) -> Plan:
+    """Return the costs of a run whose sources are still to come: no file is counted, all is land.
+
+    Parameters
+    ----------
+    settings : Settings
+    bytes_read : float
+        Of what will be downloaded, uncompressed.
+    """
+    given = settings.sources.gridded.keys()
+    sensors = (
+        1 + len(given & {"myd11a1"}) + len(given & {"vnp21a1d"}),
+        1 + len(given & {"myd13a2", "vnp13a2"}),
+    )
+    tiles = len(list(settings.layout.tiles()))
+    return make_plan(settings, [1.0] * tiles, 0, bytes_read, sensors)
 
 
 def make_plan(

@@ -29,6 +29,7 @@ def surface(
     run_file: Annotated[Path, typer.Argument(help="Settings of the run (TOML).")],
 ) -> None:
     """Write into the product what its places are: water, towns, steep terrain, unlike stations."""
+    from gssm_cube.downloads import local_sources
     from gssm_cube.settings import read_settings
     from gssm_cube.surface import Origins, write_surface
 
@@ -36,7 +37,7 @@ def surface(
         settings = read_settings(run_file)
         chosen, table = settings.surface, settings.table("applicability.json")
         reference = table if table.exists() and table.read_text() != "null" else None
-        terrain = settings.sources.merit_hydro
+        terrain = local_sources(settings)["merit_hydro"]
         origins = Origins(chosen.land_cover, chosen.legend, terrain, reference)
         done, skipped = write_surface(
             settings.product, settings.cube, origins, client=client, progress=progress

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from gssm_cube.cluster_settings import Cluster
+from gssm_cube.earthengine_settings import EarthEngine, asset_of, check_asset
 from gssm_cube.grid import Grid, Layout, Tile
 from gssm_cube.places import Place, is_url, place_of
 from gssm_cube.regions import read_region, touched_tiles
@@ -38,28 +39,32 @@ def _place(value: Any) -> Any:
     return value if not isinstance(value, str) or "://" in value else Path(value)
 
 
+Origin = Annotated[Path | str, BeforeValidator(_place)]  # an address is a str
+
+
 class Sources(_Part):
     """Folders of the providers' files; ``ismn`` is an archive (zip or folder).
 
     ``era5_land`` may be a Zarr as well: a path that ends in ``.zarr`` or an address with ``://``.
+    ``ee://ASSET`` stands for the files that are made of an asset of Earth Engine.
     Optional, to stand in where Terra saw nothing: ``vnp21a1d`` and ``vnp21a1n`` (LST of VIIRS by
     day and by night, both or neither) and ``vnp13a2``, its vegetation; ``myd11a1`` and
     ``myd13a2``, those of Aqua.
     """
 
-    era5_land: Annotated[Path | str, BeforeValidator(_place)]  # a URL of a Zarr store is a str
-    mod11a1: Path
-    mod13a2: Path
-    soilgrids: Path
-    merit_hydro: Path
-    wtd: Path
-    bedrock: Path
+    era5_land: Origin
+    mod11a1: Origin
+    mod13a2: Origin
+    soilgrids: Origin
+    merit_hydro: Origin
+    wtd: Origin
+    bedrock: Origin
     ismn: Path
-    vnp21a1d: Path | None = None
-    vnp21a1n: Path | None = None
-    vnp13a2: Path | None = None
-    myd11a1: Path | None = None
-    myd13a2: Path | None = None
+    vnp21a1d: Origin | None = None
+    vnp21a1n: Origin | None = None
+    vnp13a2: Origin | None = None
+    myd11a1: Origin | None = None
+    myd13a2: Origin | None = None
 
     @model_validator(mode="after")
     def _check_viirs(self) -> "Sources":
@@ -72,6 +77,23 @@ class Sources(_Part):
                 "mean of day and night; give both or neither"
             )
         return self
+
+    @model_validator(mode="after")
+    def _check_addresses(self) -> "Sources":
+        """Refuse addresses that nothing reads."""
+        for name, place in self.gridded.items():
+            asset = asset_of(place)
+            if asset is not None:
+                check_asset(name, asset)
+            elif isinstance(place, str) and name != "era5_land":
+                raise ValueError(f"{name} is {place}, expected a folder or ee://ASSET")
+        return self
+
+    @property
+    def assets(self) -> dict[str, str]:
+        """Assets of Earth Engine by source."""
+        found = {name: asset_of(place) for name, place in self.gridded.items()}
+        return {name: asset for name, asset in found.items() if asset is not None}
 
     @property
     def gridded(self) -> dict[str, Any]:
@@ -178,6 +200,17 @@ class Settings(_Part):
     training: Training = Training()
     surface: Surface = Surface()
     cluster: Cluster = Cluster()
+    earthengine: EarthEngine | None = None
+
+    @model_validator(mode="after")
+    def _check_account(self) -> "Settings":
+        """Refuse assets of Earth Engine without an account."""
+        if self.sources.assets and self.earthengine is None:
+            raise ValueError(
+                f"{', '.join(self.sources.assets)} come from Earth Engine, expected [earthengine] "
+                "with the project that asks for them"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_layout(self) -> "Settings":
@@ -296,6 +329,10 @@ def _absolute(values: dict[str, Any], base: Path) -> dict[str, Any]:
     if isinstance(cluster, dict):
         keys = {key: absolute(cluster[key]) for key in cluster if key.startswith("tls_")}
         values = values | {"cluster": cluster | keys}
+    account = values.get("earthengine", {})
+    if isinstance(account, dict) and str(account.get("credentials", "")).endswith(".json"):
+        key = {"credentials": absolute(account["credentials"])}
+        values = values | {"earthengine": account | key}
     if "region" in values:
         values = values | {"region": absolute(values["region"])}
     return values | {"folder": absolute(values.get("folder", "."))}

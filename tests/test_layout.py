@@ -19,7 +19,8 @@ ALLOWED = {
     "grid": set(),
     "regions": {"grid"},
     "cluster_settings": set(),
-    "settings": GROUND | {"cluster_settings", "places", "regions"},
+    "earthengine_settings": set(),
+    "settings": GROUND | {"cluster_settings", "earthengine_settings", "places", "regions"},
     "object_stores": set(),
     "places": {"object_stores"},
     "remote_zarr": {"object_stores"},
@@ -44,6 +45,8 @@ ALLOWED = {
     "ingest": GROUND
     | {"flags", "sources", "harmonise", "cube", "blocks", "stores", "interpolate"}
     | {"growth", "places", "run_log", "years"},
+    "orders": GROUND | {"blocks", "harmonise", "ingest", "sources"},
+    "downloads": GROUND | {"blocks", "orders", "settings", "sources"},
     "archive": set(),
     "lines": set(),
     "station_days": {"quality"},
@@ -112,13 +115,15 @@ ALLOWED = {
     | {"block_inputs", "fetched", "growth", "places", "run_log"},
     "status": {"places", "run_log"},
     "detached": set(),
-    "plan": GROUND | {"cube", "forest", "ingest", "places", "settings", "sources"},
+    "plan": GROUND | {"cube", "downloads", "forest", "ingest", "places", "settings", "sources"},
+    "request_costs": GROUND | {"downloads", "plan", "sources"},
     "calibration": GROUND | {"forest"},
     "forecast": GROUND
     | {"cube", "estimate", "forest", "places", "plan", "product", "run_log", "settings"},
     "check": {
         "archive",
         "blocks",
+        "downloads",
         "forest",
         "harvest",
         "ingest",
@@ -152,12 +157,13 @@ COMPOSERS = {
     "pipeline": set(),
     "demo": {"pipeline"},
     "product_commands": set(),
+    "earthengine_commands": set(),
     "release_commands": {"product_commands"},
     "skill_commands": {"pipeline"},
     "validate_command": set(),
     "cli": {
-        *("pipeline", "demo", "product_commands", "release_commands", "skill_commands"),
-        "validate_command",
+        *("pipeline", "demo", "earthengine_commands", "product_commands", "release_commands"),
+        *("skill_commands", "validate_command"),
     },
 }
 ONLY_IN = {

@@ -304,3 +304,46 @@ def test_a_key_in_a_store_s_url_and_a_forest_that_is_a_folder_are_refused(write)
     )
     assert "put credentials into the environment" in said and "secret" not in said
     refused(write(tables='[stores]\nforest = "forest"\n'), "forest is 'forest', expected a URL")
+
+
+# ---- Earth Engine -----------------------------------------------------------------------------
+
+ACCOUNT = '\n[earthengine]\nproject = "someone"\n'
+
+
+def from_earth_engine(path, name, place):
+    path.write_text(path.read_text().replace(f'"raw/{name}"', f'"{place}"') + ACCOUNT)
+    return path
+
+
+def test_sources_from_earth_engine_mix_with_files(write):
+    run = read_settings(from_earth_engine(write(), "mod11a1", "ee://MODIS/061/MOD11A1"))
+    assert run.sources.assets == {"mod11a1": "MODIS/061/MOD11A1"}
+    assert run.sources.mod13a2.name == "mod13a2"
+    assert (run.earthengine.credentials, run.earthengine.at_once) == ("stored", 20)
+
+
+def test_assets_that_are_not_read_are_refused(write):
+    refused(
+        from_earth_engine(write(), "mod11a1", "ee://MODIS/006/MOD11A1"),
+        "mod11a1 is ee://MODIS/006/MOD11A1, expected ee://MODIS/061/MOD11A1",
+    )
+    refused(from_earth_engine(write(), "wtd", "ee://"), "expected the asset of your upload")
+    refused(from_earth_engine(write(), "soilgrids", "https://x"), "expected a folder or ee://ASSET")
+
+
+def test_earth_engine_needs_an_account_and_no_more_than_forty_at_once(write):
+    path = from_earth_engine(write(), "mod11a1", "ee://MODIS/061/MOD11A1")
+    text = path.read_text()
+    path.write_text(text.replace(ACCOUNT, ""))
+    refused(path, r"mod11a1 come from Earth Engine, expected \[earthengine\]")
+    path.write_text(text + "at_once = 41\n")
+    refused(path, "earthengine.at_once: .*less than or equal to 40")
+    path.write_text(text + 'credentials = "password"\n')
+    refused(path, "credentials are 'password', expected 'stored'")
+
+
+def test_a_key_is_found_beside_the_settings(write, tmp_path):
+    path = from_earth_engine(write(), "mod11a1", "ee://MODIS/061/MOD11A1")
+    path.write_text(path.read_text() + 'credentials = "key.json"\n')
+    assert read_settings(path).earthengine.credentials == str(tmp_path / "key.json")

@@ -10,7 +10,7 @@ from gssm_cube.grid import Layout
 from gssm_cube.harmonise import temperature, water
 from gssm_cube.harmonise.regrid import fill_from_nearest
 from gssm_cube.sources import era5_cells
-from gssm_cube.sources.era5_land import MeteoFile
+from gssm_cube.sources.era5_land import EXTREMES, MeteoFile, has_extremes
 
 # What is made of each variable in one read.
 VARIABLES = {
@@ -43,7 +43,7 @@ def daily_values(
     -------
     values : dict of array (day, cell row, cell column), float32
         NaN where an hour is missing, and over the sea; the extremes of temperature also where
-        the files are daily means.
+        the files are daily means without them.
     clipped : int
         Precipitation below 0 that became 0.
     """
@@ -53,10 +53,12 @@ def daily_values(
     hourly = era5_cells.step_of(files, source) == "hour"
     for rows in era5_cells.slabs(files, source, days.size * (24 if hourly else 1), layout):
 
-        def read(stamps: Days, rows: slice = rows) -> xr.DataArray:
-            return era5_cells.read_stamps(files, source, stamps, layout, rows)
+        def read(stamps: Days, name: str = source, rows: slice = rows) -> xr.DataArray:
+            return era5_cells.read_stamps(files, name, stamps, layout, rows)
 
         daily = daily_of_hours(source, read, days) if hourly else [read(days)]
+        if source == "t2m" and not hourly and has_extremes(files):
+            daily += [read(days, name) for name in EXTREMES]
         for name, part in zip(values, daily, strict=False):
             slab, below = house_units(source, part)
             values[name][:, rows] = slab.values

@@ -171,10 +171,11 @@ def check_lead(
             "ERA5-Land in %s begins %d days before %s, expected %d: the memory of water is spun "
             "up on the first year that is there, repeated", place, lead, days[LEAD_DAYS], LEAD_DAYS
         )  # fmt: skip
-    if era5_cells.step_of(files, "t2m") == "day":
+    if era5_cells.step_of(files, "t2m") == "day" and not era5_land.has_extremes(files):
         logger.warning(
             "ERA5-Land in %s has daily means of temperature only: without its extremes there is no "
-            "potential evaporation, and the features of memory are missing; use hourly files",
+            "potential evaporation, and the features of memory are missing; use hourly files, or "
+            "add mn2t and mx2t",
             place,
         )
 

@@ -25,6 +25,8 @@ from gssm_cube.sources.doors import Tell, stop, told
 
 # Units as CDS and Earth Data Hub write them.
 UNITS = {"t2m": ("K",), "tp": ("m",), "e": ("m of water equivalent", "m")}
+# Of daily aggregates that have them: the lowest and highest temperature of the day.
+EXTREMES = {"mn2t": ("K",), "mx2t": ("K",)}
 CELL_DEGREES = 0.1
 DIMS = {
     "valid_time": "time", "time": "time",
@@ -208,13 +210,14 @@ def check_grid(dataset: xr.Dataset, place: Place) -> None:
 
 def check_variables(dataset: xr.Dataset, place: Place) -> tuple[str, ...]:
     """Return the wanted variables of a file; raise if there is none, or in other units."""
-    names = tuple(name for name in UNITS if name in dataset)
+    known = UNITS | EXTREMES
+    names = tuple(name for name in known if name in dataset)
     if not names:
         raise ValueError(
-            f"{place} holds none of {list(UNITS)}, it has {list(dataset.data_vars)}; remove it"
+            f"{place} holds none of {list(known)}, it has {list(dataset.data_vars)}; remove it"
         )
     for name in names:
-        found, expected = dataset[name].attrs.get("units", "missing"), UNITS[name]
+        found, expected = dataset[name].attrs.get("units", "missing"), known[name]
         if found not in expected:
             raise ValueError(
                 f"{place}: units of {name} are {found!r}, expected {expected[0]!r}; download it "
@@ -236,6 +239,11 @@ def check_stamps(stamps: NDArray[np.datetime64], place: Place, says_daily: bool)
         f"{place} is not hourly: {after} follows {before}; order all 24 hours of the day. Daily "
         "aggregates need 'daily' in the name of the file, or cell_methods, to be taken as such"
     )
+
+
+def has_extremes(files: list[MeteoFile]) -> bool:
+    """Whether daily aggregates hold the extremes of temperature."""
+    return all(any(name in file.names for file in files) for name in EXTREMES)
 
 
 def missing_days(

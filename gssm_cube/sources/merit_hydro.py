@@ -148,16 +148,16 @@ def gdal_path(file: Path | Member) -> str:
 
 def reaches(files: Files, bounds: Bounds) -> bool:
     """Whether any tile touches bounds."""
-    return any(tile_name(south, west) in files for south, west in _tiles(*_cells(bounds)))
+    return any(tile_name(south, west) in files for south, west in tiles_of(*cells_of(bounds)))
 
 
 def read_layer(files: Files, name: str, bounds: Bounds) -> Raster:
     """Read one layer over all cells that touch ``bounds``, across tiles; NaN over the ocean."""
-    rows, cols = _cells(bounds)
+    rows, cols = cells_of(bounds)
     values = np.full((len(rows), len(cols)), np.nan, dtype="float32")
     lat_edges = 90 - HALF - np.arange(rows.start, rows.stop + 1) / CELLS_PER_DEGREE
     lon_edges = np.arange(cols.start, cols.stop + 1) / CELLS_PER_DEGREE - 180 - HALF
-    for tile_south, tile_west in _tiles(rows, cols):
+    for tile_south, tile_west in tiles_of(rows, cols):
         paths = files.get(tile_name(tile_south, tile_west))
         if paths is None:
             continue
@@ -172,8 +172,8 @@ def read_layer(files: Files, name: str, bounds: Bounds) -> Raster:
     return Raster(values, lat_edges, lon_edges)
 
 
-def _cells(bounds: Bounds) -> tuple[range, range]:
-    """Rows and columns that touch bounds, from (180 W, 90 N) of MERIT's own shifted grid."""
+def cells_of(bounds: Bounds) -> tuple[range, range]:
+    """Return rows and columns that touch bounds, from (180 W, 90 N) of MERIT's own shifted grid."""
     west, south, east, north = bounds
     top, bottom = (_cell(90 - HALF - lat) for lat in (north, south))
     left, right = (_cell(lon + 180 + HALF) for lon in (west, east))
@@ -185,8 +185,8 @@ def _cell(degrees: float) -> int:
     return int(np.floor(degrees * CELLS_PER_DEGREE + 1e-6))
 
 
-def _tiles(rows: range, cols: range) -> list[tuple[int, int]]:
-    """South-west corners of the tiles that hold rows and columns; 180 E is one of them."""
+def tiles_of(rows: range, cols: range) -> list[tuple[int, int]]:
+    """Return south-west corners of the tiles that hold rows and columns; 180 E is one of them."""
     size = TILE_DEGREES * CELLS_PER_DEGREE
     return [
         (90 - TILE_DEGREES * (row + 1), TILE_DEGREES * col - 180)
@@ -201,7 +201,7 @@ def land_share(files: Files, bounds: Bounds, samples: int = 48) -> float:
     lats = north - (np.arange(samples) + 0.5) * (north - south) / samples
     lons = west + (np.arange(samples) + 0.5) * (east - west) / samples
     land = 0
-    for tile_south, tile_west in _tiles(*_cells(bounds)):
+    for tile_south, tile_west in tiles_of(*cells_of(bounds)):
         paths = files.get(tile_name(tile_south, tile_west))
         inside_lat = lats[(lats >= tile_south) & (lats < tile_south + TILE_DEGREES)]
         inside_lon = lons[(lons >= tile_west) & (lons < tile_west + TILE_DEGREES)]

@@ -1,0 +1,287 @@
+"""Downloads from Earth Engine: a bounded number of requests in flight, each done at most once.
+
+One pool of threads in this one process asks for everything, whatever the cluster: so the bound
+holds for all, and workers need no account. Each answer is kept at once as a part; when a delivery
+has all its parts, its files are written and the parts removed. After a kill only the requests that
+were in flight are asked again.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gssm_cube import blocks
+from gssm_cube.blocks import Progress
+from gssm_cube.grid import Layout
+from gssm_cube.orders import USUAL, Catalog, Delivery, deliveries, folder_of
+from gssm_cube.settings import Settings
+from gssm_cube.sources import earthengine
+from gssm_cube.sources.ee_files import replaced
+from gssm_cube.sources.ee_requests import HEADER_BYTES, Band, PixelGrid, Request, Stamps
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "earthengine"  # of a run's
+PARTS = "parts"
+ABSENT = "absent.json"  # stamps of which Earth Engine has no image, by asset
+LISTED_STAMPS = 1000  # asked for at a time
+STAGE = "download"
+Fetch = Callable[[Request], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Places:
+    """What a run takes from Earth Engine, and where it goes.
+
+    ``assets`` by source; ``folder`` gets a folder for each.
+    """
+
+    assets: dict[str, str]
+    layout: Layout
+    folder: Path
+
+    def wanted(self, source: str, catalog: Catalog = USUAL) -> list[Delivery]:
+        """Return the deliveries of a source, done or not."""
+        asset = self.assets[source]
+        return list(deliveries(source, asset, self.layout, self.folder, catalog))
+
+    def lacking(self, source: str, catalog: Catalog | None = None) -> list[Delivery]:
+        """Return the deliveries of a source that are not done.
+
+        Days that Earth Engine is known not to have count as done; nothing is asked for this.
+        """
+        known = catalog or Catalog(there=self._without_absent)
+        return [delivery for delivery in self.wanted(source, known) if not delivery.is_done]
+
+    def _without_absent(self, asset: str, stamps: Stamps) -> Stamps:
+        """Return stamps but those that were absent when they were asked for."""
+        absent = set(read_absent(self.folder).get(asset, ()))
+        return tuple(stamp for stamp in stamps if str(stamp) not in absent)
+
+
+def read_absent(folder: Path) -> dict[str, list[str]]:
+    """Return the stamps of which Earth Engine had no image, by asset."""
+    path = folder / ABSENT
+    return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
+def open_requests(found: Iterable[Delivery], folder: Path) -> list[Request]:
+    """Return the requests of deliveries whose parts are not here yet."""
+    requests = (request for delivery in found for request in delivery.requests)
+    return [request for request in requests if not part_of(folder, request).exists()]
+
+
+def part_of(folder: Path, request: Request) -> Path:
+    """Where the answer to a request waits for the others of its delivery."""
+    return folder / PARTS / f"{request.label}.npy"
+
+
+# ---- downloading ------------------------------------------------------------------------------
+
+
+def download(
+    places: Places,
+    *,
+    at_once: int,
+    max_requests: int | None = None,
+    fetch: Fetch = earthengine.fetch,
+    progress: Progress = blocks.silent,
+) -> dict[str, int]:
+    """Download what is lacking; ``earthengine.connect`` goes before.
+
+    Parameters
+    ----------
+    places : Places
+    at_once : int
+        Requests in flight, at most.
+    max_requests : int, optional
+        Stop before anything is asked if more requests for pixels are needed.
+    fetch : callable
+    progress : callable
+
+    Returns
+    -------
+    dict
+        ``requests`` that were sent, ``bytes`` of their answers uncompressed, ``files`` written.
+
+    Raises
+    ------
+    ValueError
+        If more than ``max_requests`` are needed.
+    RuntimeError
+        Naming requests that were refused, when all others are done; ``NoAccess`` or ``NoAnswer``
+        if nothing can go on. What is done is kept.
+    """
+    folder = places.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    with blocks.locked(folder):
+        blocks.remove_partial_files(folder)
+        sources = [source for source in places.assets if places.lacking(source, USUAL)]
+        catalog = ask_catalog(places, sources)
+        found = [d for source in sources for d in places.lacking(source, catalog)]
+        requests = open_requests(found, folder)
+        check_limit(len(requests), max_requests)
+        failed: dict[str, str] = {}
+        pool = _Pool(folder, at_once, fetch, failed)
+        for number, delivery in enumerate(pool.completed(found), 1):
+            _deliver(delivery, folder)
+            progress(STAGE, number, len(found))
+        if failed:
+            shown = "; ".join(list(failed.values())[:3])
+            raise RuntimeError(
+                f"{len(failed)} of {len(requests)} requests were refused, all others are done: "
+                f"{shown}"
+            )
+    files = sum(len(delivery.files) for delivery in found)
+    size = sum(request.bytes for request in requests)
+    return {"requests": len(requests), "bytes": size, "files": files}
+
+
+def check_limit(requests: int, most: int | None) -> None:
+    """Raise if there are more requests than the user allows."""
+    if most is not None and requests > most:
+        raise ValueError(
+            f"{requests} requests to Earth Engine are needed, --max-requests allows {most}; "
+            "nothing was asked: allow more, or take fewer days or tiles"
+        )
+
+
+def ask_catalog(places: Places, sources: Iterable[str]) -> Catalog:
+    """Return what Earth Engine has of sources that lack something; note what it has not."""
+    absent = read_absent(places.folder)
+    listed: dict[str, set[Any]] = {}
+    for source in sources:
+        asset, lacking = places.assets[source], places.lacking(source, USUAL)
+        stamps = sorted({s for d in lacking for r in d.requests for s in r.stamps})
+        for start in range(0, len(stamps), LISTED_STAMPS):
+            batch = stamps[start : start + LISTED_STAMPS]
+            listed.setdefault(asset, set()).update(
+                earthengine.stamps_there(asset, batch[0], batch[-1])
+            )
+        if asset in listed:
+            absent[asset] = [str(stamp) for stamp in stamps if stamp not in listed[asset]]
+            if absent[asset]:
+                logger.warning(
+                    "Earth Engine has no image of %s on %d stamps: %s .. %s", asset,
+                    len(absent[asset]), absent[asset][0], absent[asset][-1],
+                )  # fmt: skip
+    blocks.write_atomically(places.folder / ABSENT, json.dumps(absent, indent=0))
+    missing = {asset: set(stamps) for asset, stamps in absent.items()}
+
+    def there(asset: str, stamps: Stamps) -> Stamps:
+        return tuple(s for s in stamps if str(s) not in missing.get(asset, ()))
+
+    def grid(asset: str, band: Band, usual: PixelGrid) -> PixelGrid:
+        return earthengine.grid_of(asset, band)
+
+    return Catalog(there, grid)
+
+
+def _deliver(delivery: Delivery, folder: Path) -> None:
+    """Write the files of a delivery from its parts, then remove these."""
+    parts = [part_of(folder, request) for request in delivery.requests]
+    answers = [np.load(path, mmap_mode="r", max_header_size=HEADER_BYTES) for path in parts]
+    delivery.write(list(zip(delivery.requests, answers, strict=True)))
+    for path in parts:
+        path.unlink()
+
+
+class _Pool:
+    """Threads that ask, and keep each answer as a part."""
+
+    def __init__(self, folder: Path, at_once: int, fetch: Fetch, failed: dict[str, str]) -> None:
+        self.folder, self.at_once, self.fetch, self.failed = folder, at_once, fetch, failed
+
+    def completed(self, found: Sequence[Delivery]) -> Iterator[Delivery]:
+        """Yield deliveries as they have all their parts; those with a refused request never.
+
+        No more is asked while the reader writes, so that parts do not pile up.
+        """
+        with ThreadPoolExecutor(self.at_once, "earthengine") as pool:
+            flying: dict[Future[None], Delivery] = {}
+            try:
+                yield from self._completed(pool, found, flying)
+            finally:
+                for future in flying:
+                    future.cancel()
+
+    def _completed(
+        self, pool: ThreadPoolExecutor, found: Sequence[Delivery], flying: dict[Any, Delivery]
+    ) -> Iterator[Delivery]:
+        left = {id(delivery): 0 for delivery in found}
+        for delivery in found:
+            requests = open_requests([delivery], self.folder)
+            left[id(delivery)] = len(requests)
+            if not requests:
+                yield delivery
+            for request in requests:
+                while len(flying) >= self.at_once:
+                    yield from self._landed(flying, left)
+                flying[pool.submit(self._keep, request)] = delivery
+        while flying:
+            yield from self._landed(flying, left)
+
+    def _landed(self, flying: dict[Any, Delivery], left: dict[int, int]) -> Iterator[Delivery]:
+        """Wait for an answer at least; yield the deliveries that are complete with it."""
+        done, _ = wait(flying, return_when=FIRST_COMPLETED)
+        for future in done:
+            delivery = flying.pop(future)
+            try:
+                future.result()
+            except earthengine.Refused as error:
+                self.failed[str(len(self.failed))] = str(error)
+                continue
+            left[id(delivery)] -= 1
+            if not left[id(delivery)]:
+                yield delivery
+
+    def _keep(self, request: Request) -> None:
+        """Fetch a request and keep its answer."""
+        answer = self.fetch(request)
+
+        def write(partial: Path) -> None:
+            with partial.open("wb") as file:
+                np.save(file, answer, allow_pickle=False)
+
+        replaced(part_of(self.folder, request), write)
+
+
+# ---- of a run ---------------------------------------------------------------------------------
+
+
+def places_of(settings: Settings) -> Places:
+    """Return what a run takes from Earth Engine; downloads lie in its folder."""
+    return Places(settings.sources.assets, settings.layout, settings.folder / FOLDER)
+
+
+def local_sources(settings: Settings) -> dict[str, Any]:
+    """Return the place of each gridded source: of Earth Engine's the folder of its files."""
+    places = places_of(settings)
+    folders = {
+        source: folder_of(places.folder, source, asset, places.layout)
+        for source, asset in places.assets.items()
+    }
+    return settings.sources.gridded | folders
+
+
+def complete(
+    settings: Settings, *, progress: Progress = blocks.silent, max_requests: int | None = None
+) -> str:
+    """Download what a run still lacks of Earth Engine; return a line that says what was done.
+
+    Nobody is asked, not even for access, where nothing is lacking.
+    """
+    places, account = places_of(settings), settings.earthengine
+    if account is None or not any(places.lacking(source) for source in places.assets):
+        return "download: nothing is lacking from Earth Engine"
+    earthengine.connect(account.project, account.credentials, account.url)
+    done = download(places, at_once=account.at_once, max_requests=max_requests, progress=progress)
+    line = "download: {requests} requests to Earth Engine, {bytes} bytes, {files} files"
+    logger.info(line.format(**done))
+    return line.format(**done)

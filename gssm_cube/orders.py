@@ -1,0 +1,304 @@
+"""What a run needs from Earth Engine, source by source: deliveries of files, and their requests.
+
+A delivery is the files that are made of the answers to some requests. What is there already is
+told by the files, so nothing is asked twice, and a longer run asks only for what is new.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gssm_cube.blocks import digest
+from gssm_cube.grid import Layout, Tile
+from gssm_cube.harmonise.regrid import sinusoidal_index
+from gssm_cube.ingest.inputs import meteo_days, vegetation_starts
+from gssm_cube.ingest.padded import Padded
+from gssm_cube.ingest.sensors import own_start
+from gssm_cube.sources import bedrock, merit_hydro, modis, soilgrids
+from gssm_cube.sources.ee_files import Answers, MapFiles, MeteoFile, TileFiles, WaterTableFile
+from gssm_cube.sources.ee_requests import (
+    Band,
+    Box,
+    PixelGrid,
+    Request,
+    Stamps,
+    batches,
+    common,
+    hull,
+    images_at_once,
+    pieces,
+    row_slabs,
+    without_gaps,
+)
+from gssm_cube.sources.homolosine import PROJECTION, boxes_of
+from gssm_cube.sources.raster import Bounds
+from gssm_cube.sources.sinusoidal import KILOMETRE, PIXEL, RADIUS, span
+
+SINUSOIDAL = PixelGrid("SR-ORG:6974", (-np.pi * RADIUS, np.pi * RADIUS / 2), (PIXEL, PIXEL))
+CELLS = PixelGrid("EPSG:4326", (-180.05, 90.05), (0.1, 0.1))  # of ERA5-Land
+ARC_SECONDS_3 = PixelGrid(
+    "EPSG:4326",
+    (-180 - merit_hydro.HALF, 90 - merit_hydro.HALF),
+    (1 / merit_hydro.CELLS_PER_DEGREE,) * 2,
+)
+# Grids of maps until Earth Engine has told them. SoilGrids': files.isric.org/soilgrids.
+SOIL = PixelGrid(PROJECTION, (-19949750.0, 8361000.0), (250.0, 250.0))
+ARC_SECONDS_30 = PixelGrid("EPSG:4326", (-180.0, 90.0), (1 / 120, 1 / 120))
+
+LOST = -9999.0  # what masked pixels of floats become
+METEO_BANDS = {  # in Earth Engine, name in the file, units
+    "HOURLY": (
+        ("temperature_2m", "t2m", "K"),
+        ("total_precipitation", "tp", "m"),
+        ("total_evaporation", "e", "m of water equivalent"),
+    ),
+    "DAILY_AGGR": (
+        ("temperature_2m", "t2m", "K"),
+        ("temperature_2m_min", "mn2t", "K"),
+        ("temperature_2m_max", "mx2t", "K"),
+        ("total_precipitation_sum", "tp", "m"),
+        ("total_evaporation_sum", "e", "m of water equivalent"),
+    ),
+}
+# Names of layers there that are not ours.
+RENAMED = {"pixel_reliability": "SummaryQA", "composite_day_of_the_year": "DayOfYear"}
+TERRAIN = (Band("elv", "float32", LOST), Band("upa", "float32", LOST), Band("dir", "int16", 247))
+TERRAIN_RECODED = {-1: 255, -9: 247}  # of directions: sinks and sea are signed there
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """Files of a source, the requests whose answers they are made of, and how."""
+
+    source: str
+    requests: tuple[Request, ...]
+    files: tuple[Path, ...]
+    write: Callable[[Answers], None]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all files are there."""
+        return all(path.exists() for path in self.files)
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """What is known of Earth Engine's assets: by default what is usual, without asking.
+
+    ``there`` picks the stamps of a collection that have an image, ``grid`` gives the grid of a
+    map's band from its asset and the usual one.
+    """
+
+    there: Callable[[str, Stamps], Stamps] = lambda asset, stamps: stamps
+    grid: Callable[[str, Band, PixelGrid], PixelGrid] = lambda asset, band, usual: usual
+
+
+USUAL = Catalog()
+
+
+def deliveries(
+    source: str, asset: str, layout: Layout, folder: Path, catalog: Catalog = USUAL
+) -> Iterator[Delivery]:
+    """Yield all that a run needs of a source, done or not.
+
+    Parameters
+    ----------
+    source : str
+        Such as ``"mod11a1"``.
+    asset : str
+    layout : Layout
+    folder : Path
+        Of all downloads from Earth Engine; each source and region has its own in it.
+    catalog : Catalog
+    """
+    place = folder_of(folder, source, asset, layout)
+    yield from ORDERS[source](asset, layout, place, catalog)
+
+
+def folder_of(folder: Path, source: str, asset: str, layout: Layout) -> Path:
+    """Return the folder of a source's files: another region or asset has another one."""
+    chosen = [str(tile) for tile in layout.tiles()]
+    return folder / f"{source}-{digest(asset, layout.tile_size, chosen)[:8]}"
+
+
+# ---- meteorology ------------------------------------------------------------------------------
+
+
+def _meteorology(asset: str, layout: Layout, folder: Path, catalog: Catalog) -> Iterator[Delivery]:
+    """Yield ERA5-Land: as many whole days as fit in a request, or slabs of cell rows of a day."""
+    kind = asset.rsplit("/", 1)[1]
+    names = METEO_BANDS[kind]
+    bands = tuple(Band(name, "float32", LOST) for name, _, _ in names)
+    stamps, a_day = meteo_stamps(layout, hourly=kind == "HOURLY")
+    box = cell_box(layout)
+    step = stamps[1] - stamps[0]
+    for batch in batches(stamps, images_at_once(box, bands, a_day)):
+        for run in without_gaps(catalog.there(asset, batch), step):
+            slabs = row_slabs(box, bands, len(run))
+            requests = tuple(Request(asset, bands, CELLS, *slab, run) for slab in slabs)
+            word = "hourly" if a_day == 24 else "daily"
+            ends = (str(stamp).replace("-", "") for stamp in (run[0], run[-1]))
+            path = folder / f"era5_land_{word}_{'_'.join(ends)}.nc"
+            write = MeteoFile(path, tuple(n for _, n, _ in names), tuple(u for *_, u in names))
+            yield Delivery("era5_land", requests, (path,), write)
+
+
+def meteo_stamps(layout: Layout, *, hourly: bool) -> tuple[Stamps, int]:
+    """Return stamps of meteorology and how many a day has; hours close with the day after."""
+    days = meteo_days(layout)
+    if not hourly:
+        return tuple(days), 1
+    return tuple(np.arange(days[0], days[-1] + 2, dtype="M8[h]")), 24
+
+
+def cell_box(layout: Layout) -> Box:
+    """Rows and columns of a layout's cells; of a globe 180 E is left to 180 W, the same cell."""
+    row, col = (round(v * 10) for v in (90 - layout.cell_lat[0], layout.cell_lon[0] + 180))
+    rows, cols = layout.cells_shape
+    return range(row, row + rows), range(col, col + min(cols, 3600))
+
+
+# ---- MODIS ------------------------------------------------------------------------------------
+
+
+def _modis(
+    product: str, asset: str, layout: Layout, folder: Path, catalog: Catalog
+) -> Iterator[Delivery]:
+    """Yield a product by tile and as many days as fit in a request."""
+    daily = product.endswith("11A1")
+    layers = modis.LST_LAYERS if daily else modis.VEGETATION_LAYERS
+    bands = tuple(_layer_band(layer) for layer in layers)
+    wanted: NDArray[np.datetime64] = layout.time
+    if not daily:
+        wanted = own_start("aqua" if product[1] == "Y" else "terra", vegetation_starts(layout))
+    for tile, box in sorted(modis_boxes(layout).items()):
+        write = TileFiles(folder, product, tile, layers)
+        for batch in batches(tuple(wanted), images_at_once(box, bands)):
+            stamps = catalog.there(asset, batch)
+            if not stamps:
+                continue
+            days = [stamp.astype(object) for stamp in stamps]
+            files = tuple(write.path(day, layer) for day in days for layer in layers)
+            request = Request(asset, bands, SINUSOIDAL, *box, stamps)
+            yield Delivery(product.lower(), (request,), files, write)
+
+
+def _layer_band(layer: str) -> Band:
+    """Return the band of a layer, filled as its files are."""
+    coding = modis.CODINGS[layer]
+    return Band(RENAMED.get(layer, layer), coding.dtype, coding.fill)
+
+
+def modis_boxes(layout: Layout) -> dict[str, Box]:
+    """Rows and columns of the sinusoidal grid that a layout needs, by MODIS tile."""
+    boxes: dict[str, Box] = {}
+    for tile in layout.tiles():
+        slices = layout.tile_slices(tile)
+        lat, lon = layout.lat[slices[0]], layout.lon[slices[1]]
+        rows, cols = (span(numbers) for numbers in sinusoidal_index(lat, lon[[0, -1]]))
+        for name in KILOMETRE.tiles(rows, cols):
+            size = KILOMETRE.tile_size
+            h, v = int(name[1:3]), int(name[4:])
+            part = (
+                common(range(v * size, (v + 1) * size), rows),
+                common(range(h * size, (h + 1) * size), cols),
+            )
+            other = boxes.get(name, part)
+            boxes[name] = (hull(part[0], other[0]), hull(part[1], other[1]))
+    return boxes
+
+
+# ---- maps -------------------------------------------------------------------------------------
+
+
+def padded_bounds(layout: Layout, tile: Tile) -> Bounds:
+    """Bounds of a tile with the rim that the static predictors look at, and a cell of 30 arcsec."""
+    west, south, east, north = Padded(layout, tile).bounds
+    return max(west - 1 / 120, -180), south - 1 / 120, min(east + 1 / 120, 180), north + 1 / 120
+
+
+def _soil(asset: str, layout: Layout, folder: Path, catalog: Catalog) -> Iterator[Delivery]:
+    """Yield the five layers of SoilGrids in one delivery."""
+    bands = tuple(
+        Band(f"{name}_0-5cm_mean", "int16", soilgrids.NODATA, f"/{name}_mean")
+        for name in soilgrids.LAYERS
+    )
+    files = tuple(folder / f"{name}_0-5cm_mean.tif" for name in soilgrids.LAYERS)
+    write = MapFiles(files, (soilgrids.NODATA,) * 5, ("int16",) * 5)
+    yield from _map("soilgrids", asset, bands, SOIL, layout, catalog, write, files)
+
+
+def _water_table(asset: str, layout: Layout, folder: Path, catalog: Catalog) -> Iterator[Delivery]:
+    """Yield the user's map of the water table: heights in m, negative below the surface."""
+    path = folder / "wtd_annualmean.nc"
+    band = Band("", "float32", LOST)
+    yield from _map(
+        "wtd", asset, (band,), ARC_SECONDS_30, layout, catalog, WaterTableFile(path), (path,)
+    )
+
+
+def _bedrock(asset: str, layout: Layout, folder: Path, catalog: Catalog) -> Iterator[Delivery]:
+    """Yield the user's map of the depth to bedrock, cm."""
+    path = folder / bedrock.FILE_NAME
+    band = Band("", "int32", bedrock.NODATA)
+    write = MapFiles((path,), (bedrock.NODATA,), ("int32",))
+    yield from _map("bedrock", asset, (band,), ARC_SECONDS_30, layout, catalog, write, (path,))
+
+
+def _map(
+    source: str,
+    asset: str,
+    bands: tuple[Band, ...],
+    usual: PixelGrid,
+    layout: Layout,
+    catalog: Catalog,
+    write: Callable[[Answers], None],
+    files: tuple[Path, ...],
+) -> Iterator[Delivery]:
+    """Yield one delivery of a map on its own grid, in pieces round the layout's tiles."""
+    grid = catalog.grid(asset, bands[0], usual)
+    degrees = grid.crs == "EPSG:4326"
+    wanted = (padded_bounds(layout, tile) for tile in layout.tiles())
+    boxes = (box for bounds in wanted for box in ([bounds] if degrees else boxes_of(bounds)))
+    parts = pieces((grid.box(box) for box in boxes), bands)
+    yield Delivery(
+        source, tuple(Request(asset, bands, grid, *part) for part in parts), files, write
+    )
+
+
+def _terrain(asset: str, layout: Layout, folder: Path, catalog: Catalog) -> Iterator[Delivery]:
+    """Yield MERIT Hydro by its provider's tiles of 5 degrees."""
+    size = merit_hydro.TILE_DEGREES * merit_hydro.CELLS_PER_DEGREE
+    wanted: dict[str, list[Box]] = {}
+    for tile in layout.tiles():
+        rows, cols = merit_hydro.cells_of(padded_bounds(layout, tile))
+        for south, west in merit_hydro.tiles_of(rows, cols):
+            first = (90 - merit_hydro.TILE_DEGREES - south) * 1200, (west + 180) * 1200
+            part = [common(range(f, f + size), s) for f, s in zip(first, (rows, cols), strict=True)]
+            turn = 72 * size if west >= 180 else 0  # 180 E is 180 W
+            box = part[0], range(part[1].start - turn, part[1].stop - turn)
+            wanted.setdefault(merit_hydro.tile_name(south, west), []).append(box)
+    for name, boxes in sorted(wanted.items()):
+        requests = (
+            Request(asset, TERRAIN, ARC_SECONDS_3, *part) for part in pieces(boxes, TERRAIN)
+        )
+        files = tuple(folder / f"{name}_{band.name}.tif" for band in TERRAIN)
+        write = MapFiles(files, (LOST, LOST, 247), ("float32", "float32", "uint8"), TERRAIN_RECODED)
+        yield Delivery("merit_hydro", tuple(requests), files, write)
+
+
+ORDERS: Mapping[str, Callable[[str, Layout, Path, Catalog], Iterator[Delivery]]] = {
+    "era5_land": _meteorology,
+    "mod11a1": partial(_modis, "MOD11A1"),
+    "myd11a1": partial(_modis, "MYD11A1"),
+    "mod13a2": partial(_modis, "MOD13A2"),
+    "myd13a2": partial(_modis, "MYD13A2"),
+    "soilgrids": _soil,
+    "merit_hydro": _terrain,
+    "wtd": _water_table,
+    "bedrock": _bedrock,
+}

@@ -1,0 +1,336 @@
+"""Earth Engine's client: who asks, what is there, and pixels (``ee.data.computePixels``).
+
+``ee`` is imported here only, and when it is needed. Answers are arrays in memory; what is masked
+comes back as the fill of its band. Failures that may pass are tried again, others never.
+"""
+
+import http.client
+import io
+import logging
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gssm_cube.sources.ee_requests import HEADER_BYTES, MOST_AT_ONCE, Band, PixelGrid, Request
+
+logger = logging.getLogger(__name__)
+
+HIGH_VOLUME = "https://earthengine-highvolume.googleapis.com"  # for many small requests at once
+DEADLINE_SECONDS = 600  # computePixels may compute for five minutes before it answers
+TRIES = 8
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 64.0  # s
+EE_TYPES = {"float32": "float", "float64": "double"}
+STORED, APPLICATION_DEFAULT = "stored", "application_default"
+Pause = Callable[[float], None]
+Answer = TypeVar("Answer")
+
+
+class NoAccess(RuntimeError):
+    """Earth Engine does not let this account or project in; nothing else can go on."""
+
+
+class NoAnswer(RuntimeError):
+    """Failures that may pass, eight times in a row."""
+
+
+class Refused(ValueError):
+    """A request that cannot succeed, however often it is sent."""
+
+
+# ---- access -----------------------------------------------------------------------------------
+
+
+def connect(project: str, credentials: str = STORED, url: str | None = None) -> None:
+    """Let this process in, and see that it is let in.
+
+    Tokens stay in the memory of this process: they are neither logged nor written.
+
+    Parameters
+    ----------
+    project : str
+        Cloud project that is registered for Earth Engine.
+    credentials : str
+        ``"stored"`` (by ``earthengine authenticate``), ``"application_default"`` (by ``gcloud``
+        or ``GOOGLE_APPLICATION_CREDENTIALS``), or the path of a service account's key (JSON).
+    url : str, optional
+        Of the interface; by default that for many requests at once.
+
+    Raises
+    ------
+    NoAccess
+        Saying what is missing and what to do.
+    """
+    import ee
+    from google.auth.exceptions import GoogleAuthError
+
+    url = url or HIGH_VOLUME
+    try:
+        found = _credentials(credentials)
+        ee.Initialize(found, url=url, project=project, http_transport=_Transport())
+        ee.data.setMaxRetries(0)  # retried here, where passing and lasting failures are told apart
+        ee.Number(1).add(1).getInfo()
+    except (GoogleAuthError, ee.EEException, OSError) as error:
+        raise NoAccess(
+            f"Earth Engine does not let project {project!r} in with credentials "
+            f"{credentials!r}: {_first_line(error)}; {_advice(error)}"
+        ) from error
+    logger.info("Earth Engine: project %s, %s", project, url)
+
+
+class _Transport:
+    """What ee sends requests with: its own keeps ten connections, and drops those beyond."""
+
+    def __init__(self) -> None:
+        import requests
+
+        self.session = requests.Session()
+        for scheme in ("https://", "http://"):
+            self.session.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=MOST_AT_ONCE))
+
+    def request(
+        self,
+        uri: str,
+        method: str = "GET",
+        body: Any = None,
+        headers: Any = None,
+        redirections: Any = None,
+        connection_type: Any = None,
+    ) -> tuple[Any, bytes]:
+        """Send a request as httplib2 does, which ee's libraries are made for."""
+        import httplib2
+        import requests
+
+        try:
+            response = self.session.request(
+                method, uri, data=body, headers=headers, timeout=DEADLINE_SECONDS
+            )
+        except requests.exceptions.RequestException as error:
+            raise ConnectionError(_first_line(error)) from error
+        found = dict(response.headers) | {"status": response.status_code}
+        return httplib2.Response(found), response.content
+
+
+def _credentials(word: str) -> Any:
+    """Return credentials of one of three kinds; raise if they are not there."""
+    import ee
+    import google.auth
+    from google.auth.exceptions import DefaultCredentialsError
+    from google.oauth2 import service_account
+
+    try:
+        if word == STORED:
+            return ee.data.get_persistent_credentials()
+        if word == APPLICATION_DEFAULT:
+            return google.auth.default(scopes=ee.oauth.SCOPES)[0]
+        return service_account.Credentials.from_service_account_file(word, scopes=ee.oauth.SCOPES)
+    except ee.EEException as error:
+        raise NoAccess(
+            "no stored credentials of Earth Engine; run `earthengine authenticate` once, or set "
+            "[earthengine] credentials"
+        ) from error
+    except FileNotFoundError as error:
+        raise NoAccess(
+            f"no key of a service account at {Path(word)}; expected a JSON file, 'stored' or "
+            "'application_default'"
+        ) from error
+    except ValueError as error:
+        raise NoAccess(
+            f"what {word} names is no key (its contents are not shown); download the JSON key anew"
+        ) from error
+    except DefaultCredentialsError as error:
+        raise NoAccess(
+            "no application default credentials; run `gcloud auth application-default login`, or "
+            "point GOOGLE_APPLICATION_CREDENTIALS to a key"
+        ) from error
+
+
+def _advice(error: Exception) -> str:
+    """Return what to do about a refusal."""
+    text = str(error).lower()
+    if "invalid_grant" in text or "expired" in text or "revoked" in text:
+        return "the credentials have expired or were withdrawn: authenticate anew"
+    if "permission" in text or "not registered" in text or "has not been used" in text:
+        return "register the project at code.earthengine.google.com/register and enable its API"
+    return "check [earthengine] project, credentials and the network"
+
+
+def _first_line(error: Exception) -> str:
+    """First line of an error's text."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+# ---- what is there ----------------------------------------------------------------------------
+
+
+def stamps_there(
+    asset: str, first: np.datetime64, last: np.datetime64, pause: Pause = time.sleep
+) -> set[np.datetime64]:
+    """Return the starts of a collection's images from one stamp to another, in their unit."""
+    import ee
+
+    after = last + np.timedelta64(1)
+    images = ee.ImageCollection(asset).filterDate(str(first), str(after))
+    starts = persist(
+        f"the images of {asset}", images.aggregate_array("system:time_start").getInfo, pause
+    )
+    unit = np.datetime_data(first.dtype)[0]
+    return set(np.array(starts, dtype="M8[ms]").astype(f"M8[{unit}]"))
+
+
+def grid_of(asset: str, band: Band, pause: Pause = time.sleep) -> PixelGrid:
+    """Return the own grid of an image's band.
+
+    Raises
+    ------
+    Refused
+        If its rows do not run from north to south.
+    """
+    import ee
+
+    projection = ee.Image(asset + band.asset).select(band.name or 0).projection()
+    about = persist(f"the grid of {asset}{band.asset}", projection.getInfo, pause)
+    width, shear_x, left, shear_y, height, top = about["transform"]
+    if shear_x or shear_y or height >= 0:
+        raise Refused(f"{asset}: rows do not run from north to south; upload the map north-up")
+    return PixelGrid(about.get("crs") or about["wkt"], (left, top), (width, -height))
+
+
+# ---- pixels -----------------------------------------------------------------------------------
+
+
+def fetch(request: Request, pause: Pause = time.sleep) -> NDArray[np.void]:
+    """Return the pixels of a request.
+
+    Returns
+    -------
+    structured array (row, col)
+        A field for each band of each stamp, in order of the stamps; masked pixels hold the fills.
+
+    Raises
+    ------
+    Refused
+        If the request is at fault: it is not sent again.
+    NoAccess
+        If the account is.
+    NoAnswer
+        If a failure that may pass did not, in eight tries.
+    """
+    import ee
+
+    params = {
+        "expression": _image(request),
+        "fileFormat": "NPY",  # as bytes: ee's own reading of them stops at some 200 bands
+        "grid": _grid(request),
+    }
+
+    def ask() -> NDArray[np.void]:
+        answer = io.BytesIO(ee.data.computePixels(dict(params)))
+        return _checked(request, np.load(answer, max_header_size=HEADER_BYTES))
+
+    return persist(request.about, ask, pause)
+
+
+def _image(request: Request) -> Any:
+    """Return the expression of a request: bands in their types, filled where masked."""
+    import ee
+
+    if not request.stamps:
+        parts = [_filled(ee.Image(request.asset + band.asset), band) for band in request.bands]
+        return ee.Image.cat(parts)
+    first, after = request.stamps[0], request.stamps[-1] + np.timedelta64(1)
+    images = ee.ImageCollection(request.asset).filterDate(str(first), str(after))
+    images = images.sort("system:time_start")
+    return images.map(
+        lambda image: ee.Image.cat([_filled(image, band) for band in request.bands])
+    ).toBands()
+
+
+def _filled(image: Any, band: Band) -> Any:
+    """Select a band of an image and fill it, also beyond the image's own edge."""
+    name = band.name or "b1"
+    part = image.select([band.name or 0], [name]).unmask(band.fill, False)
+    return part.cast({name: EE_TYPES.get(band.dtype, band.dtype)})
+
+
+def _grid(request: Request) -> dict[str, Any]:
+    """Return the pixel grid of a request as the REST interface wants it."""
+    left, top = request.grid.corner_of((request.rows, request.cols))
+    width, height = request.grid.cell
+    code = "crsCode" if ":" in request.grid.crs.split("[")[0] else "crsWkt"
+    return {
+        "dimensions": {"width": len(request.cols), "height": len(request.rows)},
+        "affineTransform": {
+            "scaleX": width, "shearX": 0, "translateX": left,
+            "shearY": 0, "scaleY": -height, "translateY": top,
+        },
+        code: request.grid.crs,
+    }  # fmt: skip
+
+
+def _checked(request: Request, answer: NDArray[np.void]) -> NDArray[np.void]:
+    """Return an answer that holds what was asked; raise Refused if it holds something else."""
+    wanted = [band for _ in request.stamps or (None,) for band in request.bands]
+    names = answer.dtype.names or ()
+    if answer.shape != request.shape or len(names) != len(wanted):
+        raise Refused(
+            f"{request.about}: the answer is {answer.shape} with {len(names)} bands, expected "
+            f"{request.shape} with {len(wanted)}: images were added or withdrawn meanwhile; run "
+            "it again"
+        )
+    return answer
+
+
+# ---- trying again -----------------------------------------------------------------------------
+
+
+def persist(what: str, call: Callable[[], Answer], pause: Pause = time.sleep) -> Answer:
+    """Return what a call returns; try again after failures that may pass.
+
+    Pauses double from 1 to 64 s, each cut at random so that many do not come back at once.
+    """
+    for number in range(TRIES):
+        try:
+            return call()
+        except Exception as error:
+            if not _may_pass(what, error):
+                raise
+            logger.info("%s: %s, try %d of %d", what, _first_line(error), number + 1, TRIES)
+            last = error
+        if number + 1 < TRIES:
+            pause(random.uniform(0.5, 1) * min(FIRST_PAUSE * 2**number, LONGEST_PAUSE))
+    raise NoAnswer(
+        f"{what}: no answer in {TRIES} tries, the last failed by {_first_line(last)}; what is "
+        "done is kept: run it again later"
+    ) from last
+
+
+def _may_pass(what: str, error: Exception) -> bool:
+    """Tell if a failure may pass; raise Refused or NoAccess where it is known that it cannot."""
+    import ee
+    from google.auth.exceptions import GoogleAuthError, RefreshError
+
+    if isinstance(error, RefreshError) and not error.retryable:
+        raise NoAccess(f"{what}: {_first_line(error)}; {_advice(error)}") from error
+    if isinstance(error, ee.EEException):
+        status = _status_of(error)
+        if status in (401, 403):
+            raise NoAccess(f"{what}: {_first_line(error)}; {_advice(error)}") from error
+        if status is None or 400 <= status < 500 and status not in (408, 429):
+            raise Refused(f"{what}: Earth Engine refuses it: {_first_line(error)}") from error
+        return True
+    if isinstance(error, Refused):
+        return False
+    # A cut answer is one that numpy cannot read: ValueError or EOFError.
+    passing = (OSError, http.client.HTTPException, GoogleAuthError, ValueError, EOFError)
+    return isinstance(error, passing)
+
+
+def _status_of(error: Exception) -> int | None:
+    """Return the HTTP status behind an error of the client, which keeps its text only."""
+    response = getattr(error.__context__, "resp", None)
+    return None if response is None else int(response.status)
