@@ -127,13 +127,13 @@ def download(
         found = [d for source in sources for d in places.lacking(source, catalog)]
         requests = open_requests(found, folder)
         check_limit(len(requests), max_requests)
-        failed: dict[str, str] = {}
+        failed: list[str] = []
         pool = _Pool(folder, at_once, fetch, failed)
         for number, delivery in enumerate(pool.completed(found), 1):
             _deliver(delivery, folder)
             progress(STAGE, number, len(found))
         if failed:
-            shown = "; ".join(list(failed.values())[:3])
+            shown = "; ".join(failed[:3])
             raise RuntimeError(
                 f"{len(failed)} of {len(requests)} requests were refused, all others are done: "
                 f"{shown}"
@@ -195,7 +195,7 @@ def _deliver(delivery: Delivery, folder: Path) -> None:
 class _Pool:
     """Threads that ask, and keep each answer as a part."""
 
-    def __init__(self, folder: Path, at_once: int, fetch: Fetch, failed: dict[str, str]) -> None:
+    def __init__(self, folder: Path, at_once: int, fetch: Fetch, failed: list[str]) -> None:
         self.folder, self.at_once, self.fetch, self.failed = folder, at_once, fetch, failed
 
     def completed(self, found: Sequence[Delivery]) -> Iterator[Delivery]:
@@ -235,7 +235,7 @@ class _Pool:
             try:
                 future.result()
             except earthengine.Refused as error:
-                self.failed[str(len(self.failed))] = str(error)
+                self.failed.append(str(error))
                 continue
             left[id(delivery)] -= 1
             if not left[id(delivery)]:
@@ -271,14 +271,20 @@ def local_sources(settings: Settings) -> dict[str, Any]:
 
 
 def complete(
-    settings: Settings, *, progress: Progress = blocks.silent, max_requests: int | None = None
+    settings: Settings,
+    *,
+    progress: Progress = blocks.silent,
+    max_requests: int | None = None,
+    absent_too: bool = False,
 ) -> str:
     """Download what a run still lacks of Earth Engine; return a line that says what was done.
 
-    Nobody is asked, not even for access, where nothing is lacking.
+    Nobody is asked, not even for access, where nothing is lacking; ``absent_too`` asks again for
+    days that were absent before.
     """
     places, account = places_of(settings), settings.earthengine
-    if account is None or not any(places.lacking(source) for source in places.assets):
+    known = USUAL if absent_too else None
+    if account is None or not any(places.lacking(source, known) for source in places.assets):
         return "download: nothing is lacking from Earth Engine"
     earthengine.connect(account.project, account.credentials, account.url)
     done = download(places, at_once=account.at_once, max_requests=max_requests, progress=progress)

@@ -25,7 +25,8 @@ def download(run_file: RunFile, max_requests: MaxRequests = None) -> None:
     from gssm_cube.settings import read_settings
 
     with told(), bars() as progress:
-        say(complete(read_settings(run_file), progress=progress, max_requests=max_requests))
+        settings = read_settings(run_file)
+        say(complete(settings, progress=progress, max_requests=max_requests, absent_too=True))
 
 
 def show_requests(settings: Settings, max_requests: int | None) -> tuple[int, int]:

@@ -199,7 +199,6 @@ algorithm("Reducer.repeat")(lambda e, reducer, count: reducer)
 algorithm("Dictionary.get")(
     lambda e, dictionary, key, defaultValue=None: dictionary.get(key, defaultValue)
 )
-algorithm("Image.mask")(lambda e, image, mask=None: Image(()))  # of ee.Image(), which is empty
 algorithm("Image.constant")(lambda e, value: value)  # only ever what masked pixels become
 algorithm("Number.add")(lambda e, left, right: left + right)
 
@@ -284,21 +283,37 @@ def _select(e: Evaluation, input: Image, bandSelectors: Any, newNames: Any = Non
 def _add_bands(
     e: Evaluation, dstImg: Image, srcImg: Image, names: Any = None, overwrite: bool = False
 ) -> Image:
-    return replace(dstImg, bands=dstImg.bands + srcImg.bands)
+    """Names that are there already get a number."""
+    bands = list(dstImg.bands)
+    for band in srcImg.bands:
+        if names and band.id not in names:
+            continue
+        held, name, number = {other.id for other in bands}, band.id, 0
+        while name in held:
+            number += 1
+            name = f"{band.id}_{number}"
+        bands.append(replace(band, id=name))
+    return replace(dstImg, bands=tuple(bands))
 
 
 @algorithm("Image.unmask")
 def _unmask(e: Evaluation, input: Image, value: Any = 0, sameFootprint: bool = True) -> Image:
-    """Fill what is masked; off the image as well only without its footprint."""
+    """Fill what is masked; off the image as well only without its footprint.
+
+    The type grows to hold the fill.
+    """
 
     def fill(band: Band) -> Band:
+        wide = np.dtype(band.dtype)
+        if wide.kind != "f":
+            wide = np.result_type(wide, np.min_scalar_type(value))
+
         def sample(x: np.ndarray, y: np.ndarray, crs: str) -> tuple[np.ndarray, np.ndarray]:
             values, valid = band.sample(x, y, crs)
-            # A band of its own type cannot hold any fill.
-            wide = values.astype("float64" if values.dtype.kind == "f" else "int64")
-            return np.where(valid, wide, value), np.full_like(valid, not sameFootprint) | valid
+            filled = np.where(valid, values.astype(wide), np.asarray(value, wide))
+            return filled, np.full_like(valid, not sameFootprint) | valid
 
-        return replace(band, sample=sample)
+        return replace(band, dtype=str(wide), sample=sample)
 
     return input.each(fill)
 
@@ -331,6 +346,12 @@ def _iterate(e: Evaluation, collection: Collection, function: Any, first: Any = 
     for image in collection.images:
         first = function(image, first)
     return first
+
+
+@algorithm("Image.mask")
+def _empty(e: Evaluation, image: Any, mask: Any = None) -> Image:
+    """What ``ee.Image()`` stands for: one band, masked everywhere."""
+    return Image((Band("constant", "uint8", lambda x, y, crs: (0 * x, x != x)),))
 
 
 algorithm("Image.clipToBoundsAndScale", "Image.clip")(lambda e, input, geometry=None, **_: input)

@@ -169,6 +169,7 @@ def test_a_day_without_an_image_is_noted_and_the_others_are_delivered(
     assert "has no image of MODIS/061/MOD11A1 on 1 stamps: 2019-07-04" in caplog.text
     assert sorted(days_on_disk(places)) == [day for day in DAYS if day != DAYS[3]]
     assert not places.lacking("mod11a1")  # so that a run goes on without asking
+    assert places.lacking("mod11a1", orders.USUAL)  # so that a download asks again
     connected.catalog = lst_catalog()  # it came later
     assert download(places, at_once=3, fetch=fetch)["requests"] == 1
     assert sorted(days_on_disk(places)) == DAYS

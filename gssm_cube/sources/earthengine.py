@@ -293,12 +293,23 @@ def persist(what: str, call: Callable[[], Answer], pause: Pause = time.sleep) ->
 
     Pauses double from 1 to 64 s, each cut at random so that many do not come back at once.
     """
+    import ee
+    from google.auth.exceptions import GoogleAuthError
+
+    # A cut answer is one that numpy cannot read: ValueError or EOFError.
+    known = (
+        ee.EEException,
+        GoogleAuthError,
+        OSError,
+        http.client.HTTPException,
+        ValueError,
+        EOFError,
+    )
     for number in range(TRIES):
         try:
             return call()
-        except Exception as error:
-            if not _may_pass(what, error):
-                raise
+        except known as error:
+            _raise_lasting(what, error)
             logger.info("%s: %s, try %d of %d", what, _first_line(error), number + 1, TRIES)
             last = error
         if number + 1 < TRIES:
@@ -309,25 +320,19 @@ def persist(what: str, call: Callable[[], Answer], pause: Pause = time.sleep) ->
     ) from last
 
 
-def _may_pass(what: str, error: Exception) -> bool:
-    """Tell if a failure may pass; raise Refused or NoAccess where it is known that it cannot."""
+def _raise_lasting(what: str, error: Exception) -> None:
+    """Raise Refused or NoAccess if a failure cannot pass."""
     import ee
-    from google.auth.exceptions import GoogleAuthError, RefreshError
+    from google.auth.exceptions import RefreshError
 
-    if isinstance(error, RefreshError) and not error.retryable:
-        raise NoAccess(f"{what}: {_first_line(error)}; {_advice(error)}") from error
-    if isinstance(error, ee.EEException):
-        status = _status_of(error)
-        if status in (401, 403):
-            raise NoAccess(f"{what}: {_first_line(error)}; {_advice(error)}") from error
-        if status is None or 400 <= status < 500 and status not in (408, 429):
-            raise Refused(f"{what}: Earth Engine refuses it: {_first_line(error)}") from error
-        return True
     if isinstance(error, Refused):
-        return False
-    # A cut answer is one that numpy cannot read: ValueError or EOFError.
-    passing = (OSError, http.client.HTTPException, GoogleAuthError, ValueError, EOFError)
-    return isinstance(error, passing)
+        raise error
+    withdrawn = isinstance(error, RefreshError) and not error.retryable
+    status = _status_of(error) if isinstance(error, ee.EEException) else 503
+    if withdrawn or status in (401, 403):
+        raise NoAccess(f"{what}: {_first_line(error)}; {_advice(error)}") from error
+    if status is None or 400 <= status < 500 and status not in (408, 429):
+        raise Refused(f"{what}: Earth Engine refuses it: {_first_line(error)}") from error
 
 
 def _status_of(error: Exception) -> int | None:
