@@ -145,16 +145,14 @@ def sum_and_spread(
     sum, spread : ndarray (row), float64
         The sum has the bits of `sum_of_trees`; both are NaN where a feature is NaN.
     """
-    total, moment, square = (np.zeros(len(values)) for _ in range(3))
-    first = None
-    for found in _values_by_tree(trees, values):
+    total, square = np.zeros(len(values)), np.zeros(len(values))
+    first = np.zeros(len(values))
+    for number, found in enumerate(_values_by_tree(trees, values)):
         total += found
         # Squares are taken about the first tree's value: about zero they would cancel.
-        first = found.copy() if first is None else first
-        deviation = found - first
-        moment += deviation
-        square += deviation * deviation
-    variance = square / len(trees) - (moment / len(trees)) ** 2
+        first = found.copy() if number == 0 else first
+        square += (found - first) ** 2
+    variance = square / len(trees) - (total / len(trees) - first) ** 2
     spread = np.sqrt(np.maximum(variance, 0.0))
     missing = np.isnan(values).any(axis=1)
     total[missing] = spread[missing] = np.nan
