@@ -1,12 +1,14 @@
 """The command that downloads from Earth Engine, and what a plan says of it."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gssm_cube.settings import Settings
 from gssm_cube.terminal import bars, console, say, told
+
+if TYPE_CHECKING:
+    from gssm_cube.settings import Settings
 
 RunFile = Annotated[Path, typer.Argument(help="Settings of the run (TOML).")]
 MaxRequests = Annotated[
@@ -29,7 +31,7 @@ def download(run_file: RunFile, max_requests: MaxRequests = None) -> None:
         say(complete(settings, progress=progress, max_requests=max_requests, absent_too=True))
 
 
-def show_requests(settings: Settings, max_requests: int | None) -> tuple[int, int]:
+def show_requests(settings: "Settings", max_requests: int | None) -> tuple[int, int]:
     """Print what is still to be asked; return the requests and their bytes.
 
     Raises

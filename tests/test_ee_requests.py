@@ -1,5 +1,6 @@
 """Requests within Earth Engine's limits: arithmetic by hand, and for any box."""
 
+import ast
 from datetime import date
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from gssm_cube import orders
 from gssm_cube.downloads import Places
 from gssm_cube.grid import Layout
 from gssm_cube.request_costs import cost_of, costs, naive_cost
+from gssm_cube.sources import earthengine
 from gssm_cube.sources.ee_requests import (
     MOST_BANDS,
     MOST_BYTES,
@@ -163,3 +165,11 @@ def test_terrain_beyond_180_east_is_asked_at_180_west():
     assert {"n40e175", "n45e175", "n40w180"} <= set(tiles)
     assert all(request.cols.start == 0 for request in tiles["n40w180"])
     assert max(r.cols.stop for requests in tiles.values() for r in requests) <= 432_000
+
+
+def test_the_client_is_imported_only_when_it_is_needed():
+    tree = ast.parse(Path(earthengine.__file__).read_text())
+    imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    text = " ".join(ast.unparse(node) for node in imports)
+    assert "numpy" in text
+    assert not {"ee", "google", "requests", "httplib2"} & set(text.replace(".", " ").split())
