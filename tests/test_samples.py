@@ -11,6 +11,7 @@ import pytest
 
 from gssm_cube.cube import open_cube
 from gssm_cube.grid import Grid, Layout, Tile
+from gssm_cube.growth import set_attrs
 from gssm_cube.placing import describe_unchosen, place_stations
 from gssm_cube.samples import sample_cube
 from gssm_cube.stores import array_of, open_group
@@ -67,7 +68,7 @@ def test_every_feature_is_the_cube_s_value_to_the_last_bit(small_world, sampled)
 def test_a_cube_of_nearest_cells_is_sampled_as_it_is_read(small_world, tmp_path):
     copy = Path(shutil.copytree(small_world.cube, tmp_path / "nearest.zarr"))
     shutil.copytree(f"{small_world.cube}.markers", f"{copy}.markers")
-    array_of(open_group(copy, "r+"), "meteo/cells").attrs["upsampling"] = "nearest"
+    set_attrs(copy, {"upsampling": "nearest"}, "meteo/cells")
     few = stations(small_world, PLACES[4:6], DAYS[:2])
     sampled, dataset = sample_cube(copy, few), open_cube(copy)
     bilinear = sample_cube(small_world.cube, few)
