@@ -14,7 +14,7 @@ from gssm_cube.grid import Grid, Layout, Tile
 from gssm_cube.growth import set_attrs
 from gssm_cube.placing import describe_unchosen, place_stations
 from gssm_cube.samples import sample_cube
-from gssm_cube.stores import array_of, open_group
+from gssm_cube.stores import open_group
 from gssm_cube.variables import PREDICTORS
 
 # (row, column) in the store: corners of tiles, both sides of the border between them, inside.
