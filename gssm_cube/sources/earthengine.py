@@ -8,6 +8,7 @@ import http.client
 import io
 import logging
 import random
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,9 @@ HIGH_VOLUME = "https://earthengine-highvolume.googleapis.com"  # for many small 
 DEADLINE_SECONDS = 600  # computePixels may compute for five minutes before it answers
 TRIES = 8
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 64.0  # s
+# NumPy parses the header of an NPY as Python, which in Python 3.11 fails now and then when several
+# threads do so at once ("AST constructor recursion depth mismatch").
+_one_header = threading.Lock()
 EE_TYPES = {"float32": "float", "float64": "double"}
 STORED, APPLICATION_DEFAULT = "stored", "application_default"
 Pause = Callable[[float], None]
@@ -230,7 +234,9 @@ def fetch(request: Request, pause: Pause = time.sleep) -> NDArray[np.void]:
 
     def ask() -> NDArray[np.void]:
         answer = io.BytesIO(ee.data.computePixels(dict(params)))
-        return _checked(request, np.load(answer, max_header_size=HEADER_BYTES))
+        with _one_header:
+            found = np.load(answer, max_header_size=HEADER_BYTES)
+        return _checked(request, found)
 
     return persist(request.about, ask, pause)
 
