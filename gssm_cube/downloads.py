@@ -23,7 +23,7 @@ from gssm_cube.orders import USUAL, Catalog, Delivery, deliveries, folder_of
 from gssm_cube.settings import Settings
 from gssm_cube.sources import earthengine
 from gssm_cube.sources.ee_files import replaced
-from gssm_cube.sources.ee_requests import HEADER_BYTES, Band, PixelGrid, Request, Stamps
+from gssm_cube.sources.ee_requests import Band, PixelGrid, Request, Stamps
 
 logger = logging.getLogger(__name__)
 
@@ -186,7 +186,7 @@ def ask_catalog(places: Places, sources: Iterable[str]) -> Catalog:
 def _deliver(delivery: Delivery, folder: Path) -> None:
     """Write the files of a delivery from its parts, then remove these."""
     parts = [part_of(folder, request) for request in delivery.requests]
-    answers = [np.load(path, mmap_mode="r", max_header_size=HEADER_BYTES) for path in parts]
+    answers = [earthengine.load_answer(path, "r") for path in parts]
     delivery.write(list(zip(delivery.requests, answers, strict=True)))
     for path in parts:
         path.unlink()

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -234,11 +234,15 @@ def fetch(request: Request, pause: Pause = time.sleep) -> NDArray[np.void]:
 
     def ask() -> NDArray[np.void]:
         answer = io.BytesIO(ee.data.computePixels(dict(params)))
-        with _one_header:
-            found = np.load(answer, max_header_size=HEADER_BYTES)
-        return _checked(request, found)
+        return _checked(request, load_answer(answer))
 
     return persist(request.about, ask, pause)
+
+
+def load_answer(file: Path | IO[bytes], mmap_mode: Literal["r"] | None = None) -> Any:
+    """Load an answer (NPY), which may have thousands of bands; threads wait for one another."""
+    with _one_header:
+        return np.load(file, mmap_mode=mmap_mode, max_header_size=HEADER_BYTES)
 
 
 def _image(request: Request) -> Any:
