@@ -54,7 +54,8 @@ class Source:
     def bibtex(self) -> str:
         """The citation as BibTeX."""
         held = {
-            "author": self.author,
+            # An organisation, whose name has no comma, is no person with a first name.
+            "author": self.author if "," in self.author else f"{{{self.author}}}",
             "title": f"{{{self.title}}}",
             "year": str(self.year),
             **self.fields,
@@ -204,7 +205,8 @@ class Credits:
     @property
     def bibtex(self) -> str:
         """All sources as BibTeX; the networks' references, which are free text, as comments."""
-        notes = "".join(f"% network {name}: {text}\n" for name, text in self.networks.items())
+        told = "".join(f"% network {name}: {text}\n" for name, text in self.networks.items())
+        notes = told.replace("@", " at ")  # which would begin an entry
         return "\n".join(source.bibtex for source in self.sources) + "\n" + notes
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from gssm_cube.blocks import Progress, silent
 from gssm_cube.difference_maps import open_canvas
-from gssm_cube.grid import Layout, Tile, inner_chunks
+from gssm_cube.grid import Layout, Tile, inner_chunks, moved
 from gssm_cube.product.store import check_product
 from gssm_cube.shards import read_box
 from gssm_cube.stores import array_of, open_group, read_layout
@@ -212,9 +212,9 @@ def tally_tile(
     for part, own in _spans(layouts, days):
         for lat, lon in _chunks(layouts, tile):
             codes = read_box(arrays[0], (part[0], lat, lon))
-            there = (_moved(lat, -shift[0]), _moved(lon, -shift[1]))
+            there = (moved(lat, -shift[0]), moved(lon, -shift[1]))
             others = read_box(arrays[1], (part[1], *there))
-            within = (slice(None), _moved(lat, -rows.start), _moved(lon, -cols.start))
+            within = (slice(None), moved(lat, -rows.start), moved(lon, -cols.start))
             count(codes, others, place[own], *counts, pixels[within])
     return Tally(counts, pixels)
 
@@ -242,11 +242,6 @@ def _chunks(layouts: tuple[Layout, Layout], tile: Tile) -> Iterator[tuple[slice,
                for c, s in zip(chunk, shared, strict=True)]  # fmt: skip
         if all(part.start < part.stop for part in cut):
             yield cut[0], cut[1]
-
-
-def _moved(part: slice, by: int) -> slice:
-    """Return a slice moved along its axis."""
-    return slice(part.start + by, part.stop + by)
 
 
 @njit(nogil=True, cache=True)

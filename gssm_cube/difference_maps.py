@@ -56,14 +56,17 @@ def open_canvas(path: Path | None, layout: Layout) -> Iterator[Canvas]:
     if path.suffix not in (".tif", ".png"):
         raise ValueError(f"map is {path.name!r}, expected a name that ends in .tif or .png")
     partial = path.with_name(f"{path.stem}.partial{path.suffix}")
-    if path.suffix == ".png":
-        picture = Picture(layout)
-        yield picture
-        picture.save(partial)
-    else:
-        with _geotiff(partial, layout) as file:
-            yield GeoTiff(file, layout)
-    partial.replace(path)
+    try:
+        if path.suffix == ".png":
+            picture = Picture(layout)
+            yield picture
+            picture.save(partial)
+        else:
+            with _geotiff(partial, layout) as file:
+                yield GeoTiff(file, layout)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _geotiff(path: Path, layout: Layout) -> rasterio.io.DatasetWriter:

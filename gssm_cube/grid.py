@@ -365,3 +365,8 @@ def inner_chunks(rows: slice, cols: slice) -> Iterator[tuple[slice, slice]]:
     for row in range(rows.start, rows.stop, CHUNK_PIXELS):
         for col in range(cols.start, cols.stop, CHUNK_PIXELS):
             yield slice(row, row + CHUNK_PIXELS), slice(col, col + CHUNK_PIXELS)
+
+
+def moved(part: slice, by: int) -> slice:
+    """Return a slice moved along its axis."""
+    return slice(part.start + by, part.stop + by)

@@ -55,12 +55,13 @@ def diff(
 ) -> None:
     """Tell what differs between two products, second minus first, by year and tile."""
     from gssm_cube.difference import compare_products
+    from gssm_cube.markers import write_atomically
 
     with told(), bars() as progress:
         stores = product_of(first), product_of(second)
         found = compare_products(*stores, map_path=map_file, progress=progress)
     if json_file is not None:
-        json_file.write_text(json.dumps(found.to_dict(), indent=1))
+        write_atomically(json_file, json.dumps(found.to_dict(), indent=1))
     console.print(_difference_table(found.by_year, found.overall))
     changed = found.by_tile.groupby("tile")["changed"].sum()
     say(f"{int((changed > 0).sum())} of {len(changed)} tiles differ")
@@ -94,10 +95,12 @@ def cite(
     bibtex: Annotated[Path | None, typer.Option(help="All citations as BibTeX.")] = None,
 ) -> None:
     """Tell whom the run cites, all licences, and what follows for its product."""
+    from gssm_cube.markers import write_atomically
+
     with told():
         found = _credits(run_file)
     if bibtex is not None:
-        bibtex.write_text(found.bibtex)
+        write_atomically(bibtex, found.bibtex)
     for source in found.sources:
         lines = [source.text, f"Licence: {source.licence}", source.note]
         console.print("\n    ".join(filter(None, lines)), highlight=False, soft_wrap=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gssm_cube.blocks import write_atomically
 from gssm_cube.grid import Layout
 from gssm_cube.places import Place, is_url
 from gssm_cube.product.store import open_product
@@ -140,4 +141,4 @@ def _midnight(day: date) -> datetime:
 
 def write_item(item: "pystac.Item", path: Path) -> None:
     """Write an item as JSON."""
-    path.write_text(json.dumps(item.to_dict(include_self_link=False), indent=1))
+    write_atomically(path, json.dumps(item.to_dict(include_self_link=False), indent=1))

@@ -6,7 +6,7 @@ on them. Without a land cover there are only the dissimilarity index and the ste
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from gssm_cube import blocks, cube
 from gssm_cube.applicability import Reference, dissimilarity_layer
 from gssm_cube.blocks import Client, Progress
-from gssm_cube.grid import Layout, inner_chunks
+from gssm_cube.grid import Layout, inner_chunks, moved
 from gssm_cube.harmonise.regrid import area_mean
 from gssm_cube.harmonise.terrain import steepness
 from gssm_cube.places import Place
@@ -121,18 +121,26 @@ def write_surface(
     Raises
     ------
     ValueError
-        If nothing is named to make a layer of, or the product is getting more days.
+        If nothing is named to make a layer of, the cube has another box, or the product is
+        getting more days.
     UnitsFailed
         If tiles failed, after all were tried.
     """
     if not origins.sources:
         raise ValueError("no layer can be made: name a land cover, or run `gssm evaluate` first")
     check_product(store)
-    layout, work = read_layout(store), SurfaceTile(store, features, origins, origins.key)
+    layout, box = read_layout(store), read_layout(features)
+    if layout != replace(box, first_day=layout.first_day, last_day=layout.last_day):
+        raise ValueError(
+            f"{store} covers {layout.bounds}, {features} covers {box.bounds}, expected the cube "
+            "that the product was predicted from; give its settings"
+        )
     land = array_of(open_group(features), "static/land")
+    tiles = [str(t) for t in layout.tiles() if np.any(land[layout.tile_slices(t)])]
+    key = blocks.digest(origins.key, blocks.stage_digest(features, "static", tiles))
+    work = SurfaceTile(store, features, origins, key)
     with blocks.locked(store, partial(check_whole, store)):
         create_static_layers(store, layout, origins.sources)
-        tiles = [str(t) for t in layout.tiles() if np.any(land[layout.tile_slices(t)])]
         todo = [t for t in tiles if not blocks.is_done(store, STAGE, t, work.key)]
         blocks.run_units(work, todo, stage=STAGE, client=client, progress=progress)
     return len(todo), len(tiles) - len(todo)
@@ -156,7 +164,7 @@ class SurfaceTile:
         layers = {n: np.full(shape, np.nan, dtype="float32") for n in self.origins.sources}
         sea = np.asarray(array_of(open_group(self.features), "static/land")[rows, cols]) != 1
         for lat, lon in inner_chunks(rows, cols):
-            place = _moved(lat, rows.start), _moved(lon, cols.start)
+            place = moved(lat, -rows.start), moved(lon, -cols.start)
             if sea[place].all():
                 continue
             for make in makers:
@@ -166,11 +174,6 @@ class SurfaceTile:
         facts = {name: int(np.isfinite(values).sum()) for name, values in layers.items()}
         blocks.write_marker(self.product, STAGE, unit, self.key, objects, **facts)
         return facts
-
-
-def _moved(part: slice, start: int) -> slice:
-    """Return a slice as counted from another start."""
-    return slice(part.start - start, part.stop - start)
 
 
 # ---- the layers of an inner chunk -------------------------------------------------------------

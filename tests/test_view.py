@@ -28,7 +28,7 @@ from gssm_cube.view.figures import band_outlines
 from gssm_cube.view.layers import CLASSES, classify, words_of
 from gssm_cube.view.maps import Atlas
 from gssm_cube.view.page import Page
-from gssm_cube.view.places import Stations, read_place
+from gssm_cube.view.places import Stations, read_pixel
 from gssm_cube.view.server import make_server
 
 WHOLE = LAYOUT.bounds
@@ -138,7 +138,7 @@ def test_the_gravest_class_is_shown_and_sea_is_none():
 
 
 def test_a_series_is_the_products_own_with_the_ends_of_its_interval(store, atlas):
-    place = read_place(atlas, NORTH - 0.2, WEST + 0.3)
+    place = read_pixel(atlas, NORTH - 0.2, WEST + 0.3)
     expected = open_product(store).sel(lat=place.lat, lon=place.lon, method="nearest").load()
     for name in ("ssm", "ssm_lower", "ssm_upper", "ssm_spread"):
         np.testing.assert_array_equal(codes_of(place.days[name]), codes_of(expected[name]))

@@ -5,6 +5,7 @@ nothing is stored, no Dask graph is built.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -17,6 +18,7 @@ from xarray.core import indexing
 from gssm_cube.flags import RECOMMENDED, RECOMMENDED_BITS
 from gssm_cube.lazy import PackedArray, Reader, Region, StoredReader
 from gssm_cube.product.static_layers import mostly_no_soil, no_soil_arrays, no_soil_rule
+from gssm_cube.shards import read_box
 from gssm_cube.stores import DIMS, array_of
 from gssm_cube.variables import FILL, SSM, SSM_SPREAD
 
@@ -36,8 +38,13 @@ class BoundReader:
 
     def read(self, region: Region) -> NDArray[np.int16]:
         """Read a region; what lies beyond 0 or 1 m3 m-3 is drawn to it."""
-        codes, spread = np.asarray(self.ssm[region]), np.asarray(self.spread[region])
+        codes, spread = read_box(self.ssm, region), read_box(self.spread, region)
         return interval_ends(codes, spread, self.factor, self.floor)
+
+
+def interval_of(attrs: Mapping[str, Any]) -> dict[str, float]:
+    """Return ``level``, ``factor`` and ``floor`` (m3 m-3) of a product's interval, or nothing."""
+    return json.loads(str(attrs.get("interval") or "null")) or {}
 
 
 def interval_ends(
@@ -69,7 +76,7 @@ class MaskedReader:
 
     def read(self, region: Region) -> NDArray[np.int16]:
         """Read a region."""
-        advised_against = np.asarray(self.quality[region]) & RECOMMENDED_BITS > 0
+        advised_against = read_box(self.quality, region) & RECOMMENDED_BITS > 0
         advised_against |= mostly_no_soil(self.no_soil, *region[1:])
         return np.where(advised_against, FILL, self.layer.read(region)).astype("int16")
 
@@ -95,7 +102,7 @@ def with_derived_layers(dataset: xr.Dataset, root: zarr.Group, mask: Mask | None
     ssm, quality = array_of(root, "ssm"), array_of(root, "quality")
     readers: dict[str, Reader] = {}
     about = {"ssm": dict(dataset["ssm"].attrs)}
-    interval = json.loads(dataset.attrs.get("interval") or "null")
+    interval = interval_of(dataset.attrs)
     for name, sign in ENDS.items() if interval else ():
         factor = sign * interval["factor"]
         readers[name] = BoundReader(ssm, array_of(root, "ssm_spread"), factor, interval["floor"])
@@ -113,7 +120,7 @@ def with_derived_layers(dataset: xr.Dataset, root: zarr.Group, mask: Mask | None
     return dataset.assign(layers)
 
 
-def _end_attrs(name: str, interval: dict[str, Any]) -> dict[str, str]:
+def _end_attrs(name: str, interval: Mapping[str, float]) -> dict[str, str]:
     """Say what an end of the interval is."""
     end = name.removeprefix("ssm_").capitalize()
     return {

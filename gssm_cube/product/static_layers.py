@@ -1,7 +1,6 @@
 """Layers of the product that do not change in time: what a place is, beside its soil moisture."""
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,8 +8,18 @@ import zarr
 from numpy.typing import NDArray
 
 from gssm_cube.grid import CHUNK_PIXELS, Layout, Tile
-from gssm_cube.growth import consolidate
-from gssm_cube.stores import DIMS, array_of, create_array, open_group, packed_attrs, write_region
+from gssm_cube.growth import consolidate, is_growing, set_attrs
+from gssm_cube.places import Place, join
+from gssm_cube.shards import read_box
+from gssm_cube.stores import (
+    DIMS,
+    array_of,
+    create_array,
+    exists,
+    open_group,
+    packed_attrs,
+    write_region,
+)
 from gssm_cube.variables import FILL, Packing
 
 PACKING = Packing(0.01)
@@ -29,8 +38,8 @@ NO_SOIL = ("open_water", "permanent_ice", "urban")
 MOST = 0.5
 
 
-def create_static_layers(store: str | Path, layout: Layout, sources: Mapping[str, str]) -> None:
-    """Create the empty static layers that a product lacks.
+def create_static_layers(store: Place, layout: Layout, sources: Mapping[str, str]) -> None:
+    """Create the empty static layers that a product lacks, and say what each comes from.
 
     Parameters
     ----------
@@ -38,21 +47,36 @@ def create_static_layers(store: str | Path, layout: Layout, sources: Mapping[str
     layout : Layout
     sources : mapping
         What each layer comes from, by name; names are those of ``LONG_NAMES``.
+
+    Raises
+    ------
+    ValueError
+        If the product is getting longer: the metadata that it will have are laid down already.
     """
+    if is_growing(store):
+        raise ValueError(
+            f"{store} is getting longer, or its overviews are; run `gssm predict`, or "
+            "`gssm overviews`, to its end first"
+        )
     root = open_group(store, "r+")
     size = layout.tile_size
     box = (layout.shape, (CHUNK_PIXELS, CHUNK_PIXELS), (size, size))
     lacking = [name for name in sources if name not in root]
     for name in lacking:
+        if exists(join(store, name)):  # a run was killed before the root said so
+            continue
         attrs: dict[str, Any] = {"long_name": LONG_NAMES[name], "units": "1"}
         attrs |= packed_attrs(PACKING) | {"source": sources[name]}
         create_array(root, name, DIMS[1:], *box, "int16", FILL, attrs)
     if lacking:
         consolidate(store)
+    for name, source in sources.items():
+        if array_of(open_group(store), name).attrs["source"] != source:
+            set_attrs(store, {"source": source}, name)
 
 
 def write_static_layers(
-    store: str | Path, layout: Layout, tile: Tile, layers: Mapping[str, NDArray[Any]]
+    store: Place, layout: Layout, tile: Tile, layers: Mapping[str, NDArray[Any]]
 ) -> list[str]:
     """Fill one tile and return the names of its objects.
 
@@ -80,7 +104,7 @@ def mostly_no_soil(
     most = round(MOST / PACKING.scale)
     found: NDArray[np.bool_] | bool = False
     for array in arrays:
-        found = found | (np.asarray(array[lat, lon]) > most)
+        found = found | (read_box(array, (lat, lon)) > most)
     return found
 
 

@@ -16,7 +16,7 @@ from gssm_cube.product.point_series import find_days
 from gssm_cube.variables import FILL, SSM
 from gssm_cube.view.layers import CLASSES, QUALITY, STYLES, TITLES
 from gssm_cube.view.maps import Atlas, Box, DayMap
-from gssm_cube.view.places import Stations, read_place, series_table
+from gssm_cube.view.places import Stations, read_pixel, series_table
 
 KINDS = {"map.tif": "image/tiff", "map.png": "image/png", "series.csv": "text/csv"}
 Ask = Callable[[str], str]
@@ -31,14 +31,14 @@ class Download(RequestHandler):
 
     def prepare(self) -> None:
         """Answer pages of this machine only: a name of elsewhere may have been pointed at it."""
-        if self.request.host_name not in ("localhost", "127.0.0.1", "::1"):
+        if self.request.host_name not in ("localhost", "127.0.0.1", "[::1]"):
             raise HTTPError(403)
 
     def get(self, name: str) -> None:
         """Send a file."""
         try:
             stem, content = answer(self.atlas, self.stations, name, self.get_query_argument)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             self.set_status(400)
             self.finish(f"{error}\n")
             return
@@ -98,7 +98,7 @@ def series_csv(atlas: Atlas, stations: Stations, lat: float, lon: float, days: s
     days : slice
         Of the product's.
     """
-    place = read_place(atlas, lat, lon)
+    place = read_pixel(atlas, lat, lon)
     table = series_table(place, stations.near(place.lat, place.lon)).iloc[days]
     return table.to_csv(float_format="%.4f", date_format="%Y-%m-%d").encode()
 

@@ -22,7 +22,7 @@ from bokeh.plotting import figure
 from gssm_cube.grid import Layout
 from gssm_cube.view.layers import CLASSES, STYLES, words_of
 from gssm_cube.view.maps import Box, DayMap
-from gssm_cube.view.places import MOST, Neighbour, Place
+from gssm_cube.view.places import MOST, Neighbour, PixelSeries
 
 BLUE, SEA, INK = "#0072B2", "#e4e4e1", "#1c1c1c"
 STATION_STYLES = (("circle", "#D55E00"), ("triangle", "#009E73"), ("square", "#CC79A7"))
@@ -183,7 +183,7 @@ class SeriesFigure:
         )
         return _StationDots(source, LegendItem(label="", renderers=[dots]))
 
-    def show(self, place: Place, neighbours: Sequence[Neighbour]) -> None:
+    def show(self, place: PixelSeries, neighbours: Sequence[Neighbour]) -> None:
         """Put the series of another place and its stations."""
         days = place.days
         unknown = pd.Series(np.nan, days.index)

@@ -14,7 +14,7 @@ from bokeh.models import Button, DateSlider, Div, Select, TextInput
 from gssm_cube.view.figures import MapFigure, SeriesFigure
 from gssm_cube.view.layers import CLASSES, QUALITY, TITLES
 from gssm_cube.view.maps import Atlas, Box, DayMap
-from gssm_cube.view.places import Place, Stations, read_place
+from gssm_cube.view.places import PixelSeries, Stations, read_pixel
 
 ZOOM = 2.0
 LATENCY_MS = 120  # a wheel that turns asks for one map, not for ten
@@ -43,7 +43,7 @@ class Page:
         self.doc, self.atlas, self.stations = doc, atlas, stations
         self.layout = atlas.layout
         self.day = self.layout.days // 2
-        self.place: Place | None = None
+        self.place: PixelSeries | None = None
         self.box: Box = self.layout.bounds  # what was asked for; the figure shows a little more
         self.map, self.series = MapFigure(), SeriesFigure(self.layout)
         self._waiting: Any = None
@@ -230,7 +230,7 @@ class Page:
             self.tell("Give latitude and longitude as numbers, such as 42.8 and -31.1.")
             return
         try:
-            place = read_place(self.atlas, lat, lon)
+            place = read_pixel(self.atlas, lat, lon)
         except ValueError as error:
             self.tell(f"{error}.")
             return
@@ -266,7 +266,7 @@ class Page:
         items = (f'<li><a href="download/{to}" download>{words}</a></li>' for words, to in places)
         self.links.text = f"<ul>{''.join(items)}</ul>"
 
-    def _series_query(self, place: Place) -> dict[str, Any]:
+    def _series_query(self, place: PixelSeries) -> dict[str, Any]:
         """Return the place and the period that is in view."""
         query: dict[str, Any] = {"lat": f"{place.lat:.6f}", "lon": f"{place.lon:.6f}"}
         for name, day in zip(("first_day", "last_day"), self.series.period, strict=True):

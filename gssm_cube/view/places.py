@@ -1,13 +1,12 @@
 """The series of a place, and what stations near it have seen."""
 
-import json
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
-from gssm_cube.product.derived import interval_ends
+from gssm_cube.product.derived import ENDS, interval_ends, interval_of
 from gssm_cube.product.point_series import find_pixels
 from gssm_cube.shards import read_box
 from gssm_cube.sphere import nearest_km
@@ -20,7 +19,7 @@ REACH = 25.0  # km
 MOST = 3  # stations beside a series
 
 
-class Place(NamedTuple):
+class PixelSeries(NamedTuple):
     """A pixel and its series.
 
     Parameters
@@ -44,7 +43,7 @@ class Neighbour(NamedTuple):
     observed: pd.Series
 
 
-def read_place(atlas: Atlas, lat: float, lon: float) -> Place:
+def read_pixel(atlas: Atlas, lat: float, lon: float) -> PixelSeries:
     """Read the series of the pixel that holds a place.
 
     Raises
@@ -58,8 +57,8 @@ def read_place(atlas: Atlas, lat: float, lon: float) -> Place:
     box = (slice(0, atlas.layout.days), slice(row, row + 1), slice(col, col + 1))
     codes = {name: read_box(a, box)[:, 0, 0] for name, a in atlas.levels[0].arrays.items()}
     found = {"ssm": codes["ssm"]}
-    interval = json.loads(str(atlas.root.attrs.get("interval") or "null"))
-    for name, sign in (("ssm_lower", -1), ("ssm_upper", 1)) if interval else ():
+    interval = interval_of(atlas.root.attrs)
+    for name, sign in ENDS.items() if interval else ():
         factor, floor = sign * interval["factor"], interval["floor"]
         found[name] = interval_ends(codes["ssm"], codes["ssm_spread"], factor, floor)
     days = pd.DataFrame(
@@ -70,7 +69,7 @@ def read_place(atlas: Atlas, lat: float, lon: float) -> Place:
         },
         index=pd.DatetimeIndex(atlas.layout.time.astype("datetime64[ns]"), name="time"),
     )
-    return Place(float(atlas.layout.lat[row]), float(atlas.layout.lon[col]), days)
+    return PixelSeries(float(atlas.layout.lat[row]), float(atlas.layout.lon[col]), days)
 
 
 class Stations:
@@ -104,7 +103,7 @@ class Stations:
         return [Neighbour(name, km, by_station[name]) for name, km in found if name in by_station]
 
 
-def series_table(place: Place, neighbours: list[Neighbour]) -> pd.DataFrame:
+def series_table(place: PixelSeries, neighbours: list[Neighbour]) -> pd.DataFrame:
     """Return a row a day: the pixel's layers, and a column for each station near it."""
     columns = {f"observed {other.station}": other.observed for other in neighbours}
     return place.days.join(pd.DataFrame(columns)) if columns else place.days
