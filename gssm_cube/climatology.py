@@ -41,6 +41,7 @@ from gssm_cube.stores import (
     array_of,
     create_array,
     created_whole,
+    open_dataset,
     open_group,
     packed_attrs,
     read_layout,
@@ -74,7 +75,7 @@ def open_climatology(store: Place) -> xr.Dataset:
         If there is no store, or another.
     """
     check_climatology(store)
-    return xr.open_zarr(str(store), chunks=None, consolidated=False)
+    return open_dataset(store)
 
 
 def anomaly(ssm: xr.DataArray, climatology: xr.Dataset) -> xr.DataArray:
@@ -164,7 +165,7 @@ def describe_product(
     store : path or URL
         The product.
     target : Path
-        The product, and the climatology to write or to go on with.
+        The climatology to write or to go on with.
     years : (first, last)
         Baseline, both included; days outside the product are not there, and counted nowhere.
 
@@ -271,7 +272,7 @@ def shard_pixels(layout: Layout) -> int:
     return gcd(layout.tile_size, SHARD_PIXELS)
 
 
-def create_climatology(store: Place, layout: Layout, years: tuple[int, int]) -> None:
+def create_climatology(store: Path, layout: Layout, years: tuple[int, int]) -> None:
     """Create the empty climatology, or check that the one that is there is of these years.
 
     Raises
@@ -279,7 +280,7 @@ def create_climatology(store: Place, layout: Layout, years: tuple[int, int]) -> 
     ValueError
         If the store holds something else, or other years or places.
     """
-    if (Path(store) / "zarr.json").exists():
+    if (store / "zarr.json").exists():
         check_climatology(store)
         found = open_group(store).attrs["gssm_baseline"], read_layout(store)
         # A product may have got more days since; the baseline's are what counts.

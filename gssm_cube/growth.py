@@ -19,7 +19,7 @@ from gssm_cube import places
 from gssm_cube.places import Place
 from gssm_cube.remote_zarr import RemoteStore
 
-FILE = "zarr.json"
+ROOT = "zarr.json"
 Document = dict[str, Any]
 Lengths = Mapping[str, Mapping[str, int]]
 
@@ -31,15 +31,20 @@ def consolidate(store: Place) -> None:
 
 def whole_document(store: Place) -> Document:
     """Return a root's metadata with those of all groups and arrays as they stand in their files."""
-    held = {"kind": "inline", "must_understand": False, "metadata": _nodes(store)}
-    return _read(_file(store)) | {"consolidated_metadata": held}
+    return repeating(_read(_file(store)), _nodes(store))
+
+
+def repeating(root: Document, nodes: Mapping[str, Document]) -> Document:
+    """Return a root's metadata with those of its groups and arrays, given by their paths."""
+    held = {"kind": "inline", "must_understand": False, "metadata": dict(nodes)}
+    return root | {"consolidated_metadata": held}
 
 
 def _nodes(store: Place) -> dict[str, Document]:
     """Return the metadata of all groups and arrays of a store by their paths, in order."""
     if places.is_url(store):
-        found = (file.name for file in places.files(store) if file.name.endswith(f"/{FILE}"))
-        paths = [name.removesuffix(f"/{FILE}") for name in found]
+        found = (file.name for file in places.files(store) if file.name.endswith(f"/{ROOT}"))
+        paths = [name.removesuffix(f"/{ROOT}") for name in found]
     else:
         paths = _paths_on_disk(Path(store))
     return {path: _read(_file(store, path)) for path in sorted(paths)}
@@ -52,7 +57,7 @@ def _paths_on_disk(store: Path) -> list[str]:
     """
     found, waiting = [], [store]
     while waiting:
-        inner = [place for place in waiting.pop().iterdir() if (place / FILE).is_file()]
+        inner = [place for place in waiting.pop().iterdir() if (place / ROOT).is_file()]
         found += [str(place.relative_to(store)) for place in inner]
         waiting += inner
     return found
@@ -84,7 +89,7 @@ def set_attrs(store: Place, values: Mapping[str, Any], path: str = "") -> None:
 
 def next_file(store: Place) -> Place:
     """Return the place of the metadata that a growing store will have."""
-    return places.join(places.beside(store, ".next"), FILE)
+    return places.join(places.beside(store, ".next"), ROOT)
 
 
 def is_growing(store: Place) -> bool:
@@ -104,7 +109,7 @@ def begin_growth(store: Place, lengths: Lengths, attrs: Mapping[str, Any]) -> No
         Attributes of the root that change with it.
     """
     root = _read(_file(store))
-    document = root if "consolidated_metadata" in root else whole_document(Path(store))
+    document = root if "consolidated_metadata" in root else whole_document(store)
     for path, node in document["consolidated_metadata"]["metadata"].items():
         longer = lengths.get(path.rpartition("/")[0], {})
         if node["node_type"] == "array" and longer:
@@ -157,7 +162,7 @@ def mend(store: Place) -> None:
 
 def _file(store: Place, path: str = "") -> Place:
     """Return the place of the metadata of a root, or of a group or array."""
-    return places.join(store, path, FILE) if path else places.join(store, FILE)
+    return places.join(store, path, ROOT) if path else places.join(store, ROOT)
 
 
 def _read(file: Place) -> Document:

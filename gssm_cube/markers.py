@@ -155,7 +155,8 @@ def remove_partial_files(store: Place) -> int:
     if places.is_url(store):
         return 0
     markers = Path(all_markers(store))
-    leftovers: list[Place] = [*Path(store).rglob("*.partial"), *markers.rglob("*.tmp")]
+    unwritten = (path for path in Path(store).rglob("*.*") if path.suffix in (".partial", ".tmp"))
+    leftovers: list[Place] = [*unwritten, *markers.rglob("*.tmp")]
     marked = ((path.parent.name, path.stem) for path in markers.glob("*/*.json"))
     leftovers += _damaged_objects(store, marked)
     for path in leftovers:

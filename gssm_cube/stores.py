@@ -23,6 +23,7 @@ from zarr.storage import MemoryStore
 
 from gssm_cube import places
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Layout
+from gssm_cube.growth import ROOT as ROOT  # others take it from here
 from gssm_cube.growth import (
     Lengths,
     begin_growth,
@@ -30,6 +31,7 @@ from gssm_cube.growth import (
     forget_growth,
     mend,
     open_growing,
+    repeating,
 )
 from gssm_cube.places import Place
 from gssm_cube.remote_zarr import RemoteStore, unread
@@ -39,7 +41,6 @@ from gssm_cube.variables import FILL, Packing
 numcodecs.blosc.use_threads = False
 
 DIMS = ("time", "lat", "lon")
-ROOT = "zarr.json"
 LAT_ATTRS = {
     "long_name": "Latitude",
     "standard_name": "latitude",
@@ -89,14 +90,13 @@ def _created_at_url(url: str) -> Iterator[zarr.Group]:
     contents = {name: value.to_bytes() for name, value in memory.items()}
     root = json.loads(contents.pop(ROOT))
     ends = [name for name in sorted(contents) if name.endswith(f"/{ROOT}")]
-    told = {name.removesuffix(f"/{ROOT}"): json.loads(contents[name]) for name in ends}
-    root["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": told}
+    nodes = {name.removesuffix(f"/{ROOT}"): json.loads(contents[name]) for name in ends}
 
     def write(name: str) -> None:
         places.write(places.join(url, name), contents[name])
 
     places.each(url, write, contents)
-    if not places.create(places.join(url, ROOT), json.dumps(root).encode()):
+    if not places.create(places.join(url, ROOT), json.dumps(repeating(root, nodes)).encode()):
         raise ValueError(f"{url} was made by another process at the same time; start again")
 
 

@@ -11,9 +11,7 @@ from rich.markup import escape
 from gssm_cube.bars import bars as shown_bars
 
 console = Console()
-EXPECTED = (
-    *(ValueError, FileNotFoundError, PermissionError, RuntimeError, TypeError, ImportError),
-)
+EXPECTED = (ValueError, FileNotFoundError, PermissionError, RuntimeError, TypeError, ImportError)
 Report = Callable[[str, int, int], None]
 
 

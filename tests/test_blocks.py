@@ -155,11 +155,12 @@ def test_a_stage_digest_follows_key_and_contents_of_its_units(tmp_path):
 def test_what_a_killed_writer_left_is_removed_and_the_rest_kept(shard, tmp_path):
     leftovers = [
         shard.with_name("0.ab12.partial"),
+        tmp_path / "s.zarr" / "zarr.json.7.tmp",
         tmp_path / "s.zarr.markers" / "predict" / "x.json.7.tmp",
     ]
     for path in leftovers:
         path.write_text("")
-    assert blocks.remove_partial_files(tmp_path / "s.zarr") == 2
+    assert blocks.remove_partial_files(tmp_path / "s.zarr") == 3
     assert not any(path.exists() for path in leftovers)
     assert blocks.is_done(tmp_path / "s.zarr", "predict", UNITS[0], "k")
 

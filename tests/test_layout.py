@@ -101,7 +101,7 @@ ALLOWED = {
     "difference_maps": GROUND,
     "difference": GROUND | {"blocks", "difference_maps", "places", "product", "shards", "stores"},
     "citations": {"archive"},
-    "stac": {"grid", "places", "product", "stores"},
+    "stac": {"blocks", "grid", "places", "product", "stores"},
     "bars": set(),
     "terminal": {"bars"},
     "day_statistics": {"variables"},

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gssm_cube import blocks, cube, places
+from gssm_cube import blocks, cube
 from gssm_cube.blocks import digest
 from gssm_cube.grid import Layout, Tile, Window
 from gssm_cube.growth import set_attrs
@@ -379,7 +379,7 @@ def fitted_digests(store: Place, files: FileKeys, refit: bool) -> dict[str, str]
     for sensor in files.found.vegetation_partners:
         pair = (files.composites("terra", every), files.composites(sensor, every))
         now[f"vegetation_{sensor}"] = digest(*pair)
-    held = {} if refit else dict(open_group(places.join(store, "climatology")).attrs)
+    held = {} if refit else dict(open_group(store)["climatology"].attrs)
     return {name: str(held.get(f"{name}_digest", key)) for name, key in now.items()}
 
 

@@ -126,8 +126,8 @@ def harmonise(
         cube.note_floored_slopes(store, floored_share(store))
         fits = keys.fitted_digests(store, hashes, refit_climatology)
         sources = _scratch_steps(waiting, hashes)
-        found_steps = _final_steps((store, waiting), hashes, fitting, fits, years, lst_filling)
-        for stages, steps in found_steps:
+        passes = _final_steps((store, waiting), hashes, fitting, fits, years, lst_filling)
+        for stages, steps in passes:
             reading = [sources[stage] for stage in stages]
             rows += _run_pass(reading, steps, layout, means)
             fitted = {name for step in steps for name in (step.stage, *step.keys)}

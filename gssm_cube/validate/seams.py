@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from gssm_cube.blocks import Progress, silent
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Layout
-from gssm_cube.stores import read_layout
+from gssm_cube.stores import open_dataset, read_layout
 from gssm_cube.validate.consistency import LIMIT
 
 logger = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ def seams_of_store(
         If there is no store, or it was not written by this project.
     """
     layout = read_layout(store)
-    with xr.open_zarr(str(store), chunks=None, consolidated=False) as dataset:
+    with open_dataset(store) as dataset:
         return seam_rows(
             dataset["ssm"], layout, changes, product=product, seed=seed, progress=progress
         )
