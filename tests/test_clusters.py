@@ -1,10 +1,12 @@
 """From one word to a Dask client, in the shape that the work asks for."""
 
 import os
+import resource
 import signal
 import time
 
 import dask
+import numpy as np
 import pytest
 from distributed import LocalCluster, Security, Status
 
@@ -46,6 +48,14 @@ def opener(log):
     return open_forest
 
 
+def pages_taken(repeats):
+    """Pages that a process asks the system for while arrays of 6 MB come and go."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(repeats):
+        np.ones(1_500_000, dtype="float32")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
 def test_none_means_this_process():
     with open_client("none", "predict") as client:
         assert client is None
@@ -82,6 +92,17 @@ def test_prediction_runs_one_process_of_many_threads_and_its_forest_can_be_repla
             client.register_plugin(ForestPlugin(path, opener(tmp_path / "log")))
     opened = [line.split()[1] for line in (tmp_path / "log").read_text().splitlines()]
     assert opened == ["first", "second"]
+
+
+def test_workers_keep_the_memory_of_a_chunk_for_the_next_one():
+    with open_client(Cluster(workers=1), "predict") as client:
+        client.submit(pages_taken, 1).result()
+        again = client.submit(pages_taken, 50).result()
+        assert client.run(os.environ.get, "OMP_NUM_THREADS") == dict.fromkeys(
+            client.nthreads(), "1"
+        )
+    assert again < 50 * 6_000_000 / 4096 / 10, f"{again} pages for 50 arrays"
+    assert "MALLOC_ARENA_MAX" not in dask.config.get("distributed.nanny.pre-spawn-environ")
 
 
 def test_all_cores_work_unless_told():
