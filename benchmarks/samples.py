@@ -60,7 +60,7 @@ def draw_places(layout: Layout, chunks: int, stations: int) -> list[tuple[int, i
 def by_blocks(
     store: Path, table: pd.DataFrame, names: list[str], client: Client | None = None
 ) -> Path:
-    """Sample as this package does, to Parquet, in one thread or on a cluster."""
+    """Sample as this package does, to Parquet, in this process's threads or on a cluster."""
     folder = Path(tempfile.mkdtemp(dir=store.parent)) / "samples"
     write_samples(store, table, folder, features=names, client=client)
     return folder

@@ -13,9 +13,10 @@ import socket
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import as_completed as as_they_end
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -59,6 +60,7 @@ logger = logging.getLogger(__name__)
 Work = Callable[[str], dict[str, Any]]
 Progress = Callable[[str, int, int], None]
 Note = Callable[[Mapping[str, Any]], None]
+Rows = Generator[dict[str, Any], None, None]  # of status; closed when no one asks for more
 
 
 def silent(stage: str, done: int, total: int) -> None:
@@ -115,6 +117,7 @@ def run_units(
     progress: Progress = silent,
     note: Note = ignore,
     weights: Mapping[str, int] | None = None,
+    threads: int = 1,
 ) -> pd.DataFrame:
     """Run ``work(unit)`` for every unit and return one status row for each.
 
@@ -130,13 +133,15 @@ def run_units(
         A key of its own for each unit: ``work`` is a dataclass then, and has it as its ``key``
         when it is called. Each unit travels with its own key, not with all of them.
     client : distributed.Client, optional
-        Without one, units run one after another in this process.
+        Without one, units run in this process.
     progress : callable
         Called as ``progress(stage, done, total)``.
     note : callable
         Called with the status row of each unit as it comes in.
     weights : mapping, optional
         Pixel-days of each unit: they get a progress of their own, in millions, for units differ.
+    threads : int
+        Units at once where there is no client; each holds its own memory.
 
     Returns
     -------
@@ -156,14 +161,18 @@ def run_units(
     rows = []
     amount, total = 0, sum((weights or {}).values())
     labels = [(unit, keys[unit] if keys else "") for unit in units]
-    results = _results_here(work, labels) if client is None else _results_on(client, work, labels)
-    for row in results:
-        rows.append(row)
-        note(row)
-        if weights and total >= 10**6:
-            amount += weights[row["unit"]]
-            progress(f"{stage}, million pixel-days", amount // 10**6, total // 10**6)
-        progress(stage, len(rows), len(units))
+    if client is None:
+        results = _results_here(work, labels, threads)
+    else:
+        results = _results_on(client, work, labels)
+    with closing(results):
+        for row in results:
+            rows.append(row)
+            note(row)
+            if weights and total >= 10**6:
+                amount += weights[row["unit"]]
+                progress(f"{stage}, million pixel-days", amount // 10**6, total // 10**6)
+            progress(stage, len(rows), len(units))
     status = pd.DataFrame(rows).sort_values("unit", ignore_index=True)
     failed = status[status["error"] != ""]
     if len(failed):
@@ -183,10 +192,19 @@ def _attempt(work: Any, unit: str, key: str) -> dict[str, Any]:
     return {**row, "seconds": time.perf_counter() - begin, **facts}
 
 
-def _results_here(work: Work, units: Sequence[tuple[str, str]]) -> Iterator[dict[str, Any]]:
-    """Yield status rows, one unit (label and key) after another in this process."""
-    for unit, key in units:
-        yield _attempt(work, unit, key) | {"retries": 0}
+def _results_here(work: Work, units: Sequence[tuple[str, str]], threads: int) -> Rows:
+    """Yield status rows of units that run in this process."""
+    if threads == 1:
+        for unit, key in units:
+            yield _attempt(work, unit, key) | {"retries": 0}
+        return
+    pool = ThreadPoolExecutor(threads)
+    try:
+        running = [pool.submit(_attempt, work, unit, key) for unit, key in units]
+        for future in as_they_end(running):
+            yield future.result() | {"retries": 0}
+    finally:
+        pool.shutdown(cancel_futures=True)  # after an error or Ctrl-C only what runs is waited for
 
 
 def _attempt_chunk(labels: np.ndarray, work: Work) -> np.ndarray:
@@ -196,9 +214,7 @@ def _attempt_chunk(labels: np.ndarray, work: Work) -> np.ndarray:
     return row
 
 
-def _results_on(
-    client: Client, work: Work, units: Sequence[tuple[str, str]]
-) -> Iterator[dict[str, Any]]:
+def _results_on(client: Client, work: Work, units: Sequence[tuple[str, str]]) -> Rows:
     """Yield status rows as workers finish: ``map_blocks`` over an array of one label a chunk."""
     labels = da.from_array(np.asarray(units), chunks=(1, 2))
     # A name of its own, else Dask takes a unit that runs again for the one it still remembers.

@@ -6,6 +6,7 @@ is done again only if its own station days or its part of the cube have changed.
 """
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -54,6 +55,8 @@ from gssm_cube.stores import open_group, read_layout
 from gssm_cube.variables import PREDICTORS
 
 logger = logging.getLogger(__name__)
+
+MOST_THREADS = 4  # of a run without Dask: more would wait for one disk, and each holds a block
 
 
 def sample_cube(
@@ -104,7 +107,7 @@ def write_samples(
     features : sequence of str, optional
         Which features and of the last three flags to write, and so to read; all by default.
     client : distributed.Client, optional
-        Its workers must see both paths.
+        Its workers must see both paths. Without one, a few threads of this process do the work.
     progress : callable
     log : RunLog
         Gets a row for each block.
@@ -274,8 +277,9 @@ class _Run:
         """Run units; return the status of all of them, and of those that failed."""
         try:
             found = blocks.run_units(
-                work, units, stage=stage, client=self.client, progress=self.progress, note=note
-            )
+                work, units, stage=stage, client=self.client, progress=self.progress, note=note,
+                threads=min(len(os.sched_getaffinity(0)), MOST_THREADS),
+            )  # fmt: skip
         except UnitsFailed as error:
             return pd.DataFrame(), error.failed
         return found, found[:0]

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from datetime import date
 from pathlib import Path
 
@@ -208,10 +209,12 @@ def noting(log: Path, bad: str = ""):
     return work
 
 
-@pytest.fixture(params=["here", "cluster"])
+@pytest.fixture(params=["here", "threads", "cluster"])
 def where(request):
-    """No client, or that of a cluster of processes."""
-    return None if request.param == "here" else request.getfixturevalue("client")
+    """One unit after another, three threads, or a cluster of processes."""
+    if request.param == "cluster":
+        return {"client": request.getfixturevalue("client")}
+    return {"threads": 3} if request.param == "threads" else {}
 
 
 def test_every_unit_runs_once_and_gives_a_row(where, tmp_path):
@@ -220,8 +223,8 @@ def test_every_unit_runs_once_and_gives_a_row(where, tmp_path):
         noting(tmp_path / "log"),
         UNITS[::-1],
         stage="predict",
-        client=where,
         progress=lambda *step: steps.append(step),
+        **where,
     )
     assert sorted((tmp_path / "log").read_text().split()) == UNITS
     assert status["unit"].tolist() == UNITS
@@ -234,14 +237,14 @@ def test_a_failing_unit_is_named_and_the_others_are_done(where, tmp_path):
     work = noting(tmp_path / "log", bad=UNITS[1])
     match = rf"predict: 1 of its units failed.*\n  {UNITS[1]}: OSError: cannot read the shard of"
     with pytest.raises(blocks.UnitsFailed, match=match) as caught:
-        blocks.run_units(work, UNITS, stage="predict", client=where)
+        blocks.run_units(work, UNITS, stage="predict", **where)
     assert caught.value.failed["unit"].tolist() == [UNITS[1]]
     assert sorted((tmp_path / "log").read_text().split()) == UNITS
 
 
 def test_a_second_run_of_the_same_units_runs_them_again(where, tmp_path):
     work = noting(tmp_path / "log")
-    kept = [blocks.run_units(work, UNITS, stage="predict", client=where) for _ in range(2)]
+    kept = [blocks.run_units(work, UNITS, stage="predict", **where) for _ in range(2)]
     assert sorted((tmp_path / "log").read_text().split()) == sorted(UNITS * 2)
     assert kept[0]["unit"].equals(kept[1]["unit"])
 
@@ -256,6 +259,16 @@ def test_a_unit_runs_again_though_its_last_result_is_still_held(client, tmp_path
 
     blocks.run_units(work, UNITS, stage="predict", client=client, progress=again)
     assert sorted((tmp_path / "log").read_text().split()) == sorted(UNITS * 2)
+
+
+def test_an_interrupt_ends_the_threads_too(tmp_path):
+    def stop(stage, done, total):
+        raise KeyboardInterrupt
+
+    before = set(threading.enumerate())
+    with pytest.raises(KeyboardInterrupt):
+        blocks.run_units(noting(tmp_path / "log"), UNITS, stage="predict", threads=2, progress=stop)
+    assert set(threading.enumerate()) <= before
 
 
 def test_without_units_nothing_runs_and_the_table_is_empty(tmp_path):
