@@ -259,7 +259,7 @@ def predict_all(
         "forest_digest": forest.digest,
         "forest_preset": forest.preset,
         "settings": settings.model_dump_json(
-            exclude={"folder", "sources", "stores", "cluster", "surface", "earthengine"}
+            exclude={"folder", "sources", "stores", "cluster", "surface", "earthengine", "web"}
         ),
         "sources": "; ".join(sorted({variable.source for variable in PREDICTORS.values()})),
         "scores": json.dumps(forest.card.get("scores", {})),

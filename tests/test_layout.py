@@ -20,7 +20,9 @@ ALLOWED = {
     "regions": {"grid"},
     "cluster_settings": set(),
     "earthengine_settings": set(),
-    "settings": GROUND | {"cluster_settings", "earthengine_settings", "places", "regions"},
+    "web_settings": set(),
+    "settings": GROUND
+    | {"cluster_settings", "earthengine_settings", "places", "regions", "web_settings"},
     "object_stores": set(),
     "places": {"object_stores"},
     "remote_zarr": {"object_stores"},
