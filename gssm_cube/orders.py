@@ -5,9 +5,10 @@ told by the files, so nothing is asked twice, and a longer run asks only for wha
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,7 @@ from gssm_cube.sources.ee_requests import (
     without_gaps,
 )
 from gssm_cube.sources.homolosine import PROJECTION, boxes_of
+from gssm_cube.sources.modis_files import PRODUCTS
 from gssm_cube.sources.raster import Bounds
 from gssm_cube.sources.sinusoidal import KILOMETRE, PIXEL, RADIUS, span
 
@@ -75,9 +77,9 @@ class Delivery:
     """Files of a source, the requests whose answers they are made of, and how."""
 
     source: str
-    requests: tuple[Request, ...]
+    requests: tuple[Any, ...]  # of one kind, which ``write`` knows
     files: tuple[Path, ...]
-    write: Callable[[Answers], None]
+    write: Callable[[Any], None]
 
     @property
     def is_done(self) -> bool:
@@ -89,12 +91,14 @@ class Delivery:
 class Catalog:
     """What is known of Earth Engine's assets: by default what is usual, without asking.
 
-    ``there`` picks the stamps of a collection that have an image, ``grid`` gives the grid of a
-    map's band from its asset and the usual one.
+    ``there`` picks the stamps of a collection that have an image, of a tile where it has tiles;
+    ``grid`` gives the grid of a map's band from its asset and the usual one. ``images`` is the most
+    that one request may ask for, if that is less than what fits.
     """
 
-    there: Callable[[str, Stamps], Stamps] = lambda asset, stamps: stamps
+    there: Callable[[str, Stamps, str], Stamps] = lambda asset, stamps, tile: stamps
     grid: Callable[[str, Band, PixelGrid], PixelGrid] = lambda asset, band, usual: usual
+    images: int | None = None
 
 
 USUAL = Catalog()
@@ -137,7 +141,7 @@ def _meteorology(asset: str, layout: Layout, folder: Path, catalog: Catalog) -> 
     box = cell_box(layout)
     step = stamps[1] - stamps[0]
     for batch in batches(stamps, images_at_once(box, bands, a_day)):
-        for run in without_gaps(catalog.there(asset, batch), step):
+        for run in without_gaps(catalog.there(asset, batch, ""), step):
             slabs = row_slabs(box, bands, len(run))
             requests = tuple(Request(asset, bands, CELLS, *slab, run) for slab in slabs)
             word = "hourly" if a_day == 24 else "daily"
@@ -165,7 +169,7 @@ def cell_box(layout: Layout) -> Box:
 # ---- MODIS ------------------------------------------------------------------------------------
 
 
-def _modis(
+def modis_deliveries(
     product: str, asset: str, layout: Layout, folder: Path, catalog: Catalog
 ) -> Iterator[Delivery]:
     """Yield a product by tile and as many days as fit in a request."""
@@ -175,15 +179,21 @@ def _modis(
     wanted: NDArray[np.datetime64] = layout.time
     if not daily:
         wanted = own_start("aqua" if product[1] == "Y" else "terra", vegetation_starts(layout))
-    for tile, box in sorted(modis_boxes(layout).items()):
+    fine = PRODUCTS[product].grid
+    grid = replace(SINUSOIDAL, cell=(fine.pixel, fine.pixel))
+    times = fine.pixels_per_degree // KILOMETRE.pixels_per_degree
+    for tile, coarse in sorted(modis_boxes(layout).items()):
+        rows, cols = (range(times * span.start, times * span.stop) for span in coarse)
+        box = rows, cols
         write = TileFiles(folder, product, tile, layers)
-        for batch in batches(tuple(wanted), images_at_once(box, bands)):
-            stamps = catalog.there(asset, batch)
+        most = catalog.images or images_at_once(box, bands)
+        for batch in batches(tuple(wanted), most):
+            stamps = catalog.there(asset, batch, tile)
             if not stamps:
                 continue
             days = [stamp.astype(object) for stamp in stamps]
             files = tuple(write.path(day, layer) for day in days for layer in layers)
-            request = Request(asset, bands, SINUSOIDAL, *box, stamps)
+            request = Request(asset, bands, grid, *box, stamps)
             yield Delivery(product.lower(), (request,), files, write)
 
 
@@ -293,10 +303,10 @@ def _terrain(asset: str, layout: Layout, folder: Path, catalog: Catalog) -> Iter
 
 ORDERS: Mapping[str, Callable[[str, Layout, Path, Catalog], Iterator[Delivery]]] = {
     "era5_land": _meteorology,
-    "mod11a1": partial(_modis, "MOD11A1"),
-    "myd11a1": partial(_modis, "MYD11A1"),
-    "mod13a2": partial(_modis, "MOD13A2"),
-    "myd13a2": partial(_modis, "MYD13A2"),
+    "mod11a1": partial(modis_deliveries, "MOD11A1"),
+    "myd11a1": partial(modis_deliveries, "MYD11A1"),
+    "mod13a2": partial(modis_deliveries, "MOD13A2"),
+    "myd13a2": partial(modis_deliveries, "MYD13A2"),
     "soilgrids": _soil,
     "merit_hydro": _terrain,
     "wtd": _water_table,

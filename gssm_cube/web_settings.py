@@ -7,10 +7,10 @@ An address stands in place of a folder, for any source and beside any other::
     soilgrids = "https://HOST/PATH"                        a folder as ISRIC has it: VRTs and tiles
     soilgrids = "https://HOST/PATH/{layer}.tif"            or GeoTIFFs, one a layer
     merit_hydro = "https://HOST/PATH/{tile}_{layer}.tif"   GeoTIFFs, one a tile and layer
-    merit_hydro = "stac+https://HOST/.../cop-dem-glo-90"   or heights, of which the rest is made
     wtd = "https://HOST/PATH.tif"                          one GeoTIFF; bedrock likewise
 """
 
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,11 +31,12 @@ FORMS: dict[str, tuple[str, ...]] = {
     "mod13a2": (COLLECTION,),
     "myd13a2": (COLLECTION,),
     "soilgrids": (FOLDER, TEMPLATE),
-    "merit_hydro": (TEMPLATE, COLLECTION),
+    "merit_hydro": (TEMPLATE,),
     "wtd": (FILE,),
     "bedrock": (FILE,),
 }
 BRACES = {"soilgrids": ("{layer}",), "merit_hydro": ("{tile}", "{layer}")}
+OTHERS = {"11A1": ("11a1",), "13A2": ("13a2",), "13A1": ("13a2",)}  # sources, by product
 EXAMPLES = {
     "era5_land": "https://data.earthdatahub.destine.eu/era5/era5-land-v0.zarr",
     "mod11a1": f"stac+https://{PLANETARY_COMPUTER}/api/stac/v1/collections/modis-11A1-061",
@@ -89,6 +90,15 @@ def form_of(address: str) -> str:
     return FILE if address.lower().endswith((".tif", ".tiff")) else FOLDER
 
 
+def product_of(source: str, address: str) -> str:
+    """Return the product that a source reads from a collection, by the collection's name.
+
+    Vegetation may come at 500 m: ``mod13a2`` from modis-13A1-061 is MOD13A1.
+    """
+    named = re.findall(r"1[13][aA][12]", address)
+    return f"{source[:3]}{named[-1] if named else source[3:]}".upper()
+
+
 def check_address(source: str, address: str) -> None:
     """Raise unless a source can be read from an address.
 
@@ -111,6 +121,11 @@ def check_address(source: str, address: str) -> None:
         raise ValueError(
             f"{source} is {_shown(address)}, {form}, expected {' or '.join(FORMS[source])} such as "
             f"{EXAMPLES[source]}"
+        )
+    if form == COLLECTION and source[3:] not in OTHERS.get(product_of(source, address)[3:], ()):
+        raise ValueError(
+            f"{source} is {_shown(address)}, whose name says {product_of(source, address)}; give a "
+            f"collection such as {EXAMPLES[source]}"
         )
 
 

@@ -49,6 +49,11 @@ ALLOWED = {
     | {"growth", "places", "run_log", "years"},
     "orders": GROUND | {"blocks", "harmonise", "ingest", "sources"},
     "downloads": GROUND | {"blocks", "orders", "settings", "sources"},
+    "web_orders": GROUND | {"orders", "sources", "web_settings"},
+    "web_downloads": {
+        *("blocks", "downloads", "orders", "settings", "sources", "web_orders", "web_settings"),
+    },
+    "remote_sources": {"blocks", "downloads", "orders", "settings", "web_downloads"},
     "archive": set(),
     "lines": set(),
     "station_days": {"quality"},
@@ -117,15 +122,15 @@ ALLOWED = {
     | {"block_inputs", "fetched", "growth", "places", "run_log"},
     "status": {"places", "run_log"},
     "detached": set(),
-    "plan": GROUND | {"cube", "downloads", "forest", "ingest", "places", "settings", "sources"},
-    "request_costs": GROUND | {"downloads", "plan", "sources"},
+    "plan": GROUND
+    | {"cube", "forest", "ingest", "places", "remote_sources", "settings", "sources"},
+    "request_costs": GROUND | {"downloads", "plan", "sources", "web_downloads"},
     "calibration": GROUND | {"forest"},
     "forecast": GROUND
     | {"cube", "estimate", "forest", "places", "plan", "product", "run_log", "settings"},
     "check": {
         "archive",
         "blocks",
-        "downloads",
         "forest",
         "harvest",
         "ingest",
@@ -133,6 +138,7 @@ ALLOWED = {
         "places",
         "plan",
         "quality",
+        "remote_sources",
         "settings",
         "sources",
         "tables",

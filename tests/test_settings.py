@@ -372,7 +372,7 @@ def test_sources_from_open_archives_mix_with_files(write):
         (
             "mod13a2",
             "https://host/items",
-            "a folder, expected a STAC collection such as stac.https",
+            "a folder, expected a STAC collection such as stac",
         ),
         ("bedrock", "stac+https://host/c", "a STAC collection, expected one file"),
         ("era5_land", "https://edh:secret@host/a.zarr", "https://host/a.zarr with a name, key"),
