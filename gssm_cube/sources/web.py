@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 CONNECT_SECONDS, READ_SECONDS = 10, 300
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EARLY = timedelta(minutes=2)  # a signature is renewed so long before it expires
+NEVER = datetime.fromtimestamp(0, UTC)
 USER = "edh"  # any name will do: earthdatahub.destine.eu/getting-started
 Span = tuple[int, int]  # first byte, and the one after the last
 
@@ -209,7 +210,7 @@ class Signer:
         """Return an address with its signature, and that signature."""
         container = _container_of(address)
         with self._lock:  # one asks, the others wait
-            query, expiry = self._known.get(container, ("", datetime.min.replace(tzinfo=UTC)))
+            query, expiry = self._known.get(container, ("", NEVER))
             if expiry - EARLY <= datetime.now(UTC):
                 query, expiry = self._ask(container)
                 self._known[container] = query, expiry
