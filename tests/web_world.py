@@ -58,7 +58,7 @@ def write_empty_store(
         "longitude": np.arange(3600) / 10,
     }
     units = {"t2m": "K", "tp": "m", "e": "m of water equivalent"}
-    empty = da.full(shape, np.nan, dtype="float32", chunks=chunks)
+    empty = da.full(shape, np.nan, dtype="float32", chunks=shape)  # a graph of one task
     arrays = {name: (dims, empty, {"units": unit}) for name, unit in units.items()}
     encoding = {name: {"chunks": chunks} for name in units}
     dataset = xr.Dataset(arrays, coords)

@@ -76,6 +76,7 @@ class Web:
     ) -> None:
         import requests
 
+        logging.getLogger("urllib3.connectionpool").addFilter(_hide_query)
         self.pause, self._tokens = pause, dict(tokens or {})
         self._signer = Signer(signer, self) if signer else None
         self._lock = threading.Lock()
@@ -146,6 +147,14 @@ class Web:
         if parts.scheme != "https" and parts.hostname not in LOOPBACK:
             raise NoAccess(f"{address}: a token is not sent without TLS; give https://")
         return USER, token
+
+
+def _hide_query(record: logging.LogRecord) -> bool:
+    """Take signatures out of what the library below would log of addresses."""
+    if isinstance(record.args, tuple):
+        shown = (arg.split("?")[0] if isinstance(arg, str) else arg for arg in record.args)
+        record.args = tuple(shown)
+    return True
 
 
 def _raise_lasting(what: str, error: Exception) -> None:
