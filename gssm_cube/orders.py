@@ -4,6 +4,7 @@ A delivery is the files that are made of the answers to some requests. What is t
 told by the files, so nothing is asked twice, and a longer run asks only for what is new.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -92,13 +93,13 @@ class Catalog:
     """What is known of Earth Engine's assets: by default what is usual, without asking.
 
     ``there`` picks the stamps of a collection that have an image, of a tile where it has tiles;
-    ``grid`` gives the grid of a map's band from its asset and the usual one. ``images`` is the most
-    that one request may ask for, if that is less than what fits.
+    ``grid`` gives the grid of a map's band from its asset and the usual one. Of ``single`` layers
+    each is a file of its own there: a request asks for one layer of one day.
     """
 
     there: Callable[[str, Stamps, str], Stamps] = lambda asset, stamps, tile: stamps
     grid: Callable[[str, Band, PixelGrid], PixelGrid] = lambda asset, band, usual: usual
-    images: int | None = None
+    single: bool = False
 
 
 USUAL = Catalog()
@@ -175,25 +176,25 @@ def modis_deliveries(
     """Yield a product by tile and as many days as fit in a request."""
     daily = product.endswith("11A1")
     layers = modis.LST_LAYERS if daily else modis.VEGETATION_LAYERS
-    bands = tuple(_layer_band(layer) for layer in layers)
     wanted: NDArray[np.datetime64] = layout.time
     if not daily:
         wanted = own_start("aqua" if product[1] == "Y" else "terra", vegetation_starts(layout))
     fine = PRODUCTS[product].grid
     grid = replace(SINUSOIDAL, cell=(fine.pixel, fine.pixel))
     times = fine.pixels_per_degree // KILOMETRE.pixels_per_degree
-    for tile, coarse in sorted(modis_boxes(layout).items()):
+    groups = [(layer,) for layer in layers] if catalog.single else [layers]
+    for (tile, coarse), group in itertools.product(sorted(modis_boxes(layout).items()), groups):
         rows, cols = (range(times * span.start, times * span.stop) for span in coarse)
-        box = rows, cols
-        write = TileFiles(folder, product, tile, layers)
-        most = catalog.images or images_at_once(box, bands)
+        bands = tuple(_layer_band(layer) for layer in group)
+        write = TileFiles(folder, product, tile, group)
+        most = 1 if catalog.single else images_at_once((rows, cols), bands)
         for batch in batches(tuple(wanted), most):
             stamps = catalog.there(asset, batch, tile)
             if not stamps:
                 continue
             days = [stamp.astype(object) for stamp in stamps]
-            files = tuple(write.path(day, layer) for day in days for layer in layers)
-            request = Request(asset, bands, grid, *box, stamps)
+            files = tuple(write.path(day, layer) for day in days for layer in group)
+            request = Request(asset, bands, grid, rows, cols, stamps)
             yield Delivery(product.lower(), (request,), files, write)
 
 

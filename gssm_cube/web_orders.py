@@ -99,7 +99,9 @@ def web_deliveries(
     elif form_of(address) == COLLECTION:
         product = product_of(source, address)
         collection = collection_name(address, product)
-        yield from modis_deliveries(product, collection, layout, place, replace(catalog, images=1))
+        yield from modis_deliveries(
+            product, collection, layout, place, replace(catalog, single=True)
+        )
     elif form_of(address) == FOLDER:
         yield from _soil_tiles(address, layout, place)
     else:

@@ -107,11 +107,12 @@ def open_store(address: str, web: Web) -> xr.Dataset:
 
     def ask() -> xr.Dataset:
         try:
-            dataset = xr.open_zarr(WebStore(address, web), chunks=None)
+            return xr.open_zarr(WebStore(address, web), chunks=None, consolidated=True)
         except (FileNotFoundError, KeyError) as error:
             raise Refused(f"{address} holds no Zarr; mend the address") from error
-        if not dataset.data_vars:
-            raise Refused(f"{address} names no variables: its metadata must be consolidated")
-        return dataset
+        except ValueError as error:
+            if "onsolidated" not in str(error):
+                raise
+            raise Refused(f"{address} has no consolidated metadata, and lists nothing") from error
 
     return web.persist(address, ask)
