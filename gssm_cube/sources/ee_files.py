@@ -126,8 +126,7 @@ def projection_of(grid: PixelGrid) -> str:
     if is_homolosine(crs):
         return PROJECTION
     raise ValueError(
-        f"Earth Engine has a map in {grid.crs[:80]}, expected EPSG:4326 or {PROJECTION}; upload it "
-        "in one of these"
+        f"a map is in {grid.crs[:80]}, expected EPSG:4326 or {PROJECTION}; upload it in one of these"
     )
 
 
