@@ -283,6 +283,16 @@ def _map(
 
 def _terrain(asset: str, layout: Layout, folder: Path, catalog: Catalog) -> Iterator[Delivery]:
     """Yield MERIT Hydro by its provider's tiles of 5 degrees."""
+    for name, boxes in sorted(terrain_boxes(layout).items()):
+        requests = (
+            Request(asset, TERRAIN, ARC_SECONDS_3, *part) for part in pieces(boxes, TERRAIN)
+        )
+        write = terrain_files(folder, name)
+        yield Delivery("merit_hydro", tuple(requests), write.files, write)
+
+
+def terrain_boxes(layout: Layout) -> dict[str, list[Box]]:
+    """Rows and columns of 3 arcsec that a layout needs, by MERIT Hydro's tiles."""
     size = merit_hydro.TILE_DEGREES * merit_hydro.CELLS_PER_DEGREE
     wanted: dict[str, list[Box]] = {}
     for tile in layout.tiles():
@@ -293,13 +303,13 @@ def _terrain(asset: str, layout: Layout, folder: Path, catalog: Catalog) -> Iter
             turn = 72 * size if west >= 180 else 0  # 180 E is 180 W
             box = part[0], range(part[1].start - turn, part[1].stop - turn)
             wanted.setdefault(merit_hydro.tile_name(south, west), []).append(box)
-    for name, boxes in sorted(wanted.items()):
-        requests = (
-            Request(asset, TERRAIN, ARC_SECONDS_3, *part) for part in pieces(boxes, TERRAIN)
-        )
-        files = tuple(folder / f"{name}_{band.name}.tif" for band in TERRAIN)
-        write = MapFiles(files, (LOST, LOST, 247), ("float32", "float32", "uint8"), TERRAIN_RECODED)
-        yield Delivery("merit_hydro", tuple(requests), files, write)
+    return wanted
+
+
+def terrain_files(folder: Path, name: str) -> MapFiles:
+    """Return what writes the layers of a tile of MERIT Hydro."""
+    files = tuple(folder / f"{name}_{band.name}.tif" for band in TERRAIN)
+    return MapFiles(files, (LOST, LOST, 247), ("float32", "float32", "uint8"), TERRAIN_RECODED)
 
 
 ORDERS: Mapping[str, Callable[[str, Layout, Path, Catalog], Iterator[Delivery]]] = {

@@ -27,13 +27,14 @@ from gssm_cube.downloads import (
     read_absent,
     without,
 )
-from gssm_cube.orders import USUAL, Catalog, folder_of
+from gssm_cube.orders import ARC_SECONDS_3, USUAL, Catalog, folder_of
 from gssm_cube.settings import Settings
 from gssm_cube.sources import soilgrids
+from gssm_cube.sources.copernicus_dem import Tiles, read_heights, tiles_of
 from gssm_cube.sources.ee_files import replaced
 from gssm_cube.sources.ee_requests import Band, PixelGrid, Request
 from gssm_cube.sources.era5_store import ChunkRequest, layout_of, read_chunk
-from gssm_cube.sources.stac_items import Granule, granules
+from gssm_cube.sources.stac_items import Granule, granules, items
 from gssm_cube.sources.tries import Pause, Refused
 from gssm_cube.sources.web import NotThere, Web
 from gssm_cube.sources.web_tiff import WebTiffs
@@ -41,6 +42,7 @@ from gssm_cube.sources.web_zarr import open_store
 from gssm_cube.web_orders import (
     STORE,
     FileRequest,
+    HeightsRequest,
     asks_whole_files,
     collection_name,
     list_of_tiles,
@@ -93,6 +95,7 @@ class Archives:
         self._maps = WebTiffs(self.web)
         self._tiles = WebTiffs(self.web, sign=bool(signers))
         self._stores: dict[str, xr.Dataset] = {}
+        self._heights: Tiles = {}
         self._granules: dict[str, dict[tuple[str, date], Granule]] = {}
 
     # ---- what is there ------------------------------------------------------------------------
@@ -105,6 +108,8 @@ class Archives:
             folder = folder_of(places.folder, source, address, places.layout)
             if source == "era5_land":
                 self._ask_store(address, folder)
+            elif source == "merit_hydro" and form_of(address) == COLLECTION:
+                self._list_heights(address, places)
             elif form_of(address) == COLLECTION:
                 absent |= self._list_granules(places, source, address)
             elif form_of(address) == FOLDER:
@@ -152,6 +157,14 @@ class Archives:
             )
         return absent
 
+    def _list_heights(self, address: str, places: Places) -> None:
+        """List the tiles of heights within a quarter of a degree, and more, of the layout."""
+        west, south, east, north = places.layout.bounds
+        bounds = (max(west - 1, -180), max(south - 1, -90), min(east + 1, 180), min(north + 1, 90))
+        self._heights = tiles_of(items(self.web, address.removeprefix(STAC), bounds))
+        if not self._heights:
+            raise Refused(f"{address} has no tile of GLO-90 within {bounds}; mend the address")
+
     def _fetch_lists(self, address: str, folder: Path) -> None:
         """Fetch the lists of tiles of SoilGrids' layers."""
         for layer in soilgrids.LAYERS:
@@ -190,6 +203,8 @@ class Archives:
             return self.web.persist(request.about, lambda: read_chunk(dataset, request))
         if isinstance(request, FileRequest):
             return np.frombuffer(self.web.get(request.address).content, dtype="uint8")
+        if isinstance(request, HeightsRequest):
+            return read_heights(self._tiles, self._heights, ARC_SECONDS_3, request.box)
         names = [f"b{number}" for number in range(len(request.bands))]
         types = zip(names, (band.dtype for band in request.bands), strict=True)
         answer = np.empty(request.shape, dtype=list(types))

@@ -15,10 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gssm_cube.grid import Layout
+from gssm_cube.harmonise.drainage import drainage
 from gssm_cube.orders import (
+    ARC_SECONDS_3,
     CELLS,
+    LOST,
     ORDERS,
     SOIL,
+    TERRAIN,
     Catalog,
     Delivery,
     cell_box,
@@ -26,10 +30,13 @@ from gssm_cube.orders import (
     meteo_stamps,
     modis_deliveries,
     padded_bounds,
+    terrain_boxes,
+    terrain_files,
 )
 from gssm_cube.sources import merit_hydro, soilgrids
-from gssm_cube.sources.ee_files import replaced
-from gssm_cube.sources.ee_requests import Box, Request
+from gssm_cube.sources.copernicus_dem import corners_of
+from gssm_cube.sources.ee_files import MapFiles, replaced
+from gssm_cube.sources.ee_requests import Box, Request, common, hull
 from gssm_cube.sources.era5_store import (
     StoreFile,
     StoreLayout,
@@ -45,6 +52,7 @@ from gssm_cube.web_settings import COLLECTION, FOLDER, STAC, form_of, product_of
 STORE = "store.json"  # what a Zarr said of itself
 SOIL_TILE = 450  # cells along the edge of a tile: files.isric.org/soilgrids
 VRT_BYTES = 10 * 2**20  # of a layer's list of tiles: assumed
+RIM_CELLS = 300  # a quarter of a degree round a tile, from which water may come
 WHOLE_SHARE = 0.5  # of a tile: from here on one request asks for the file
 
 
@@ -96,6 +104,8 @@ def web_deliveries(
     place = folder_of(folder, source, address, layout)
     if source == "era5_land":
         yield from _meteorology(address, layout, place)
+    elif source == "merit_hydro" and form_of(address) == COLLECTION:
+        yield from _terrain_of_heights(address, layout, place)
     elif form_of(address) == COLLECTION:
         product = product_of(source, address)
         collection = collection_name(address, product)
@@ -115,6 +125,8 @@ def collection_name(address: str, product: str) -> str:
 
 def sends(request: Any) -> int:
     """Return how often a server is asked for a request, at most: header and blocks of each file."""
+    if isinstance(request, HeightsRequest):
+        return 2 * len(corners_of(ARC_SECONDS_3, request.box))
     if not isinstance(request, Request):
         return 1
     return len(request.bands) * (1 if asks_whole_files(request) else 2)
@@ -171,6 +183,80 @@ def known_store(address: str, folder: Path) -> StoreLayout:
     if path.exists():
         return StoreLayout.of(json.loads(path.read_text()))
     return usual_layout(address)
+
+
+# ---- terrain of heights -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class HeightsRequest:
+    """Heights on a box of MERIT Hydro's cells."""
+
+    address: str
+    box: Box
+
+    @property
+    def bytes(self) -> int:
+        """Size of the answer, uncompressed."""
+        return 4 * len(self.box[0]) * len(self.box[1])
+
+    @property
+    def label(self) -> str:
+        """Name that no other request has, and the same request always."""
+        return sha256(repr(self).encode()).hexdigest()[:20]
+
+    @property
+    def about(self) -> str:
+        """What is asked, for people."""
+        rows, cols = self.box
+        return (
+            f"{self.address}, rows {rows.start}-{rows.stop - 1}, "
+            f"columns {cols.start}-{cols.stop - 1}"
+        )
+
+
+@dataclass(frozen=True)
+class TerrainFiles:
+    """Writes a tile in the form of MERIT Hydro: heights, and what is made of them.
+
+    The rim of the answer, from which water may come, is left out.
+    """
+
+    write: MapFiles
+    box: Box
+
+    def __call__(self, answers: Sequence[tuple[Any, NDArray[np.float32]]]) -> None:
+        """Write heights, drainage area and directions."""
+        ((request, heights),) = answers
+        rows, cols = request.box
+        lat = 90 - (np.arange(rows.start, rows.stop) + 1) / merit_hydro.CELLS_PER_DEGREE
+        heights = np.array(heights)
+        codes, area = drainage(heights, lat, 1 / merit_hydro.CELLS_PER_DEGREE)
+        inner = tuple(
+            slice(own.start - all_of.start, own.stop - all_of.start)
+            for own, all_of in zip(self.box, request.box, strict=True)
+        )
+        sea = np.isnan(heights[inner])
+        answer = np.empty(sea.shape, [(band.name, band.dtype) for band in TERRAIN])
+        answer["elv"] = np.where(sea, LOST, heights[inner])
+        answer["upa"] = np.where(sea, LOST, area[inner])
+        answer["dir"] = codes[inner]
+        self.write([(Request(request.address, TERRAIN, ARC_SECONDS_3, *self.box), answer)])
+
+
+def _terrain_of_heights(address: str, layout: Layout, folder: Path) -> Iterator[Delivery]:
+    """Yield tiles in the form of MERIT Hydro, made of heights with a rim round them."""
+    for name, boxes in sorted(terrain_boxes(layout).items()):
+        rows, cols = boxes[0]
+        for box in boxes:
+            rows, cols = hull(rows, box[0]), hull(cols, box[1])
+        wider = tuple(
+            common(range(span.start - RIM_CELLS, span.stop + RIM_CELLS), range(size))
+            for span, size in ((rows, 216_000), (cols, 432_000))
+        )
+        write = terrain_files(folder, name)
+        request = HeightsRequest(address, (wider[0], wider[1]))
+        yield Delivery("merit_hydro", (request,), write.files, TerrainFiles(write, (rows, cols)))
 
 
 # ---- SoilGrids as ISRIC has it ----------------------------------------------------------------

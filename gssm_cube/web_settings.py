@@ -7,6 +7,7 @@ An address stands in place of a folder, for any source and beside any other::
     soilgrids = "https://HOST/PATH"                        a folder as ISRIC has it: VRTs and tiles
     soilgrids = "https://HOST/PATH/{layer}.tif"            or GeoTIFFs, one a layer
     merit_hydro = "https://HOST/PATH/{tile}_{layer}.tif"   GeoTIFFs, one a tile and layer
+    merit_hydro = "stac+https://HOST/PATH"                 or heights, of which the rest is made
     wtd = "https://HOST/PATH.tif"                          one GeoTIFF; bedrock likewise
 """
 
@@ -31,7 +32,7 @@ FORMS: dict[str, tuple[str, ...]] = {
     "mod13a2": (COLLECTION,),
     "myd13a2": (COLLECTION,),
     "soilgrids": (FOLDER, TEMPLATE),
-    "merit_hydro": (TEMPLATE,),
+    "merit_hydro": (TEMPLATE, COLLECTION),
     "wtd": (FILE,),
     "bedrock": (FILE,),
 }
@@ -122,7 +123,8 @@ def check_address(source: str, address: str) -> None:
             f"{source} is {_shown(address)}, {form}, expected {' or '.join(FORMS[source])} such as "
             f"{EXAMPLES[source]}"
         )
-    if form == COLLECTION and source[3:] not in OTHERS.get(product_of(source, address)[3:], ()):
+    modis = form == COLLECTION and source != "merit_hydro"
+    if modis and source[3:] not in OTHERS.get(product_of(source, address)[3:], ()):
         raise ValueError(
             f"{source} is {_shown(address)}, whose name says {product_of(source, address)}; give a "
             f"collection such as {EXAMPLES[source]}"

@@ -49,7 +49,7 @@ ALLOWED = {
     | {"growth", "places", "run_log", "years"},
     "orders": GROUND | {"blocks", "harmonise", "ingest", "sources"},
     "downloads": GROUND | {"blocks", "orders", "settings", "sources"},
-    "web_orders": GROUND | {"orders", "sources", "web_settings"},
+    "web_orders": GROUND | {"harmonise", "orders", "sources", "web_settings"},
     "web_downloads": {
         *("blocks", "downloads", "orders", "settings", "sources", "web_orders", "web_settings"),
     },

@@ -265,7 +265,7 @@ def test_most_of_a_tile_is_asked_as_a_file_and_a_part_as_header_and_blocks(tmp_p
         (request,) = delivery.requests
         whole[delivery.write.tile] = asks_whole_files(request)
         assert sends(request) == (1 if asks_whole_files(request) else 2)
-    assert whole == {"h17v04": False, "h18v04": True}
+    assert whole["h18v04"] and not whole["h18v05"]
 
 
 def test_a_plan_tells_requests_and_stops_at_the_limit(server, tmp_path):

@@ -50,7 +50,7 @@ class Page:
     def of(self, question: dict[str, str], address: str) -> dict[str, Any]:
         """Return the page that a question asks for, and a link to the next."""
         west, south, east, north = map(float, question["bbox"].split(","))
-        first, last = question["datetime"].split("/")
+        first, last = question.get("datetime", "0/9").split("/")
         found = [
             item
             for item in self.items

@@ -126,7 +126,8 @@ def projection_of(grid: PixelGrid) -> str:
     if is_homolosine(crs):
         return PROJECTION
     raise ValueError(
-        f"a map is in {grid.crs[:80]}, expected EPSG:4326 or {PROJECTION}; upload it in one of these"
+        f"a map is in {grid.crs[:80]}, expected EPSG:4326 or {PROJECTION}; upload it in one of "
+        "these"
     )
 
 

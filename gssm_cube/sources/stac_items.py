@@ -25,6 +25,9 @@ _MODIS = re.compile(
 )
 
 
+Days = tuple[date, date]  # first and last
+
+
 @dataclass(frozen=True)
 class Granule:
     """A MODIS tile of a day, as an item has it: addresses by the names of its assets."""
@@ -53,7 +56,7 @@ class Granule:
 
 
 def granules(
-    web: Web, collection: str, bounds: Bounds, days: tuple[date, date], product: str
+    web: Web, collection: str, bounds: Bounds, days: Days, product: str
 ) -> dict[tuple[str, date], Granule]:
     """Return the tiles of a product that a collection has, by tile and day.
 
@@ -95,7 +98,7 @@ def granule_of(item: dict[str, Any]) -> Granule | None:
 
 
 def items(
-    web: Web, collection: str, bounds: Bounds, days: tuple[date, date], prefix: str = ""
+    web: Web, collection: str, bounds: Bounds, days: Days | None = None, prefix: str = ""
 ) -> Iterator[dict[str, Any]]:
     """Yield the items of a collection; of a static one those whose files' names hold a prefix.
 
@@ -115,15 +118,14 @@ def items(
             yield from items(web, urljoin(collection, link["href"]), bounds, days, prefix)
 
 
-def _pages(
-    web: Web, address: str, bounds: Bounds, days: tuple[date, date]
-) -> Iterator[dict[str, Any]]:
+def _pages(web: Web, address: str, bounds: Bounds, days: Days | None) -> Iterator[dict[str, Any]]:
     """Yield the items of an API, page after page."""
     question = {
         "bbox": ",".join(f"{edge:.6g}" for edge in bounds),
-        "datetime": f"{days[0]}T00:00:00Z/{days[1]}T23:59:59Z",
-        "limit": PAGE,
+        "limit": str(PAGE),
     }
+    if days:
+        question["datetime"] = f"{days[0]}T00:00:00Z/{days[1]}T23:59:59Z"
     following: str | None = f"{address}?{urlencode(question)}"
     seen = set()
     while following is not None:
