@@ -19,7 +19,6 @@ from gssm_cube.applicability import overview_layer
 from gssm_cube.blocks import Progress, digest, silent
 from gssm_cube.check import Report, check_run
 from gssm_cube.clusters import Profile, open_client
-from gssm_cube.downloads import complete, local_sources
 from gssm_cube.evaluate import Evaluation
 from gssm_cube.evaluate import evaluate as evaluate_samples
 from gssm_cube.exhibits import skill_exhibits, station_exhibits
@@ -46,6 +45,7 @@ from gssm_cube.once import (
 )
 from gssm_cube.placing import check_places, describe_unchosen
 from gssm_cube.quality import Rules
+from gssm_cube.remote_sources import complete, local_sources
 from gssm_cube.report import write_report
 from gssm_cube.run_facts import flag_line, product_units, run_facts
 from gssm_cube.run_log import LOG_FOLDER, RunLog
@@ -259,7 +259,7 @@ def predict_all(
         "forest_digest": forest.digest,
         "forest_preset": forest.preset,
         "settings": settings.model_dump_json(
-            exclude={"folder", "sources", "stores", "cluster", "surface", "earthengine"}
+            exclude={"folder", "sources", "stores", "cluster", "surface", "earthengine", "web"}
         ),
         "sources": "; ".join(sorted({variable.source for variable in PREDICTORS.values()})),
         "scores": json.dumps(forest.card.get("scores", {})),

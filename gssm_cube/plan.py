@@ -12,7 +12,6 @@ from typing import Any
 from rich.table import Table
 
 from gssm_cube import cube
-from gssm_cube.downloads import local_sources
 from gssm_cube.forest import find_preset
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Layout
 from gssm_cube.ingest import scratch
@@ -24,6 +23,7 @@ from gssm_cube.ingest.inputs import (
     vegetation_starts,
 )
 from gssm_cube.places import is_url
+from gssm_cube.remote_sources import local_sources
 from gssm_cube.settings import Settings
 from gssm_cube.sources import merit_hydro
 from gssm_cube.variables import PREDICTORS, names_of

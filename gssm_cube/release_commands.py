@@ -29,7 +29,7 @@ def surface(
     run_file: Annotated[Path, typer.Argument(help="Settings of the run (TOML).")],
 ) -> None:
     """Write into the product what its places are: water, towns, steep terrain, unlike stations."""
-    from gssm_cube.downloads import local_sources
+    from gssm_cube.remote_sources import local_sources
     from gssm_cube.settings import read_settings
     from gssm_cube.surface import Origins, write_surface
 

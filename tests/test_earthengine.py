@@ -21,7 +21,7 @@ from rasterio.transform import Affine
 from gssm_cube import downloads, orders
 from gssm_cube.downloads import Places, download
 from gssm_cube.grid import Layout, Tile
-from gssm_cube.sources import earthengine, ee_requests, modis
+from gssm_cube.sources import earthengine, ee_requests, modis, tries
 from gssm_cube.sources.ee_requests import Band, Request
 
 ASSET = "MODIS/061/MOD11A1"
@@ -204,7 +204,7 @@ def test_failures_that_may_pass_are_tried_again(connected, request_of_a_day, fet
 
 def test_a_failure_that_does_not_pass_ends_after_eight_tries(connected, places, fetch):
     connected.fail(503, times=1000, message="The service is currently unavailable.")
-    with pytest.raises(earthengine.NoAnswer, match="no answer in 8 tries.*unavailable"):
+    with pytest.raises(tries.NoAnswer, match="no answer in 8 tries.*unavailable"):
         download(places, at_once=1, fetch=fetch)
     assert len(connected.pixels) <= 2 * 8  # the one that had begun meanwhile, no more
 
@@ -221,7 +221,7 @@ def test_a_refused_request_is_never_sent_again_and_the_others_are_done(connected
 
 def test_an_unknown_asset_is_refused_with_its_name(connected, request_of_a_day):
     other = Request("NO/SUCH", request_of_a_day.bands, orders.SINUSOIDAL, *BOX)
-    with pytest.raises(earthengine.Refused, match="NO/SUCH.*not found"):
+    with pytest.raises(tries.Refused, match="NO/SUCH.*not found"):
         earthengine.fetch(other)
 
 
@@ -343,17 +343,17 @@ def test_without_credentials_each_way_says_what_to_do(server, key_file, tmp_path
         ("application_default", "run `gcloud auth application-default login`"),
         (str(tmp_path / "lost.json"), "no key of a service account at .*lost.json"),
     ):
-        with pytest.raises(earthengine.NoAccess, match=expected):
+        with pytest.raises(tries.NoAccess, match=expected):
             earthengine.connect("someone", words, server.url)
     key_file.write_text('{"type": "authorized_user", "private_key": "secret"}')
-    with pytest.raises(earthengine.NoAccess, match="key.json names is no key") as caught:
+    with pytest.raises(tries.NoAccess, match="key.json names is no key") as caught:
         earthengine.connect("someone", str(key_file), server.url)
     assert "secret" not in str(caught.value)
 
 
 def test_a_project_that_is_not_registered_is_told_before_work_starts(server, key_file):
     server.fail(403, path="value:compute", message="Project someone is not registered to use it.")
-    with pytest.raises(earthengine.NoAccess, match="not registered.*register the project at"):
+    with pytest.raises(tries.NoAccess, match="not registered.*register the project at"):
         earthengine.connect("someone", str(key_file), server.url)
     assert not server.pixels
 
@@ -389,7 +389,7 @@ def test_a_withdrawn_account_ends_the_work_and_keeps_what_is_done(
             server.refresh_works = False
 
     server.hold = withdraw
-    with pytest.raises(earthengine.NoAccess, match="authenticate anew"):
+    with pytest.raises(tries.NoAccess, match="authenticate anew"):
         download(places, at_once=1, fetch=fetch)
     assert len(server.pixels) <= 4
     server.refresh_works = True

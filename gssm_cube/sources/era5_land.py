@@ -144,7 +144,7 @@ def read_header(place: Place) -> tuple[MeteoFile, bool]:
         if any(axis not in array.dims for array in arrays):
             raise ValueError(f"{place}: {list(names)} do not share the axis {axis!r}; split it")
         stamps = dataset[axis].values
-        daily = [_says_daily(place, array) for array in arrays]
+        daily = [says_daily(place, array) for array in arrays]
         step = check_stamps(stamps, place, all(daily))
         versions = np.atleast_1d(dataset["expver"].values) if "expver" in dataset else ()
     span = stamps[[0, -1]].astype("M8[D]" if step == "day" else "M8[h]").astype("M8[h]")
@@ -153,7 +153,7 @@ def read_header(place: Place) -> tuple[MeteoFile, bool]:
     return file, bool((stamps != stamps[0]).any())
 
 
-def _says_daily(place: Place, array: xr.DataArray) -> bool:
+def says_daily(place: Place, array: xr.DataArray) -> bool:
     """Whether a file says of itself that its values are daily aggregates.
 
     Stamps a day apart do not: the hours 00 UTC alone, which hold the day before, look the same.
