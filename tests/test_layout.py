@@ -47,6 +47,7 @@ ALLOWED = {
     | {"growth", "places", "run_log", "years"},
     "orders": GROUND | {"blocks", "harmonise", "ingest", "sources"},
     "downloads": GROUND | {"blocks", "orders", "settings", "sources"},
+    "fetch": GROUND | {"blocks", "ingest", "orders", "sources"},
     "archive": set(),
     "lines": set(),
     "station_days": {"quality"},
@@ -117,6 +118,7 @@ ALLOWED = {
     "detached": set(),
     "plan": GROUND | {"cube", "downloads", "forest", "ingest", "places", "settings", "sources"},
     "request_costs": GROUND | {"downloads", "plan", "sources"},
+    "routes": {"citations", "downloads", "fetch", "plan", "request_costs", "settings"},
     "calibration": GROUND | {"forest"},
     "forecast": GROUND
     | {"cube", "estimate", "forest", "places", "plan", "product", "run_log", "settings"},
@@ -158,18 +160,22 @@ COMPOSERS = {
     "demo": {"pipeline"},
     "product_commands": set(),
     "earthengine_commands": set(),
+    "quickstart": {"pipeline"},
+    "fetch_commands": {"quickstart"},
     "release_commands": {"product_commands"},
     "skill_commands": {"pipeline"},
     "validate_command": set(),
     "cli": {
-        *("pipeline", "demo", "earthengine_commands", "product_commands", "release_commands"),
-        *("skill_commands", "validate_command"),
+        *("pipeline", "demo", "earthengine_commands", "fetch_commands", "product_commands"),
+        *("release_commands", "skill_commands", "validate_command"),
     },
 }
 ONLY_IN = {
     "ee": {"sources/earthengine.py"},
     "distributed": {"blocks.py", "clusters.py"},
     "obstore": {"object_stores.py"},
+    "cdsapi": {"fetch/cds.py"},
+    "earthaccess": {"fetch/earthdata.py"},
 }
 BLOCKS = (ast.For, ast.While, ast.If, ast.With, ast.Try, ast.Match)
 
