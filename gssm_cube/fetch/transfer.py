@@ -18,7 +18,7 @@ AGAIN = (408, 425, 429, 500, 502, 503, 504)  # the server is busy, or will be we
 TRIES = 8  # in a row without a byte
 PAUSE_SECONDS = (1.0, 64.0)  # the first, and the longest
 TIMEOUT_SECONDS = (10, 120)  # to connect, and between bytes
-CHUNK_BYTES = 2**20
+CHUNK_BYTES = 2**16  # what a cut loses at most
 Check = Callable[[Path], object]  # raises if a file is not what it should be
 
 
