@@ -43,10 +43,13 @@ def sources(
 
 def _show(settings: "Settings", title: str) -> None:
     """Print the ways of a run's sources, and what is still to come in all."""
-    from gssm_cube.routes import route_table, run_routes, summary
+    from gssm_cube.routes import request_lines, route_table, run_routes, summary
 
     routes = run_routes(settings)
     console.print(route_table(routes, title))
+    say("First requests:")
+    for line in request_lines(routes):
+        console.print(f"  {line}", highlight=False, soft_wrap=True, markup=False)
     say(summary(routes))
 
 

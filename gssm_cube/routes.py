@@ -102,13 +102,18 @@ def licence_of(source: str) -> str:
 def route_table(routes: list[Route], title: str) -> Table:
     """Return a row a source."""
     table = Table("source", "way", title=title, box=box.SIMPLE)
-    for name in ("account", "licence", "still to come", "first request"):
+    for name in ("account", "licence", "still to come"):
         table.add_column(name, overflow="fold")
     for route in routes:
         account = "no account" if route.account == NO_ACCOUNT else route.account
-        row = (route.source, route.route, account, route.licence, coming(route), route.request)
+        row = (route.source, route.route, account, route.licence, coming(route))
         table.add_row(*map(escape, row))
     return table
+
+
+def request_lines(routes: list[Route]) -> list[str]:
+    """Return the first request of each source of which something is to come."""
+    return [f"{route.source}: {route.request}" for route in routes if route.request]
 
 
 def coming(route: Route) -> str:

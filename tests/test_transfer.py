@@ -77,9 +77,7 @@ def test_a_file_that_changed_meanwhile_is_fetched_anew(server, tmp_path):
 
 
 @pytest.mark.parametrize("lacking", ["ranges", "marked"])
-def test_a_server_without_parts_or_versions_is_asked_for_the_whole_again(
-    lacking, server, tmp_path
-):
+def test_a_server_without_parts_or_versions_is_asked_for_the_whole_again(lacking, server, tmp_path):
     setattr(server, lacking, False)
     server.faults.append(Fault("cut", after=30_000))
     watch = get(server, tmp_path / "map.tif")

@@ -166,7 +166,8 @@ def _get_part(store: "Store", request: dict[str, Any], place: Path, watch: Watch
             raise ValueError(f"{url} has {path.stat().st_size} bytes, {size} were told; try again")
 
     transfer.download(Place(url, session, advice=ADVICE), whole, check, watch)
-    unpack(whole, place)
+    with transfer.CHECKING:
+        unpack(whole, place)
     ticket.unlink(missing_ok=True)
 
 
@@ -292,7 +293,7 @@ def _explained(call: Callable[[], Any]) -> Any:
         return call()
     except requests.HTTPError as error:
         status = error.response.status_code if error.response is not None else 0
-        text = str(error)
+        text = " ".join(str(error).split())
         if _is_too_large(text):
             raise TooLarge(text) from error
         if status in (401, 403):

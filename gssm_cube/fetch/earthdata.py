@@ -101,7 +101,7 @@ def need(product: Product, layout: Layout, folder: Path) -> Need:
     if not files:
         return NOTHING
     tile, days = next(iter(by_tile(pairs).items()))
-    shown = ", ".join(f'{key}="{value}"' for key, value in query(product, tile, days).items())
+    shown = ", ".join(f"{key}={value!r}" for key, value in query(product, tile, days).items())
     return Need(files, files * product.tile_bytes, f"{product.tile_bytes / 1e6:.0f} MB a file",
                 f"earthaccess.search_data({shown})")  # fmt: skip
 

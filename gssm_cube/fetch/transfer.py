@@ -20,6 +20,7 @@ PAUSE_SECONDS = (1.0, 64.0)  # the first, and the longest
 TIMEOUT_SECONDS = (10, 120)  # to connect, and between bytes
 CHUNK_BYTES = 2**16  # what a cut loses at most
 Check = Callable[[Path], object]  # raises if a file is not what it should be
+CHECKING = threading.Lock()  # the libraries of NetCDF and HDF let in one thread at a time
 
 
 class NoAccess(RuntimeError):
@@ -170,7 +171,8 @@ def download(place: Place, target: Path, check: Check, watch: Watch) -> None:
             failures = 1 if part.size > before else failures + 1
             wait_or_give_up(error, place.url, failures, watch)
     try:
-        check(part.path)
+        with CHECKING:
+            check(part.path)
     except Exception:
         watch.add(-part.remove())
         raise

@@ -1,12 +1,13 @@
 """Maps that are files on web servers: SoilGrids, MERIT Hydro, water table, depth to bedrock.
 
-Addresses as they stood in 2026 in their providers' pages and in programs that use them; of
-``BEDROCK`` the folder is known with other files of the same series, the name by its series.
+Addresses as public programs used them in 2026; of ``BEDROCK`` the folder is known with other files
+of the same series, the name by its series: that address is not verified.
 """
 
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -17,7 +18,7 @@ from gssm_cube.fetch.needs import NOTHING, Need, Order
 from gssm_cube.fetch.transfer import Absent, NoAccess, NoRanges, Place, Watch
 from gssm_cube.grid import Layout
 from gssm_cube.ingest import keys
-from gssm_cube.ingest.padded import Padded
+from gssm_cube.orders import padded_bounds
 from gssm_cube.sources import bedrock, groundwater, merit_hydro, soilgrids, whole
 from gssm_cube.sources.raster import Bounds, open_raster
 
@@ -59,9 +60,9 @@ def soil_need(layout: Layout, folder: Path) -> Need:
             continue
         vrt = soil_vrt(folder, name)
         if vrt.exists():
-            count = len(_absent_tiles(vrt, layout.bounds))
+            count = len(_absent_tiles(vrt, layout))
         else:
-            count = 1 + _tiles_about(layout.bounds)
+            count = 1 + _tiles_about(layout.bounds)  # the list, and those
         files, size = files + count, size + count * SOIL_TILE_BYTES
     if not files:
         return NOTHING
@@ -88,8 +89,11 @@ def _tiles_about(bounds: Bounds) -> int:
     return (int(wide) + 2) * (int(high) + 2)
 
 
-def _absent_tiles(vrt: Path, bounds: Bounds) -> list[Path]:
-    return [path for path in soilgrids.tiles_behind(vrt, bounds) if not path.exists()]
+def _absent_tiles(vrt: Path, layout: Layout) -> list[Path]:
+    """Return the tiles that are not there of those that a layout, tile by tile, looks at."""
+    found = (soilgrids.tiles_behind(vrt, padded_bounds(layout, tile)) for tile in layout.tiles())
+    wanted = dict.fromkeys(path for paths in found for path in paths)
+    return [path for path in wanted if not path.exists()]
 
 
 def soil_orders(layout: Layout, folder: Path, watch: Watch) -> Iterator[Order]:
@@ -102,7 +106,7 @@ def soil_orders(layout: Layout, folder: Path, watch: Watch) -> Iterator[Order]:
         if not vrt.exists():
             place = Place(f"{SOILGRIDS}/{name}/{vrt.name}", session)
             transfer.download(place, vrt, lambda path: None, watch)
-        absent = _absent_tiles(vrt, layout.bounds)
+        absent = _absent_tiles(vrt, layout)
         urls = [f"{SOILGRIDS}/{name}/{path.relative_to(vrt.parent)}" for path in absent]
         sizes = sizes_of([Place(url, session) for url in urls], watch)
         for url, path, size in zip(urls, absent, sizes, strict=True):
@@ -148,7 +152,7 @@ def merit_need(layout: Layout, folder: Path) -> Need:
 
 def merit_lacking(layout: Layout, folder: Path) -> list[tuple[str, str]]:
     """Return tile and layer of what is not there, neither loose nor in a package."""
-    boxes = (Padded(layout, tile).bounds for tile in layout.tiles())
+    boxes = (padded_bounds(layout, tile) for tile in layout.tiles())
     wanted = sorted({name for box in boxes for name in keys.merit_tiles(box)})
     held = merit_hydro.find_files(folder, lambda error: None) if folder.is_dir() else {}
     return [
@@ -186,7 +190,8 @@ def check_merit_access() -> None:
     url = f"{MERIT_HYDRO}/elv_n30e000.tar"
     if not merit_session().auth and not requests.utils.get_netrc_auth(url):
         raise NoAccess(f"no account for MERIT Hydro: {MERIT_ADVICE}")
-    transfer.size_of(Place(url, merit_session(), advice=MERIT_ADVICE), Watch())
+    with suppress(Absent):  # we were let in
+        transfer.size_of(Place(url, merit_session(), advice=MERIT_ADVICE), Watch())
 
 
 def merit_orders(layout: Layout, folder: Path, watch: Watch) -> Iterator[Order]:
