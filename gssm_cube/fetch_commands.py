@@ -1,12 +1,14 @@
 """The commands that say where sources come from, fetch their files, and start quickly."""
 
 import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gssm_cube.terminal import bars, console, say, told
+from gssm_cube.terminal import Report, bars, console, say, told
 
 if TYPE_CHECKING:
     from gssm_cube.settings import Settings
@@ -43,13 +45,20 @@ def sources(
 
 def _show(settings: "Settings", title: str) -> None:
     """Print the ways of a run's sources, and what is still to come in all."""
-    from gssm_cube.routes import request_lines, route_table, run_routes, summary
+    from gssm_cube.routes import (
+        account_lines,
+        request_lines,
+        route_table,
+        run_routes,
+        summary,
+    )
 
     routes = run_routes(settings)
     console.print(route_table(routes, title))
-    say("First requests:")
-    for line in request_lines(routes):
-        console.print(f"  {line}", highlight=False, soft_wrap=True, markup=False)
+    shown = {"First requests:": request_lines(routes), "Accounts:": account_lines(routes)}
+    for title, lines in shown.items():
+        console.print("\n".join([title, *(f"  {line}" for line in lines)]),
+                      highlight=False, soft_wrap=True, markup=False)  # fmt: skip
     say(summary(routes))
 
 
@@ -65,10 +74,21 @@ def fetch(
     with told():
         settings = read_settings(run_file)
         names = list(file_sources(settings)) if source == ALL else [source]
-        with bars() as progress:
-            fetch_files(
-                settings, names, confirm=_agreed if yes else _asked, progress=progress, tell=say
-            )
+        fetch_files(settings, names, confirm=_agreed if yes else _asked, bars=_late_bars, tell=say)
+
+
+@contextmanager
+def _late_bars() -> Iterator[Report]:
+    """Show bars from the first step on, so that a question before it has a line of its own."""
+    with ExitStack() as stack:
+        shown: list[Report] = []
+
+        def progress(stage: str, done: int, total: int) -> None:
+            if not shown:
+                shown.append(stack.enter_context(bars()))
+            shown[0](stage, done, total)
+
+        yield progress
 
 
 def _agreed(line: str) -> bool:

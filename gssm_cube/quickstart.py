@@ -5,6 +5,7 @@ Everything goes on where it was: the same command again does only what is left.
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -34,6 +35,7 @@ ROUTES: dict[str, dict[str, str]] = {
     },
 }
 Say = Callable[[str], None]
+Bars = Callable[[], AbstractContextManager[Progress]]
 
 
 @dataclass(frozen=True)
@@ -107,10 +109,20 @@ def fetch_files(
     names: list[str],
     *,
     confirm: Callable[[str], bool],
-    progress: Progress = silent,
+    bars: Bars = lambda: nullcontext(silent),
     tell: Say = logger.info,
 ) -> None:
     """Fetch what sources of a run lack, one after another; all accounts are tried before.
+
+    Parameters
+    ----------
+    settings : Settings
+    names : list of str
+    confirm : callable
+        As for ``fetch.run.fetch``.
+    bars : callable
+        Gives a context with the progress of one source.
+    tell : callable
 
     Raises
     ------
@@ -128,7 +140,9 @@ def fetch_files(
             )
     check_accounts(names, settings.layout, folders)
     for name in names:
-        tell(fetch(name, settings.layout, folders[name], confirm=confirm, progress=progress))
+        with bars() as progress:
+            line = fetch(name, settings.layout, folders[name], confirm=confirm, progress=progress)
+        tell(line)
 
 
 def run(settings: Settings, *, progress: Progress = silent, tell: Say = logger.info) -> None:
@@ -145,7 +159,7 @@ def run(settings: Settings, *, progress: Progress = silent, tell: Say = logger.i
         tell(line)
         return True
 
-    fetch_files(settings, names, confirm=state, progress=progress, tell=tell)
+    fetch_files(settings, names, confirm=state, bars=lambda: nullcontext(progress), tell=tell)
     tell(complete(settings, progress=progress))
     archive = settings.sources.ismn
     if archive.exists():

@@ -43,6 +43,7 @@ class Route:
     bytes: float | None
     basis: str
     request: str
+    advice: str = ""  # how to get the account
 
     def to_dict(self) -> dict[str, Any]:
         """Return all as JSON-like values."""
@@ -66,6 +67,7 @@ def _gridded(settings: Settings) -> Iterator[Route]:
                 source, str(place), ENGINE, ENGINE_ACCOUNT, licence, None, cost.requests,
                 cost.bytes, "as the answers come, uncompressed",
                 f'ee.data.computePixels on "{asset}" (gssm download)',
+                "see docs/earth_engine.md for the three ways in",
             )  # fmt: skip
         elif isinstance(place, str):
             yield Route(source, place, WEB, "see docs/routes.md", licence, None, None, None,
@@ -79,7 +81,7 @@ def _of_files(source: str, folder: Path, settings: Settings, licence: str) -> Ro
     provider = PROVIDERS[source]
     need = provider.need(settings.layout, folder)
     return Route(source, str(folder), FILES, provider.account, licence, need.files, None,
-                 need.bytes, need.basis, need.request)  # fmt: skip
+                 need.bytes, need.basis, need.request, provider.advice)  # fmt: skip
 
 
 def _stations(settings: Settings) -> Route:
@@ -114,6 +116,12 @@ def route_table(routes: list[Route], title: str) -> Table:
 def request_lines(routes: list[Route]) -> list[str]:
     """Return the first request of each source of which something is to come."""
     return [f"{route.source}: {route.request}" for route in routes if route.request]
+
+
+def account_lines(routes: list[Route]) -> list[str]:
+    """Return each account that is needed for what is to come, and how to get it."""
+    wanted = {route.account: route.advice for route in routes if route.request and route.advice}
+    return [f"{account}: {advice}" for account, advice in wanted.items()]
 
 
 def coming(route: Route) -> str:

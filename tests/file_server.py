@@ -148,7 +148,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(200, content, headers, fault)
         first, last = int(match[1]), int(match[2] or len(content) - 1)
         if first >= len(content):
-            return self._send(416, b"", headers)
+            return self._send(416, b"", headers | {"Content-Range": f"bytes */{len(content)}"})
         part = content[first : last + 1]
         headers["Content-Range"] = f"bytes {first}-{first + len(part) - 1}/{len(content)}"
         self._send(206, part, headers, fault)

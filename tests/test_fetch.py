@@ -171,6 +171,12 @@ def test_no_key_or_one_of_the_old_interface_is_told(key, store, monkeypatch):
         cds.check_access()
 
 
+def test_a_zarr_is_no_folder_for_files(short, tmp_path):
+    (tmp_path / "zarr.json").write_text("{}")
+    with pytest.raises(ValueError, match="is a Zarr, and NetCDF is fetched"):
+        cds.lacking(short, tmp_path)
+
+
 def test_a_folder_of_daily_aggregates_or_of_another_area_is_refused(short, small_world, tmp_path):
     daily = xr.open_dataset(small_world.raw / "era5_land" / "era5_land_2018_07.nc")
     daily.isel(valid_time=slice(0, None, 24)).to_netcdf(tmp_path / "era5_land_daily.nc")
@@ -321,6 +327,13 @@ def test_an_archive_that_is_no_tar_is_refused():
             list(tars.entries(place, Watch()))
 
 
+def test_a_list_of_tiles_that_is_cut_is_not_kept(tmp_path):
+    path = tmp_path / "clay.vrt"
+    path.write_text("<VRTDataset><VRTRasterBand>")
+    with pytest.raises(ValueError, match="is no VRT"):
+        web.check_list(path)
+
+
 def test_water_table_and_bedrock_come_as_files(providers, short, tmp_path):
     fetch("wtd", short, tmp_path / "wtd", confirm=yes)
     fetch("bedrock", short, tmp_path / "bedrock", confirm=yes)
@@ -354,10 +367,7 @@ def test_a_disk_that_is_too_small_is_told_before(providers, short, tmp_path, mon
         fetch("bedrock", short, tmp_path / "bedrock", confirm=yes)
 
 
-def test_a_file_that_cannot_be_had_is_named_when_all_others_are_there(
-    providers, short, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(web, "sizes_of", lambda places, watch: [1] * len(places))
+def test_a_file_that_cannot_be_had_is_named_when_all_others_are_there(providers, short, tmp_path):
     fetch("soilgrids", short, tmp_path / "whole", confirm=yes)
     tiles = sorted((tmp_path / "whole").rglob("tileSG*.tif"))
     lost = tiles[0].relative_to(tmp_path / "whole")
@@ -371,7 +381,7 @@ def test_every_source_of_files_has_a_provider_that_says_what_it_needs(short, tmp
     for name, provider in PROVIDERS.items():
         need = provider.need(short, tmp_path / name)
         assert need.files > 0 and need.request and need.basis
-        assert provider.account == "none" or "http" in provider.free
+        assert provider.account == "none" or "http" in provider.advice
 
 
 def test_all_accounts_that_do_not_let_us_in_are_told_at_once(

@@ -16,11 +16,9 @@ from gssm_cube import open_product, pipeline
 from gssm_cube.check import check_run
 from gssm_cube.citations import SOURCES
 from gssm_cube.fetch import transfer
-from gssm_cube.grid import Layout
 from gssm_cube.quickstart import ROUTES, Start, file_sources, prepare
 from gssm_cube.routes import run_routes, summary
 from gssm_cube.settings import read_settings
-from gssm_cube.sources.synthetic import write_world
 
 TILE = "h15v04"
 BOX = (-32.0, 43.2, -31.6, 43.6)  # a tile of 48 pixels
@@ -107,6 +105,7 @@ def test_the_command_tells_mixed_sources_as_a_table_and_as_json(small_world, sho
     assert "CC-BY-NC 4.0 or ODbL 1.0" in found["merit_hydro"]["licence"]
     assert "https://example.org/era5-land.zarr" in shown and "1 requests" in shown
     assert "merit_hydro: GET http" in shown
+    assert "MERIT Hydro, by registration: register at http" in shown and "ECMWF" not in shown
 
 
 # ---- fetch ------------------------------------------------------------------------------------
@@ -183,24 +182,44 @@ def test_a_quick_start_says_what_comes_and_does_nothing_without_consent(tmp_path
 
 
 @pytest.mark.slow
-def test_a_quick_start_runs_a_tile_and_year_from_servers_to_a_product(
-    lead, libraries, tmp_path, monkeypatch
+def test_a_quick_start_runs_from_servers_to_a_product(
+    lead, libraries, small_world, tmp_path, monkeypatch
 ):
-    """A kill in the middle of the downloads and a missing archive of stations included."""
-    layout = Layout.covering(BOX, date(2018, 1, 1), date(2018, 12, 31), 48)
-    write_world(tmp_path / "world" / "raw", layout, stations=12)
-    providers = lead(tmp_path / "world" / "raw")
+    """On the small world's year, whose MODIS is there; its other sources come from servers."""
+    providers, text_of = lead(small_world.raw), Start.settings_text
+    modis = {name: str(small_world.folders[name]) for name in ("mod11a1", "mod13a2")}
+    monkeypatch.setitem(ROUTES, "fetch", ROUTES["fetch"] | modis)
+    changed = {
+        "2018-01-01": str(small_world.layout.first_day),
+        "2018-12-31": str(small_world.layout.last_day),
+        '"local"\n': '"none"\n[training]\ntrees = 5\nevaluation_trees = 3\n',
+    }
+
+    def light(start):
+        text = text_of(start)
+        for old, new in changed.items():
+            text = text.replace(old, new)
+        return text
+
+    monkeypatch.setattr(Start, "settings_text", light)
+    box = [round(edge, 6) for edge in small_world.layout.bounds]
     folder = tmp_path / "q"
-    words = [folder, "--bbox", *map(str, BOX), "--year", "2018", "--tile-size", "48", "--yes"]
-    providers.server.faults.append(Fault(401, match="hdf", times=1))
-    assert "does not let us in (401)" in invoke("quickstart", *words, status=1)
-    asked = len(providers.store.orders)
+    words = [folder, "--bbox", *box, "--year", "2018", "--tile-size", "48", "--yes"]
+    providers.server.faults.append(Fault(503, match="bedrock", times=99))
+    said = invoke("quickstart", *words, status=1)
+    assert "bedrock" in said and "start again later: what has come is kept" in said
+    providers.server.faults.clear()
+    sent, orders = providers.server.sent, len(providers.store.orders)
     said = invoke("quickstart", *words, status=1)
     assert "for a forest put an archive of stations at" in said
-    assert len(providers.store.orders) == asked
-    [archive] = (tmp_path / "world" / "raw" / "ismn").glob("*.zip")
-    shutil.copy(archive, folder / "ismn.zip")
+    size = small_world.raw / "bedrock" / "BDTICM_M_1km_ll.tif"
+    assert len(providers.store.orders) == orders == 25
+    assert sent < providers.server.sent < sent + size.stat().st_size + 2_000
+    shutil.copy(small_world.archive, folder / "ismn.zip")
     said = invoke("quickstart", *words)
     assert "Report:" in said and (folder / "report.html").exists()
     ssm = open_product(folder / "ssm.zarr").ssm
-    assert ssm.sizes["time"] == 365 and float(ssm.notnull().mean()) > 0.3
+    assert ssm.sizes["time"] == 370 and float(ssm.notnull().mean()) > 0.3
+    ours, theirs = codes_of(folder / "features.zarr"), codes_of(small_world.cube)
+    for name, expected in theirs.items():
+        np.testing.assert_array_equal(ours[name], expected, err_msg=name)

@@ -127,6 +127,20 @@ def test_a_refusal_is_told_at_once_with_what_to_do(status, error, server, tmp_pa
     assert not list(tmp_path.iterdir())
 
 
+def test_no_error_shows_a_query(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(transfer, "TRIES", 2)
+    url = f"http://127.0.0.1:{server.server_port}/map.tif?signature=abc"
+    for kind in (403, 404, 500, "cut"):
+        server.faults[:] = [Fault(kind, times=9)]
+        with pytest.raises(RuntimeError) as told:
+            download(Place(url, requests.Session()), tmp_path / "x", anything, Watch())
+        assert "map.tif" in str(told.value) and "signature" not in str(told.value)
+    with pytest.raises(NoAnswer) as told:
+        gone = Place("http://127.0.0.1:9/x?signature=abc", requests.Session())
+        download(gone, tmp_path / "x", anything, Watch())
+    assert "signature" not in str(told.value)
+
+
 def test_a_page_in_place_of_a_file_is_no_file(server, tmp_path):
     server.faults.append(Fault("page"))
     with pytest.raises(NoAccess, match="a page, not a file: make an account"):
@@ -178,6 +192,16 @@ def test_a_wrong_length_is_not_taken_for_the_whole(server, tmp_path):
     watch = get(server, tmp_path / "map.tif")
     assert (tmp_path / "map.tif").read_bytes() == CONTENT
     assert watch.count == len(CONTENT)
+
+
+@pytest.mark.parametrize("more", [{}, {"start": 1_000, "bytes": 2_000}])
+def test_what_had_come_whole_before_a_kill_is_not_fetched_again(more, server, tmp_path):
+    wanted = CONTENT[1_000:3_000] if more else CONTENT
+    (tmp_path / "map.tif.part").write_bytes(wanted)
+    (tmp_path / "map.tif.part.mark").write_text('"v1"')
+    get(server, tmp_path / "map.tif", **more)
+    assert (tmp_path / "map.tif").read_bytes() == wanted
+    assert server.sent == 0
 
 
 def test_a_stop_ends_a_download_and_keeps_what_came(server, tmp_path):

@@ -82,6 +82,10 @@ def lacking(layout: Layout, folder: Path) -> list[Span]:
         If what is there is not hourly, or is of another area: it would stand beside what is
         fetched.
     """
+    if era5_land.is_zarr(folder):
+        raise ValueError(
+            f"{folder} is a Zarr, and NetCDF is fetched; give era5_land a folder of files"
+        )
     files = era5_land.find_files(folder, lambda error: None) if folder.is_dir() else []
     for file in files:
         if file.step != "hour":

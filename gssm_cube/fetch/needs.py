@@ -45,7 +45,7 @@ class Provider:
     need: Callable[[Layout, Path], Need]
     orders: Callable[[Layout, Path, Watch], Iterator[Order]]
     account: str
-    free: str  # what a user has to do to get the account
+    advice: str  # how to get the account, and where to put it
     check_access: Callable[[], None] = lambda: None
 
 

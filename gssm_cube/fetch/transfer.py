@@ -107,6 +107,11 @@ class Place:
         """Whether not the whole file is wanted."""
         return self.bytes is not None
 
+    @property
+    def shown(self) -> str:
+        """The URL for logs and errors, without a query, which may hold a signature."""
+        return self.url.partition("?")[0]
+
 
 @dataclass(frozen=True)
 class _Part:
@@ -169,7 +174,7 @@ def download(place: Place, target: Path, check: Check, watch: Watch) -> None:
             break
         except _PASSING as error:
             failures = 1 if part.size > before else failures + 1
-            wait_or_give_up(error, place.url, failures, watch)
+            wait_or_give_up(error, place.shown, failures, watch)
     try:
         with CHECKING:
             check(part.path)
@@ -183,12 +188,17 @@ def wait_or_give_up(error: Exception, url: str, failures: int, watch: Watch) -> 
     """Pause before the next try, or raise NoAnswer after the last."""
     if failures >= TRIES:
         raise NoAnswer(
-            f"{url} does not answer as it should, {TRIES} times in a row ({error}); start again "
-            "later: what has come is kept"
+            f"{url} does not answer as it should, {TRIES} times in a row ({_plain(error)}); start "
+            "again later: what has come is kept"
         ) from error
     first, longest = PAUSE_SECONDS
     pause = min(longest, first * 2 ** (failures - 1)) * random.uniform(0.5, 1.0)
     watch.pause(max(pause, min(getattr(error, "seconds", 0.0), longest)))
+
+
+def _plain(error: Exception) -> str:
+    """Return what an error says; of requests' own its kind, for their texts hold whole URLs."""
+    return str(error) if isinstance(error, _Again) else type(error).__name__
 
 
 def _append(place: Place, part: _Part, watch: Watch) -> None:
@@ -196,6 +206,8 @@ def _append(place: Place, part: _Part, watch: Watch) -> None:
     if not part.mark.exists():  # of which version it is nobody knows
         watch.add(-part.remove())
     have = part.size
+    if have and have == place.bytes:
+        return
     headers = {"Accept-Encoding": "identity"}
     if have or place.is_part:
         last = "" if place.bytes is None else place.start + place.bytes - 1
@@ -206,6 +218,8 @@ def _append(place: Place, part: _Part, watch: Watch) -> None:
         place.url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS
     ) as answer:
         if answer.status_code == 416:
+            if have and answer.headers.get("Content-Range") == f"bytes */{have}":
+                return  # all had come before
             watch.add(-part.remove())
             raise _Again("there are fewer bytes than had come")
         check_answer(answer, place)
@@ -235,7 +249,7 @@ def _begin(answer: requests.Response, place: Place, part: _Part, watch: Watch) -
             raise _Again(f"bytes {span or '?'} came that were not asked for")
         total = place.bytes if place.is_part else (int(whole) if whole.isdecimal() else None)
     elif place.is_part and not part.size:
-        raise NoRanges(f"{place.url} gives no parts of a file")
+        raise NoRanges(f"{place.shown} gives no parts of a file")
     else:
         watch.add(-part.remove())
         if place.is_part:
@@ -253,7 +267,7 @@ def _begin(answer: requests.Response, place: Place, part: _Part, watch: Watch) -
 
 def check_answer(answer: requests.Response, place: Place) -> None:
     """Raise unless an answer is the file that was asked for."""
-    status, url = answer.status_code, place.url
+    status, url = answer.status_code, place.shown
     if status in (401, 403):
         raise NoAccess(f"{url} does not let us in ({status}): {place.advice}")
     if status in (404, 410):
@@ -285,7 +299,7 @@ def read_part(place: Place, watch: Watch) -> bytes:
     with _ask(place, watch, "GET") as answer:
         if answer.status_code == 206:
             return answer.content
-    raise NoRanges(f"{place.url} gives no parts of a file")
+    raise NoRanges(f"{place.shown} gives no parts of a file")
 
 
 def _ask(place: Place, watch: Watch, method: str) -> requests.Response:
@@ -302,5 +316,5 @@ def _ask(place: Place, watch: Watch, method: str) -> requests.Response:
             check_answer(answer, place)
             return answer
         except _PASSING as error:
-            wait_or_give_up(error, place.url, failures, watch)
+            wait_or_give_up(error, place.shown, failures, watch)
     raise AssertionError("the loop ends by an answer or an error")

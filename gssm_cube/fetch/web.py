@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
+from xml.etree import ElementTree
 
 import requests
 
@@ -105,7 +106,7 @@ def soil_orders(layout: Layout, folder: Path, watch: Watch) -> Iterator[Order]:
         vrt = soil_vrt(folder, name)
         if not vrt.exists():
             place = Place(f"{SOILGRIDS}/{name}/{vrt.name}", session)
-            transfer.download(place, vrt, lambda path: None, watch)
+            transfer.download(place, vrt, check_list, watch)
         absent = _absent_tiles(vrt, layout)
         urls = [f"{SOILGRIDS}/{name}/{path.relative_to(vrt.parent)}" for path in absent]
         sizes = sizes_of([Place(url, session) for url in urls], watch)
@@ -113,10 +114,24 @@ def soil_orders(layout: Layout, folder: Path, watch: Watch) -> Iterator[Order]:
             yield Order(path.name, size, partial(_get_raster, Place(url, session), path))
 
 
+def check_list(path: Path) -> None:
+    """Raise unless a list of tiles is a whole document."""
+    try:
+        ElementTree.parse(path)
+    except ElementTree.ParseError as error:
+        raise ValueError(f"{path} is no VRT ({error}); try again") from error
+
+
 def sizes_of(places: Sequence[Place], watch: Watch) -> list[int]:
-    """Return the bytes of files; of many the mean of some, spread evenly over them."""
+    """Return the bytes of files; of many the mean of some, spread evenly over them.
+
+    What is not there counts 0 and is told when it is to be fetched.
+    """
     step = max(1, len(places) // SAMPLED)
-    asked = {n: transfer.size_of(places[n], watch) or 0 for n in range(0, len(places), step)}
+    asked: dict[int, int] = {}
+    for number in range(0, len(places), step):
+        with suppress(Absent):
+            asked[number] = transfer.size_of(places[number], watch) or 0
     mean = sum(asked.values()) // max(1, len(asked))
     return [asked.get(number, mean) for number in range(len(places))]
 
