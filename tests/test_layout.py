@@ -54,6 +54,7 @@ ALLOWED = {
         *("blocks", "downloads", "orders", "settings", "sources", "web_orders", "web_settings"),
     },
     "remote_sources": {"blocks", "downloads", "orders", "settings", "web_downloads"},
+    "fetch": GROUND | {"blocks", "ingest", "orders", "sources"},
     "archive": set(),
     "lines": set(),
     "station_days": {"quality"},
@@ -125,6 +126,7 @@ ALLOWED = {
     "plan": GROUND
     | {"cube", "forest", "ingest", "places", "remote_sources", "settings", "sources"},
     "request_costs": GROUND | {"downloads", "plan", "sources", "web_downloads"},
+    "routes": {"citations", "downloads", "fetch", "plan", "request_costs", "settings"},
     "calibration": GROUND | {"forest"},
     "forecast": GROUND
     | {"cube", "estimate", "forest", "places", "plan", "product", "run_log", "settings"},
@@ -166,18 +168,22 @@ COMPOSERS = {
     "demo": {"pipeline"},
     "product_commands": set(),
     "earthengine_commands": set(),
+    "quickstart": {"pipeline"},
+    "fetch_commands": {"quickstart"},
     "release_commands": {"product_commands"},
     "skill_commands": {"pipeline"},
     "validate_command": set(),
     "cli": {
-        *("pipeline", "demo", "earthengine_commands", "product_commands", "release_commands"),
-        *("skill_commands", "validate_command"),
+        *("pipeline", "demo", "earthengine_commands", "fetch_commands", "product_commands"),
+        *("release_commands", "skill_commands", "validate_command"),
     },
 }
 ONLY_IN = {
     "ee": {"sources/earthengine.py"},
     "distributed": {"blocks.py", "clusters.py"},
     "obstore": {"object_stores.py"},
+    "cdsapi": {"fetch/cds.py"},
+    "earthaccess": {"fetch/earthdata.py"},
 }
 BLOCKS = (ast.For, ast.While, ast.If, ast.With, ast.Try, ast.Match)
 
