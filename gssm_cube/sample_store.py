@@ -23,6 +23,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from gssm_cube import blocks
+from gssm_cube.variables import PREDICTORS
 
 FORMAT = "gssm_cube samples 1"
 STAGE = "samples"
@@ -87,7 +88,7 @@ def write_part(
     folder: Path, unit: str, rows: pa.Table, columns: Mapping[str, NDArray[Any]], key: str
 ) -> dict[str, Any]:
     """Write the samples of a block, then its marker; return the marker's facts."""
-    features = [values for values in columns.values() if values.dtype.kind == "f"]
+    features = [columns[name] for name in columns.keys() & PREDICTORS]
     lacking = np.isnan(features).any(axis=0) if features else np.zeros(len(rows), dtype=bool)
     for name, values in columns.items():
         rows = rows.append_column(name, pa.array(values))
