@@ -125,7 +125,7 @@ def test_needs_are_among_the_units_that_prediction_reads(small_world):
     block = blocks.parse_block("r116c371_w00", layout)
     place = {"block": str(block), "tile": "r116c371", "window": "w00", "row": 47, "col": 95}
     places = pd.DataFrame([{**place, "day": day} for day in range(366)])
-    units = predict.input_units(layout, block, tuple(map(int, starts)))
+    units = predict.input_units(layout, block, tuple(map(int, starts)), reanalysis=True)
     for stage, needs in find_needs(places, layout, starts, READERS).items():
         assert sorted(set(needs["unit"])) == sorted(units[stage])
 

@@ -117,8 +117,7 @@ def harmonise(
     found = files.find_inputs(folders, layout)
     hashes = FileKeys(layout, found, upsampling)
     rows = []
-    soil = era5_land.soil_names(found.era5_land)
-    with blocks.locked(store, partial(_prepare, store, layout, upsampling, soil)):
+    with blocks.locked(store, partial(_prepare, store, hashes)):
         held = extension.held_climate_years(store, refit_climatology)
         years = climate_years or held or default_climate_years(layout)
         fitting = extension.fitted_layout(store, layout, refit_climatology)
@@ -141,11 +140,12 @@ def harmonise(
     return pd.DataFrame(rows).groupby("step", sort=False, as_index=False).sum()
 
 
-def _prepare(store: Place, layout: Layout, upsampling: Upsampling, soil: tuple[str, ...]) -> None:
+def _prepare(store: Place, hashes: FileKeys) -> None:
     """Create the empty cube, or get one that is there ready for what it lacks."""
+    layout, soil = hashes.layout, era5_land.soil_names(hashes.found.era5_land)
     starts = files.composite_starts(layout)
     about = {"title": "GSSM features", "gssm_day": "UTC"}
-    cube.create_cube(store, layout, starts, about, upsampling, soil)
+    cube.create_cube(store, layout, starts, about, hashes.upsampling, soil)
     extension.describe_soil(store, soil)
     extension.lengthen_cube(store, layout, starts)
     blocks.remove_partial_files(store)
