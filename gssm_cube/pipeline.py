@@ -49,7 +49,13 @@ from gssm_cube.quality import Rules
 from gssm_cube.report import write_report
 from gssm_cube.run_facts import flag_line, product_units, run_facts
 from gssm_cube.run_log import LOG_FOLDER, RunLog
-from gssm_cube.sample_store import MANIFEST, count_rows, open_samples, sample_files
+from gssm_cube.sample_store import (
+    MANIFEST,
+    column_names,
+    count_rows,
+    open_samples,
+    sample_files,
+)
 from gssm_cube.samples import write_samples
 from gssm_cube.search import search_forest
 from gssm_cube.settings import Settings
@@ -57,7 +63,7 @@ from gssm_cube.station_summary import station_list, summarise_table
 from gssm_cube.station_tables import read_station_counts, remove_station_table
 from gssm_cube.stations import write_archive
 from gssm_cube.stores import ROOT
-from gssm_cube.trials import COLUMNS, complete_samples
+from gssm_cube.trials import COLUMNS, complete_samples, judged_columns
 from gssm_cube.variables import PREDICTORS
 
 logger = logging.getLogger(__name__)
@@ -216,9 +222,12 @@ def evaluate(settings: Settings, *, progress: Progress = silent) -> str:
     scores, predictions, importance, reference = (settings.table(name) for name in EVALUATED)
 
     def work() -> str:
+        card = load_forest(settings.forest).card
+        preset, there = Preset.model_validate(card["preset"]), column_names(source)
+        wanted = [name for name in judged_columns(preset.features) if name in there]
         found = evaluate_samples(
-            open_samples(source),
-            Preset.model_validate(load_forest(settings.forest).card["preset"]),
+            open_samples(source, columns=wanted),
+            preset,
             seed=training.seed,
             trees=training.evaluation_trees,
             full=training.full_evaluation,

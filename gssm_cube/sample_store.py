@@ -222,6 +222,11 @@ def open_samples(folder: str | Path, *, columns: Sequence[str] | None = None) ->
     return table
 
 
+def column_names(folder: str | Path) -> list[str]:
+    """Return the columns of samples; raises what ``open_samples`` raises if they are not whole."""
+    return list(_dataset(sample_files(folder)[1:]).schema.names)
+
+
 def count_rows(folder: str | Path) -> pd.DataFrame:
     """Count the samples by ``station`` and ``tile``: ``rows``; a file at a time.
 
