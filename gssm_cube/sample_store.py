@@ -172,7 +172,9 @@ def sample_files(folder: str | Path) -> list[Path]:
     return [place / MANIFEST, *(place / name for name in read_manifest(place)["files"])]
 
 
-def open_samples(folder: str | Path, *, columns: Sequence[str] | None = None) -> pd.DataFrame:
+def open_samples(
+    folder: str | Path, *, columns: Sequence[str] | None = None, optional: Sequence[str] = ()
+) -> pd.DataFrame:
     """Read the samples that ``write_samples`` wrote.
 
     Parameters
@@ -180,6 +182,8 @@ def open_samples(folder: str | Path, *, columns: Sequence[str] | None = None) ->
     folder : path
     columns : sequence of str, optional
         All by default.
+    optional : sequence of str
+        More columns, which are read if they are there.
 
     Returns
     -------
@@ -203,6 +207,7 @@ def open_samples(folder: str | Path, *, columns: Sequence[str] | None = None) ->
         )
     stored = _dataset(paths)
     wanted = list(stored.schema.names if columns is None else columns)
+    wanted += [name for name in optional if name in stored.schema.names and name not in wanted]
     missing = sorted(set(wanted) - set(stored.schema.names))
     if missing:
         raise ValueError(
@@ -220,11 +225,6 @@ def open_samples(folder: str | Path, *, columns: Sequence[str] | None = None) ->
     table = pd.DataFrame(found, copy=False)[wanted]
     table.attrs["day"] = about["day"]
     return table
-
-
-def column_names(folder: str | Path) -> list[str]:
-    """Return the columns of samples; raises what ``open_samples`` raises if they are not whole."""
-    return list(_dataset(sample_files(folder)[1:]).schema.names)
 
 
 def count_rows(folder: str | Path) -> pd.DataFrame:

@@ -30,11 +30,6 @@ COLUMNS: Mapping[str, str] = MappingProxyType({
 })  # fmt: skip
 
 
-def judged_columns(features: Sequence[str]) -> list[str]:
-    """Return which columns of the project's samples an evaluation looks at, if they are there."""
-    return list(dict.fromkeys([*features, *COLUMNS.values(), *STRATA, *BASELINE_COLUMNS]))
-
-
 @dataclass(frozen=True)
 class Samples:
     """Complete rows: what the forest sees, where and when they were taken, and what else is known.

@@ -226,6 +226,8 @@ def test_chosen_columns_come_alone_and_in_order(two):
     found = open_samples(folder, columns=["observed", "station"])
     assert list(found.columns) == ["observed", "station"]
     assert list(found["station"]) == ["NET/0"] * 3 + ["NET/1"] * 3
+    more = open_samples(folder, columns=["observed"], optional=["wetness", "station", "observed"])
+    assert list(more) == ["observed", "station"]
     with pytest.raises(ValueError, match=r"has no columns \['wetness'\], it has"):
         open_samples(folder, columns=["wetness"])
 
