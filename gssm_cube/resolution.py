@@ -69,9 +69,14 @@ def departures(held: pd.DataFrame, least_stations: int = LEAST_STATIONS) -> pd.D
 def downscaling_gain(observed: ArrayLike, coarse: ArrayLike, fine: ArrayLike) -> float:
     """Return the gain of a fine estimate over a coarse one of the same place, from -1 to 1.
 
-    The mean of three: by how much nearer the fine one's slope and correlation are to 1 and its bias
-    to 0, each as the difference of distances over their sum. 0 is no gain, above it the fine one
-    is better.
+    G_DOWN, the mean of three gains: in efficiency (how near the slope of the fitted line is to 1),
+    precision (the correlation to 1) and accuracy (the mean bias to 0). Each is the coarse one's
+    distance less the fine one's, over their sum. 0 is no gain, above it the fine one is better.
+    The slope is that of the line by which the estimate follows the observation, r sd(y) / sd(x).
+
+    The three parts are those that the abstract of the paper names; their form and equal weights
+    are as other code that computes G_EFFI, G_PREC, G_ACCU and G_DOWN has them, for the equations
+    themselves were not at hand.
 
     Parameters
     ----------

@@ -69,7 +69,7 @@ ALLOWED = {
     "station_summary": {"grid", "station_tables"},
     "station_figures": {"figures", "quality", "station_summary"},
     "picks": GROUND | {"cube", "blocks", "shards", "stores", "interpolate"},
-    "sample_store": {"blocks"},
+    "sample_store": {"blocks", "variables"},
     "sphere": set(),
     "years": set(),
     "splits": GROUND | {"cube", "sphere", "years"},

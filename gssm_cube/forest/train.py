@@ -114,7 +114,8 @@ def _fit_blend(
         booster = fit_booster(table[list(seen)], target)
         members.append(Member("booster", weights["booster"], booster, seen))
     if "place" in weights:
-        members += place_members(table, target, weights["place"], fit_booster, seed)
+        slopes = dict(preset.seen_by_place)
+        members += place_members(table, target, weights["place"], fit_booster, seed, slopes)
     return Blend(names, tuple(members))
 
 
