@@ -133,6 +133,20 @@ def test_fewer_than_five_stations_give_no_difference(tables):
     assert difference_rows("own", few, draws=50, seed=0).empty
 
 
+def test_a_difference_is_of_the_stations_that_both_have_the_score_of(tables):
+    """The good product is constant at the station where both are worst: its r is unknown there."""
+    good, poor = (tables[name].copy() for name in ("good", "poor"))
+    good["r"], poor["r"] = 0.9, 0.8
+    good.iloc[:4, good.columns.get_loc("r")] = np.nan
+    poor.iloc[:4, poor.columns.get_loc("r")] = 0.99
+    rows = difference_rows("own", {"good": good, "poor": poor}, draws=50, seed=0)
+    r = rows.set_index("score").loc["station_r"]
+    np.testing.assert_allclose([r["first_value"], r["second_value"], r["difference"]],
+                               [0.9, 0.8, 0.1])  # fmt: skip
+    # Of four stations nothing can be said; a single one would give an interval without a width.
+    assert np.isnan(r["low"]) and not r["significant"] and pd.isna(r["better"])
+
+
 def test_the_best_product_of_each_station_is_that_of_the_highest_r(tables):
     assert set(best_products(tables)) == {"good"} and len(best_products(tables)) == STATIONS
     assert best_products({name: table.iloc[:0] for name, table in tables.items()}).empty
