@@ -15,7 +15,7 @@ from gssm_cube.validate.compare import best_products, difference_rows, sentences
 from gssm_cube.validate.consistency import LIMIT, autocorrelation_rows, change_rows
 from gssm_cube.validate.matching import coarse_reference, keep_common
 from gssm_cube.validate.metrics import product_tables
-from gssm_cube.validate.references import Reference, irrigated_stations, read_reference
+from gssm_cube.validate.references import Reference, irrigation_of, read_reference
 from gssm_cube.validate.run import compare, resolution_rows, write_findings
 from gssm_cube.validate.settings import make_comparison, read_comparison
 
@@ -193,11 +193,49 @@ def test_resolution_is_told_of_stations_that_share_a_cell_and_by_irrigation(matc
     assert resolution_rows(matched, 10)["skipped"].notna().all()  # two stations share a cell
 
 
-def test_irrigated_stations_are_told_by_table_or_land_cover():
+def test_irrigation_is_told_by_table_or_land_cover_and_else_unknown():
     table = places(3).assign(irrigated=["yes", None, "no"])
-    assert irrigated_stations(table).tolist() == [True, False, False]
-    table = places(3).assign(irrigated=None, land_cover=["Cropland, irrigated", None, "Grassland"])
-    assert irrigated_stations(table).tolist() == [True, False, False]
+    assert irrigation_of(table).fillna("?").tolist() == ["irrigated", "?", "rainfed"]
+    cover = ["Cropland, irrigated or post-flooding", None, "Grassland"]
+    table = places(3).assign(irrigated=None, land_cover=cover)
+    assert irrigation_of(table).fillna("?").tolist() == ["irrigated", "?", "rainfed"]
+    assert irrigation_of(table.assign(land_cover=None)).isna().all()
+
+
+def reference_of(folder, rows):
+    pd.DataFrame(rows).to_csv(folder / "s.csv", index=False)
+    values = {"folder": "out", "stations": "s.csv", "products": {"p": {"path": "p.nc"}}}
+    return read_reference(make_comparison(values, folder, "x"))
+
+
+def test_stamps_with_a_zone_count_for_their_day_in_utc_and_fill_values_for_none(tmp_path):
+    """Summer time in Ohio is 4 hours behind UTC: 21 h there is the next day."""
+    place = {"station": "a", "lat": 40.0, "lon": -83.0}
+    times = ["2020-06-01T19:00-04:00", "2020-06-01T21:00-04:00", "2020-06-01T22:00-04:00"]
+    rows = [place | {"time": time, "observed": value, "frozen": frozen}
+            for time, value, frozen in zip(times, (0.1, 0.2, 0.4), (None, True, False),
+                                           strict=True)]  # fmt: skip
+    rows.append(place | {"time": "2020-06-03T12:00+00:00", "observed": -9999.0, "frozen": None})
+    found = reference_of(tmp_path, rows)
+    assert [f"{day:%d}" for day in found.days] == ["01", "02"]
+    np.testing.assert_allclose(found.observed, [[0.1, 0.3]], rtol=1e-6)
+    assert found.frozen.tolist() == [[False, True]]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"lat": 41.0}, "1 names stand at several places, such as 'a'; write the network"),
+        ({"lat": None}, "1 have no place on the globe, such as 'a'"),
+        ({"lon": 400.0}, "1 have no place on the globe, such as 'a'"),
+        ({"observed": 30.0}, "product stations: 2 of 2 values lie outside 0 .. 1 m3 m-3"),
+    ],
+)
+def test_stations_that_cannot_be_compared_are_refused(tmp_path, change, message):
+    row = {"station": "a", "lat": 40.0, "lon": -83.0, "time": "2020-01-01", "observed": 0.2}
+    rows = [row, row | change] if change.keys() != {"observed"} else 2 * [row | change]
+    with pytest.raises(ValueError, match=message):
+        reference_of(tmp_path, rows)
 
 
 # ---- from files to files ------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from gssm_cube.validate.compare import (
 from gssm_cube.validate.consistency import autocorrelation_rows, change_rows
 from gssm_cube.validate.findings import Findings
 from gssm_cube.validate.matching import Matched, match
-from gssm_cube.validate.references import irrigated_stations, read_reference
+from gssm_cube.validate.references import irrigation_of, read_reference
 from gssm_cube.validate.settings import Comparison
 from gssm_cube.validate.triplets import median_triplets, triplet_table
 
@@ -178,10 +178,10 @@ def _by_irrigation(matched: Matched) -> Iterator[tuple[str, pd.Index]]:
     cell = pd.Series(cell_of(*(matched.stations[name] for name in ("lat", "lon"))))
     close = matched.stations[cell.duplicated(keep=False).to_numpy()]
     yield "all", close.index
-    watered = irrigated_stations(close)
-    if watered.any():
-        yield "irrigated", watered.index[watered]
-        yield "rainfed", watered.index[~watered]
+    irrigation = irrigation_of(close)
+    if irrigation.eq("irrigated").any():
+        for group in ("irrigated", "rainfed"):
+            yield group, close.index[irrigation.eq(group)]
 
 
 def _resolved(held: pd.DataFrame, draws: int) -> dict[str, Any]:
