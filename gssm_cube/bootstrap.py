@@ -126,7 +126,9 @@ def _told(table: pd.DataFrame, name: str) -> bool:
     """Tell whether enough stations have a score: of the draws of one station all are alike."""
     by_station = name.removeprefix("station_")
     if by_station == name:
-        return bool((table["anomaly_n" if name == "anomaly_r" else "n"] > 0).sum() >= LEAST_STATIONS)
+        return bool(
+            (table["anomaly_n" if name == "anomaly_r" else "n"] > 0).sum() >= LEAST_STATIONS
+        )
     return bool(table[by_station].notna().sum() >= LEAST_STATIONS)
 
 
