@@ -12,12 +12,13 @@ from typer.testing import CliRunner
 
 from gssm_cube.cli import app
 from gssm_cube.validate.compare import best_products, difference_rows, sentences, winner
-from gssm_cube.validate.consistency import LIMIT, autocorrelation_rows, change_rows
+from gssm_cube.validate.consistency import autocorrelation_rows, change_rows
 from gssm_cube.validate.matching import coarse_reference, keep_common
 from gssm_cube.validate.metrics import product_tables
 from gssm_cube.validate.references import Reference, irrigation_of, read_reference
 from gssm_cube.validate.run import compare, resolution_rows, write_findings
 from gssm_cube.validate.settings import make_comparison, read_comparison
+from gssm_cube.validate.steps import LIMIT
 
 DAYS = pd.date_range("2017-01-01", "2019-12-31", name="time")
 STATIONS = 8
@@ -163,12 +164,48 @@ def test_a_step_of_a_product_on_a_day_of_change_is_found_and_fails(matched):
     rows = change_rows(broken, {"new sensor": day.date()}, draws=200, seed=0)
     by = rows.set_index("product")
     assert by.loc["good", "step"] == pytest.approx(0.01, abs=0.002)
-    assert by["passed"].tolist() == [False, True] and by.loc["good", "low"] > LIMIT
+    assert by["outcome"].tolist() == ["fail", "cannot tell"] and by.loc["good", "low"] > LIMIT
+    # Noise of 0.05 and of 0.01 at 8 stations, some 530 pairs of days: 0.0016 of a mean.
+    assert by.loc["poor", "detectable"] == pytest.approx(2.8 * 0.0016, rel=0.5)
+
+
+def errors_of(matched, error):
+    """Stations without noise, and a product with an error (station or 1, day)."""
+    values = np.stack([np.full((STATIONS, DAYS.size), 0.2)] * 2)
+    values[1] += error
+    return type(matched)(**{
+        **vars(matched), "values": values.astype("float32"), "columns": ("station", "p"),
+    })  # fmt: skip
+
+
+def test_a_bias_of_the_season_is_no_step(matched):
+    """A product that is wet in winter, seen from the summer before to the winter after."""
+    day = pd.Timestamp("2018-03-01")
+    winter = 0.03 * np.cos(2 * np.pi * np.arange(DAYS.size) / 365)
+    (row,) = change_rows(errors_of(matched, winter), {"x": day.date()}, draws=50, seed=0).itertuples()
+    assert abs(row.step) < 1e-7 and row.outcome == "pass" and row.n == STATIONS
+
+
+def test_what_all_stations_share_in_a_year_widens_the_interval(matched):
+    """Steps of -2, 6 and 2 at three other years' ends: spread 4, t of two degrees 4.303."""
+    days = pd.date_range("2010-01-01", periods=9 * 365)
+    levels = np.array([0.002, 0.0, 0.006, 0.008, 0, 0, 0, 0, 0]).repeat(365)
+    values = np.stack([np.full((STATIONS, days.size), 0.2)] * 2)
+    values[1] += levels + 1e-4 * np.arange(STATIONS)[:, None] * (np.arange(days.size) > 7 * 365)[None]
+    held = type(matched)(**{**vars(matched), "values": values.astype("float32"), "days": days,
+                            "columns": ("station", "p")})  # fmt: skip
+    change = days[6 * 365].date()
+    (row,) = change_rows(held, {"x": change}, draws=50, seed=0).itertuples()
+    # Those of years 1 to 4 and 8 are 2 years away or more: -2, 6, 2, -8 and 0 thousandths.
+    others = np.array([-0.002, 0.006, 0.002, -0.008, 0.0])
+    assert row.usual == pytest.approx(others.std(ddof=1), abs=2e-4)
+    half = 2.776 * row.usual * np.sqrt(1 + 1 / 5)
+    assert row.high - row.step == pytest.approx(half, rel=1e-3) and row.outcome == "cannot tell"
 
 
 def test_a_change_outside_of_the_days_is_not_judged(matched):
     rows = change_rows(matched, {"later": pd.Timestamp("2030-01-01").date()}, draws=10, seed=0)
-    assert rows["step"].isna().all() and rows["passed"].isna().all()
+    assert rows["step"].isna().all() and rows["outcome"].isna().all()
 
 
 def test_autocorrelation_is_that_of_pairs_of_days(matched):
@@ -393,6 +430,8 @@ def test_what_the_command_cannot_use_is_said_in_a_sentence(words, message):
         ("[products.station]\npath = 'a'\n", "'station' and '|' are taken"),
         ("first_day = 2020-01-02\nlast_day = 2020-01-01\n", "is after last_day"),
         ("[products.a]\npath = 'a'\ncolumns = {x = 'y'}\n", r"columns has \['x'\]"),
+        ("borders_of = 'a'\ncube = 'c'\n", "cube is given alone, expected cube and forest"),
+        ("cube = 'c'\nforest = 'f'\n", "without borders_of"),
         ("sations = 'x'\n", "sations: Extra inputs are not permitted"),
     ],
 )
