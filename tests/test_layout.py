@@ -121,6 +121,7 @@ ALLOWED = {
     "predict": GROUND
     | {"cube", "product", "forest", "blocks", "clusters", "stores", "estimate"}
     | {"block_inputs", "fetched", "growth", "places", "run_log"},
+    "replay": {"cube", "physics", "predict", "variables"},
     "status": {"places", "run_log"},
     "detached": set(),
     "plan": GROUND
@@ -155,7 +156,7 @@ ALLOWED = {
     "run_facts": {"blocks", "estimate", "forest", "model_card", "predict", "settings"},
     "validate": {
         *("blocks", "bootstrap", "exhibits", "figures", "grid", "resolution", "score_rows"),
-        *("scores", "sphere", "stations", "stores"),
+        *("replay", "scores", "sphere", "stations", "stores"),
     },
     "view": GROUND
     | {"export", "figures", "flags", "overviews", "places", "product", "shards", "sphere"}

@@ -17,10 +17,10 @@ from gssm_cube.validate.compare import (
     tables_of,
     winner,
 )
-from gssm_cube.validate.consistency import autocorrelation_rows, change_rows
+from gssm_cube.validate.consistency import COLUMNS, autocorrelation_rows, change_rows
 from gssm_cube.validate.findings import Findings
 from gssm_cube.validate.matching import Matched, match
-from gssm_cube.validate.references import irrigated_stations, read_reference
+from gssm_cube.validate.references import irrigation_of, read_reference
 from gssm_cube.validate.settings import Comparison
 from gssm_cube.validate.triplets import median_triplets, triplet_table
 
@@ -163,14 +163,19 @@ def _joined(found: dict[str, Findings]) -> Findings:
 
 def _seams(settings: Comparison, progress: Progress) -> pd.DataFrame:
     """Look for seams in the product that the settings name, if they do."""
-    from gssm_cube.validate.seams import COLUMNS, seams_of_store
-
-    if settings.borders_of is None:
-        return pd.DataFrame(columns=COLUMNS)
     store = settings.borders_of
+    if store is None:
+        return pd.DataFrame(columns=COLUMNS)
+    from gssm_cube.replay import replayed  # late: most comparisons have neither cube nor forest
+    from gssm_cube.validate.seams import seams_of_store
+
+    control = None
+    if settings.cube is not None:
+        control = replayed(str(settings.cube), str(settings.forest))
     return seams_of_store(
-        store, settings.changes, product=store.stem, seed=settings.seed, progress=progress
-    )
+        store, settings.changes,
+        product=store.stem, control=control, seed=settings.seed, progress=progress,
+    )  # fmt: skip
 
 
 def _by_irrigation(matched: Matched) -> Iterator[tuple[str, pd.Index]]:
@@ -178,10 +183,10 @@ def _by_irrigation(matched: Matched) -> Iterator[tuple[str, pd.Index]]:
     cell = pd.Series(cell_of(*(matched.stations[name] for name in ("lat", "lon"))))
     close = matched.stations[cell.duplicated(keep=False).to_numpy()]
     yield "all", close.index
-    watered = irrigated_stations(close)
-    if watered.any():
-        yield "irrigated", watered.index[watered]
-        yield "rainfed", watered.index[~watered]
+    irrigation = irrigation_of(close)
+    if irrigation.eq("irrigated").any():
+        for group in ("irrigated", "rainfed"):
+            yield group, close.index[irrigation.eq(group)]
 
 
 def _resolved(held: pd.DataFrame, draws: int) -> dict[str, Any]:

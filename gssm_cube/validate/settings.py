@@ -63,7 +63,8 @@ class Comparison(_Part):
     koeppen, land_cover, irrigated, frozen) or an ISMN archive. ``coarse_degrees`` is the edge of
     the cells in which all are compared once more, 0 for none. ``changes`` are named days on which
     a sensor or the meteorology changed. ``borders_of`` is a product of this project, a Zarr, whose
-    tile and window borders are looked at.
+    tile and window borders are looked at; with the ``cube`` and the ``forest`` that it was made of
+    the estimate is made again without borders, beside which the smallest step shows.
     """
 
     title: str = "Soil moisture products at stations"
@@ -77,6 +78,8 @@ class Comparison(_Part):
     show: tuple[str, ...] = ()
     changes: dict[str, date] = {}
     borders_of: Path | None = None
+    cube: Path | None = None
+    forest: Path | None = None
     draws: int = Field(default=1000, ge=10)
     seed: int = 0
 
@@ -91,9 +94,14 @@ class Comparison(_Part):
 
     @model_validator(mode="after")
     def _check_whole(self) -> "Comparison":
-        """Refuse days in the wrong order."""
+        """Refuse days in the wrong order, and half of what makes an estimate."""
         if self.first_day and self.last_day and self.first_day > self.last_day:
             raise ValueError(f"first_day {self.first_day} is after last_day {self.last_day}")
+        if (self.cube is None) != (self.forest is None):
+            given = "cube" if self.forest is None else "forest"
+            raise ValueError(f"{given} is given alone, expected cube and forest together")
+        if self.cube is not None and self.borders_of is None:
+            raise ValueError("cube and forest are given without borders_of, the product made of them")
         return self
 
 
@@ -157,6 +165,6 @@ def _absolute(values: Mapping[str, Any], base: Path) -> dict[str, Any]:
         }
     return (
         dict(values)
-        | absolute(values, ("stations", "folder", "borders_of"))
+        | absolute(values, ("stations", "folder", "borders_of", "cube", "forest"))
         | {"products": products}
     )
