@@ -53,6 +53,13 @@ def beside(place: Place, suffix: str) -> Place:
     return f"{place}{suffix}" if is_url(place) else Path(f"{place}{suffix}")
 
 
+def sibling(place: Place, name: str) -> Place:
+    """Return the place of another name in the same folder."""
+    if is_url(place):
+        return f"{str(place).rpartition('/')[0]}/{name}"
+    return Path(place).with_name(name)
+
+
 def join(folder: Place, *names: str) -> Place:
     """Return a place within a folder."""
     return "/".join([str(folder), *names]) if is_url(folder) else Path(folder, *names)
