@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gssm_cube import blocks, cube, places
-from gssm_cube.grid import Block, Layout
+from gssm_cube.grid import Block, Layout, Tile
 from gssm_cube.places import Place
 from gssm_cube.stores import array_of, open_group, read_layout
 
@@ -82,9 +82,14 @@ def check_complete(
 
 def land_blocks(store: Place, layout: Layout) -> list[Block]:
     """Return the blocks with land, window by window."""
-    land = array_of(open_group(store), "static/land")
-    tiles = [tile for tile in layout.tiles() if np.any(land[layout.tile_slices(tile)])]
+    tiles = land_tiles(store, layout)
     return [Block(tile, window) for window in layout.windows() for tile in tiles]
+
+
+def land_tiles(store: Place, layout: Layout) -> list[Tile]:
+    """Return the tiles with land, row by row."""
+    land = array_of(open_group(store), "static/land")
+    return [tile for tile in layout.tiles() if np.any(land[layout.tile_slices(tile)])]
 
 
 def block_sizes(store: Place, layout: Layout, units: Sequence[str]) -> dict[str, int]:

@@ -13,8 +13,9 @@ class Cluster(BaseModel):
     """Where the work runs.
 
     ``kind`` is ``"local"``, ``"none"`` (this process, without Dask), ``"gateway"``, ``"slurm"``
-    or the address of a scheduler. ``workers`` are parallel tasks on this machine, worker
-    processes elsewhere; with ``max_workers`` their number follows the work between the two.
+    or the address of a scheduler. ``workers`` are parallel tasks on this machine, jobs
+    on Slurm, worker processes elsewhere; with ``max_workers`` their number follows the work
+    between the two.
     ``threads`` are those of one worker process on other machines while predicting, and its
     processes while reading files, so that either shape takes the same cores.
     """

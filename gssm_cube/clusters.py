@@ -176,7 +176,10 @@ def _gateway_cluster(chosen: Cluster, profile: Profile) -> Iterator[Any]:
     options = chosen.options | (chosen.ingest_options if profile == "ingest" else {})
     cluster = gateways.GatewayCluster(chosen.address, shutdown_on_close=True, **options)
     try:
-        _scale(cluster, chosen)
+        if chosen.max_workers:
+            cluster.adapt(minimum=chosen.workers or 1, maximum=chosen.max_workers)
+        else:
+            cluster.scale(chosen.workers or 1)
         yield cluster
     finally:
         cluster.close()
@@ -205,16 +208,18 @@ def _slurm_cluster(chosen: Cluster, profile: Profile) -> Any:
         log_directory=str(keys.parent / "slurm_logs"),
         scheduler_options={"dashboard_address": "127.0.0.1:0"},
     )
-    _scale(cluster, chosen)
+    least = chosen.workers or 1
+    if chosen.max_workers:
+        together = {"worker_key": _job_of} if profile == "ingest" and chosen.threads > 1 else {}
+        cluster.adapt(minimum_jobs=least, maximum_jobs=chosen.max_workers, **together)
+    else:
+        cluster.scale(jobs=least)
     return cluster
 
 
-def _scale(cluster: Any, chosen: Cluster) -> None:
-    """Ask for workers: a number, or what the work needs between two."""
-    if chosen.max_workers:
-        cluster.adapt(minimum=chosen.workers or 1, maximum=chosen.max_workers)
-    else:
-        cluster.scale(chosen.workers or 1)
+def _job_of(worker: Any) -> str:
+    """Return the job of one of its several workers: they end together, so only when all idle."""
+    return str(worker.name).rpartition("-")[0]
 
 
 @contextmanager

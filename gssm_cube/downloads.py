@@ -11,7 +11,9 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -89,9 +91,21 @@ def read_absent(folder: Path) -> dict[str, list[str]]:
 
 
 def open_requests(found: Iterable[Delivery], folder: Path) -> list[Any]:
-    """Return the requests of deliveries whose parts are not here yet."""
+    """Return the requests of deliveries whose parts are not here yet, or not whole."""
     requests = (request for delivery in found for request in delivery.requests)
-    return [request for request in requests if not part_of(folder, request).exists()]
+    return [request for request in requests if not _is_kept(folder, request)]
+
+
+def _is_kept(folder: Path, request: Any) -> bool:
+    """Whether an answer is here; one that a power cut left empty or short does not count."""
+    part = part_of(folder, request)
+    if not part.exists():
+        return False
+    try:
+        earthengine.load_answer(part, "r")  # mapped: it says if the file is shorter than its header
+    except (ValueError, EOFError):
+        return False
+    return True
 
 
 def part_of(folder: Path, request: Any) -> Path:
@@ -110,7 +124,7 @@ def download(
     *,
     at_once: int,
     max_requests: int | None = None,
-    fetch: Fetch = earthengine.fetch,
+    fetch: Fetch | None = None,
     ask: Ask | None = None,
     progress: Progress = blocks.silent,
 ) -> dict[str, int]:
@@ -123,7 +137,8 @@ def download(
         Requests in flight, at most.
     max_requests : int, optional
         Stop before anything is asked if more requests for pixels are needed.
-    fetch : callable
+    fetch : callable, optional
+        By default ``earthengine.fetch``, whose pauses end with the download.
     ask : callable, optional
         Tells what there is of some sources, by default of Earth Engine's.
     progress : callable
@@ -214,8 +229,10 @@ def _deliver(delivery: Delivery, folder: Path) -> None:
 class _Pool:
     """Threads that ask, and keep each answer as a part."""
 
-    def __init__(self, folder: Path, at_once: int, fetch: Fetch, failed: list[str]) -> None:
-        self.folder, self.at_once, self.fetch, self.failed = folder, at_once, fetch, failed
+    def __init__(self, folder: Path, at_once: int, fetch: Fetch | None, failed: list[str]) -> None:
+        self.folder, self.at_once, self.failed = folder, at_once, failed
+        self.fetch = fetch or partial(earthengine.fetch, pause=self._pause)
+        self.ended = Event()
 
     def completed(self, found: Sequence[Delivery]) -> Iterator[Delivery]:
         """Yield deliveries as they have all their parts; those with a refused request never.
@@ -227,8 +244,14 @@ class _Pool:
             try:
                 yield from self._completed(pool, found, flying)
             finally:
+                self.ended.set()  # who waits to ask again is not waited for
                 for future in flying:
                     future.cancel()
+
+    def _pause(self, seconds: float) -> None:
+        """Wait before a request is made again, unless all ends meanwhile."""
+        if self.ended.wait(seconds):
+            raise earthengine.NoAnswer("the download ended before the request was made again")
 
     def _completed(
         self, pool: ThreadPoolExecutor, found: Sequence[Delivery], flying: dict[Any, Delivery]

@@ -4,7 +4,6 @@ Unknown keys and impossible values fail with the key's path before any work is d
 paths count from the folder of the TOML file.
 """
 
-import tomllib
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,7 +13,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationError,
     field_serializer,
     field_validator,
     model_validator,
@@ -25,6 +23,7 @@ from gssm_cube.earthengine_settings import EarthEngine, asset_of, check_asset
 from gssm_cube.grid import Grid, Layout, Tile
 from gssm_cube.places import Place, is_url, place_of
 from gssm_cube.regions import read_region, touched_tiles
+from gssm_cube.toml_tables import checked, read_table
 from gssm_cube.variables import Legend, Upsampling
 from gssm_cube.web_settings import Web, address_of, check_address
 
@@ -307,17 +306,8 @@ def read_settings(path: str | Path) -> Settings:
         One line for each key that is unknown, missing or impossible.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no settings file {path}: give the path of a run's TOML file")
-    try:
-        values = tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path} is not valid TOML: {error}") from error
-    try:
-        return Settings.model_validate(_absolute(values, path.parent.resolve()))
-    except ValidationError as error:
-        lines = (f"  {'.'.join(map(str, e['loc'])) or 'run'}: {e['msg']}" for e in error.errors())
-        raise ValueError(f"{path} cannot be used:\n" + "\n".join(lines)) from error
+    values = _absolute(read_table(path, "run's TOML file"), path.parent.resolve())
+    return checked(Settings, values, str(path), "run")
 
 
 def _absolute(values: dict[str, Any], base: Path) -> dict[str, Any]:

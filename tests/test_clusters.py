@@ -4,6 +4,7 @@ import os
 import resource
 import signal
 import time
+from types import SimpleNamespace
 
 import dask
 import numpy as np
@@ -215,6 +216,13 @@ def test_ingest_may_grow_with_the_work():
         client.wait_for_workers(1, timeout=120)
         assert client.submit(sum, [1, 2]).result() == 3
         assert len(client.scheduler_info()["workers"]) <= 2
+
+
+def test_workers_of_a_job_are_told_by_its_name():
+    workers = [SimpleNamespace(name=f"SLURMCluster-{n}") for n in ("0-0", "0-1", "10-0")]
+    assert [clusters._job_of(w) for w in workers] == [
+        "SLURMCluster-0", "SLURMCluster-0", "SLURMCluster-10",
+    ]  # fmt: skip
 
 
 def test_a_scheduler_without_workers_is_given_up():

@@ -209,6 +209,28 @@ def test_a_failure_that_does_not_pass_ends_after_eight_tries(connected, places, 
     assert len(connected.pixels) <= 2 * 8  # the one that had begun meanwhile, no more
 
 
+@pytest.mark.timeout(120)
+def test_who_waits_to_ask_again_keeps_no_download_that_ends_from_ending(
+    connected, places, monkeypatch
+):
+    monkeypatch.setattr(earthengine, "FIRST_PAUSE", 3600.0)
+    monkeypatch.setattr(earthengine, "LONGEST_PAUSE", 3600.0)
+    connected.fail(503, times=2)
+    connected.fail(403, message="The caller does not have permission.")
+    with pytest.raises(earthengine.NoAccess, match="does not have permission"):
+        download(places, at_once=3)
+
+
+@pytest.mark.parametrize("left", [0, 100])
+def test_an_answer_that_a_power_cut_left_short_is_asked_again(connected, places, fetch, left):
+    (first, *_) = places.wanted("mod11a1")
+    part = downloads.part_of(places.folder, first.requests[0])
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"\x93NUMPY".ljust(left, b"0")[:left])
+    assert download(places, at_once=3, fetch=fetch)["requests"] == 5
+    assert list(days_on_disk(places)) == DAYS
+
+
 def test_a_refused_request_is_never_sent_again_and_the_others_are_done(connected, places, fetch):
     connected.fail(400, message="User memory limit exceeded.")
     with pytest.raises(RuntimeError, match="1 of 5 requests were refused.*memory limit"):
@@ -349,6 +371,11 @@ def test_without_credentials_each_way_says_what_to_do(server, key_file, tmp_path
     with pytest.raises(tries.NoAccess, match="key.json names is no key") as caught:
         earthengine.connect("someone", str(key_file), server.url)
     assert "secret" not in str(caught.value)
+    key_file.write_text('{"private_key": "secret", ')
+    with pytest.raises(earthengine.NoAccess, match="key.json names is no key") as caught:
+        earthengine.connect("someone", str(key_file), server.url)
+    assert "secret" not in str(caught.value)
+    assert caught.value.__cause__ is None and caught.value.__suppress_context__
 
 
 def test_a_project_that_is_not_registered_is_told_before_work_starts(server, key_file):

@@ -21,8 +21,12 @@ ALLOWED = {
     "cluster_settings": set(),
     "earthengine_settings": set(),
     "web_settings": set(),
+    "toml_tables": set(),
     "settings": GROUND
-    | {"cluster_settings", "earthengine_settings", "places", "regions", "web_settings"},
+    | {
+        *("cluster_settings", "earthengine_settings", "places", "regions", "toml_tables"),
+        "web_settings",
+    },
     "object_stores": set(),
     "places": {"object_stores"},
     "remote_zarr": {"object_stores"},
@@ -105,7 +109,8 @@ ALLOWED = {
     "overviews": GROUND
     | {"blocks", "coarsen", "flags", "growth", "lazy", "places", "product", "shards", "stores"},
     "surface": GROUND
-    | {"applicability", "blocks", "cube", "harmonise", "places", "product", "sources", "stores"},
+    | {"applicability", "block_inputs", "blocks", "cube", "harmonise", "places", "product"}
+    | {"sources", "stores"},
     "difference_maps": GROUND,
     "difference": GROUND | {"blocks", "difference_maps", "places", "product", "shards", "stores"},
     "citations": {"archive"},
@@ -156,7 +161,7 @@ ALLOWED = {
     "run_facts": {"blocks", "estimate", "forest", "model_card", "predict", "settings"},
     "validate": {
         *("blocks", "bootstrap", "exhibits", "figures", "grid", "resolution", "score_rows"),
-        *("replay", "scores", "sphere", "stations", "stores"),
+        *("replay", "scores", "sphere", "stations", "stores", "toml_tables"),
     },
     "view": GROUND
     | {"export", "figures", "flags", "overviews", "places", "product", "shards", "sphere"}

@@ -127,10 +127,11 @@ def _credentials(word: str) -> Any:
             f"no key of a service account at {Path(word)}; expected a JSON file, 'stored' or "
             "'application_default'"
         ) from error
-    except ValueError as error:
+    except ValueError:
+        # Of a damaged file the error holds all the text.
         raise NoAccess(
             f"what {word} names is no key (its contents are not shown); download the JSON key anew"
-        ) from error
+        ) from None
     except DefaultCredentialsError as error:
         raise NoAccess(
             "no application default credentials; run `gcloud auth application-default login`, or "

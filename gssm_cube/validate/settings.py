@@ -1,14 +1,14 @@
 """What is compared with what, as one validated value, read from a TOML file or given by flags."""
 
-import tomllib
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from gssm_cube.scores import MIN_STATION_DAYS
+from gssm_cube.toml_tables import checked, read_table
 
 ALL_BITS = 2**31 - 1
 COLUMNS = {"lat": "lat", "lon": "lon", "time": "time", "value": "value"}
@@ -101,7 +101,9 @@ class Comparison(_Part):
             given = "cube" if self.forest is None else "forest"
             raise ValueError(f"{given} is given alone, expected cube and forest together")
         if self.cube is not None and self.borders_of is None:
-            raise ValueError("cube and forest are given without borders_of, the product made of them")
+            raise ValueError(
+                "cube and forest are given without borders_of, the product made of them"
+            )
         return self
 
 
@@ -116,12 +118,7 @@ def read_comparison(path: str | Path) -> Comparison:
         One line for each key that is unknown, missing or impossible.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no settings file {path}: give the path of a validate.toml")
-    try:
-        values = tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path} is not valid TOML: {error}") from error
+    values = read_table(path, "validate.toml")
     return make_comparison({"folder": "validation"} | values, path.parent.resolve(), str(path))
 
 
@@ -141,11 +138,7 @@ def make_comparison(values: Mapping[str, Any], base: Path, name: str) -> Compari
     ValueError
         One line for each key that is unknown, missing or impossible.
     """
-    try:
-        return Comparison.model_validate(_absolute(values, base))
-    except ValidationError as error:
-        lines = (f"  {'.'.join(map(str, e['loc'])) or 'all'}: {e['msg']}" for e in error.errors())
-        raise ValueError(f"{name} cannot be used:\n" + "\n".join(lines)) from error
+    return checked(Comparison, _absolute(values, base), name, "all")
 
 
 def _absolute(values: Mapping[str, Any], base: Path) -> dict[str, Any]:
