@@ -146,10 +146,9 @@ class Archives:
         logger.info("%s: %d tiles and days of %s", address, len(found), product)
         self._granules[name] = found
         absent: dict[str, list[str]] = {}
-        for request in lacking:
-            key = collection_of(name, tile := modis_tile_of(request))
-            lost = [s for s in request.stamps if (tile, s.astype(object)) not in found]
-            absent.setdefault(key, []).extend(str(stamp) for stamp in lost)
+        for tile in sorted({modis_tile_of(request) for request in lacking}):
+            lost = {day for day in days if (tile, day.astype(object)) not in found}
+            absent[collection_of(name, tile)] = sorted(map(str, lost))
         if not found:
             raise Refused(
                 f"{address} has nothing of {product} from {span[0]} to {span[1]} within "
@@ -221,7 +220,10 @@ class Archives:
             granule = held[modis_tile_of(request), stamp.astype(object)]
             address = granule.address_of(_layer_of(band))
             whole = asks_whole_files(request)
-            return self._tiles.read(address, request.grid, box, band, whole_file=whole)
+            # As stored: files may declare 0 of the quality flags missing, which is the best.
+            return self._tiles.read(
+                address, request.grid, box, band, whole_file=whole, as_stored=True
+            )
         address = _address_of(request.asset, band, request)
         try:
             return self._maps.read(address, request.grid, box, band)

@@ -10,10 +10,15 @@ from rasterio.windows import Window, from_bounds
 from web_server import WebServer
 from web_world import item_of, write_static_catalog
 
+from gssm_cube.grid import Layout
 from gssm_cube.ingest.padded import Padded
 from gssm_cube.ingest.static import terrain_means
-from gssm_cube.orders import folder_of
+from gssm_cube.orders import ARC_SECONDS_3, folder_of
 from gssm_cube.sources import merit_hydro
+from gssm_cube.sources.copernicus_dem import corners_of, read_heights, tiles_of
+from gssm_cube.sources.tries import Refused
+from gssm_cube.sources.web import Web
+from gssm_cube.sources.web_tiff import WebTiffs
 from gssm_cube.web_downloads import complete_from_web
 from gssm_cube.web_settings import Web as WebSettings
 
@@ -90,10 +95,48 @@ def test_terrain_from_heights_is_in_the_form_of_merit_hydro(small_world, server,
         np.testing.assert_array_equal(found["elevation"][core], expected["elevation"][core])
         # Directions are found anew, and rivers lack what comes from beyond the rim.
         gap = (found["ti"] - expected["ti"])[core][land[core]]
-        print(
-            tile,
-            np.abs(gap).max(),
-            np.abs(gap).mean(),
-            np.corrcoef(found["ti"][core][land[core]], expected["ti"][core][land[core]])[0, 1],
+        assert np.abs(gap).mean() < 0.3
+        assert (
+            np.corrcoef(found["ti"][core][land[core]], expected["ti"][core][land[core]])[0, 1] > 0.8
         )
-        assert 0
+
+
+def test_a_parallel_belongs_to_the_tile_below_and_a_meridian_to_that_in_the_east():
+    # Centres of rows lie at 90 - (row + 1) / 1200, of columns at col / 1200 - 180.
+    row, col = 47 * 1200 - 1, 176 * 1200
+    for rows, cols, corner in (
+        (row, col, (42, -4)), (row - 1, col, (43, -4)), (row, col - 1, (42, -5)),
+    ):  # fmt: skip
+        box = range(rows, rows + 1), range(cols, cols + 1)
+        assert corners_of(ARC_SECONDS_3, box) == [corner]
+    assert len(corners_of(ARC_SECONDS_3, (range(row, row + 1201), range(col, col + 1201)))) == 4
+
+
+def test_beyond_50_degrees_a_cell_takes_the_wider_one_that_holds_its_centre(server):
+    values = np.tile(np.arange(1.0, 801.0), (1200, 1))
+    values[0, :] = 0.0  # sea on the northernmost row
+    write_dem(server.folder / "a.tif", 52, -4, values, wide=1.5)
+    tiffs, tiles = WebTiffs(Web()), {(52, -4): f"{server.url}/a.tif"}
+    box = range(37 * 1200 - 1, 37 * 1200 + 1), range(176 * 1200, 176 * 1200 + 6)
+    found = read_heights(tiffs, tiles, ARC_SECONDS_3, box)
+    # Wide cells end at 0.75, 2.25, 3.75, ... cells of 3 arcsec; centres are at 0, 1, 2, ...
+    np.testing.assert_array_equal(found[1], [1, 2, 2, 3, 4, 4])
+    assert np.isnan(found[0]).all()
+    sea = read_heights(tiffs, {}, ARC_SECONDS_3, box)
+    assert np.isnan(sea).all()
+
+
+def test_a_catalog_without_tiles_of_3_arcsec_is_refused(server, tmp_path):
+    glo_30 = "Copernicus_DSM_COG_10_N43_00_W004_00_DEM"
+
+    class Run:
+        class sources:  # noqa: N801
+            addresses = {"merit_hydro": catalog(server, [glo_30])}
+
+        layout = Layout.covering((-4, 43.2, -3.6, 43.6), date(2019, 1, 1), date(2019, 1, 1), 48)
+        folder = tmp_path / "run"
+        web = WebSettings()
+
+    with pytest.raises(Refused, match="has no tile of GLO-90 within"):
+        complete_from_web(Run, pause=lambda seconds: None)
+    assert tiles_of([{"id": glo_30, "assets": {}}]) == {}

@@ -29,7 +29,7 @@ def test_a_pit_is_filled_and_drains_over_its_lowest_rim():
     codes, area = flow(heights)
     assert codes[2, 3] == 1  # over the rim of 6 m in the east
     assert codes[2, 2] in (128, 1, 2)  # the pit itself, filled to 6 m
-    np.testing.assert_allclose(area[2, 4], 10, rtol=1e-6)  # nine within the rim, and itself
+    np.testing.assert_allclose(area[2, 4], 25, rtol=1e-6)  # the rim falls inward as well
 
 
 def test_diagonals_are_longer_and_degrees_of_longitude_shorter():

@@ -44,7 +44,7 @@ def numbers(day: date) -> np.ndarray:
     return values
 
 
-def write_layer(path: Path, values: np.ndarray, dtype: str) -> None:
+def write_layer(path: Path, values: np.ndarray, dtype: str, nodata: int = 0) -> None:
     """Write a tile of MODIS in which only the box of the layout holds values."""
     size, pixel = KILOMETRE.tile_size, KILOMETRE.pixel
     top, left = int(TILE[4:]) * size, int(TILE[1:3]) * size
@@ -54,7 +54,7 @@ def write_layer(path: Path, values: np.ndarray, dtype: str) -> None:
     with rasterio.open(
         path, "w", driver="GTiff", height=size, width=size, count=1, dtype=dtype,
         crs=SINUSOIDAL, transform=Affine(pixel, 0, x, 0, -pixel, y), sparse_ok=True, tiled=True,
-        blockxsize=256, blockysize=256, compress="deflate",
+        blockxsize=256, blockysize=256, compress="deflate", nodata=nodata,
     ) as raster:  # fmt: skip
         raster.write(values.astype(dtype), 1, window=window)
 

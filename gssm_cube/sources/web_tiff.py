@@ -7,7 +7,7 @@ its place in a sparse file, from which GDAL decodes it.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,6 +28,7 @@ from gssm_cube.sources.web import Part, Span, Web
 HEAD_BYTES = 2**16  # a COG of 1200 x 1200 pixels has its directories in less
 MOST_HEAD_BYTES = 2**24
 GAP_BYTES = 2**16  # a gap of up to this is read along: a request costs more
+LIKE = {"int8": ("uint8", "int16")}  # GDAL before 3.7 has no int8: -1 is 255 or wide
 NEAR = 0.01  # cells: corners are stated to a millimetre, or to a metre
 
 
@@ -74,7 +75,14 @@ class WebTiffs:
         return self._header(address)
 
     def read(
-        self, address: str, grid: PixelGrid, box: Box, band: Band, *, whole_file: bool = False
+        self,
+        address: str,
+        grid: PixelGrid,
+        box: Box,
+        band: Band,
+        *,
+        whole_file: bool = False,
+        as_stored: bool = False,
     ) -> NDArray[Any]:
         """Read rows and columns of a grid, on which the file lies; what it lacks is the fill.
 
@@ -88,6 +96,8 @@ class WebTiffs:
             Its type, which must be the file's, and the fill.
         whole_file : bool
             Ask for the file in one request, where the box is most of it.
+        as_stored : bool
+            Keep what the file declares as missing; else it becomes the fill.
 
         Returns
         -------
@@ -97,7 +107,8 @@ class WebTiffs:
 
         def ask() -> NDArray[Any]:
             header = self._whole(address) if whole_file else self.header(address)
-            return self._read(address, header, grid, box, band)
+            nodata = None if as_stored else header.nodata
+            return self._read(address, replace(header, nodata=nodata), grid, box, band)
 
         return self.web.persist(address, ask)
 
@@ -208,10 +219,7 @@ def place_on(own: PixelGrid, grid: PixelGrid, address: str) -> tuple[int, int]:
 
 def check_type(header: Header, band: Band, address: str) -> None:
     """Raise unless a file's type goes into the band's without loss."""
-    if not np.can_cast(header.dtype, band.dtype) and {header.dtype, band.dtype} != {
-        "uint8",
-        "int8",
-    }:
+    if not np.can_cast(header.dtype, band.dtype) and header.dtype not in LIKE.get(band.dtype, ()):
         raise Refused(
             f"{address} is {header.dtype}, expected {band.dtype} as the provider has it; it was "
             "scaled already, or is another layer"
