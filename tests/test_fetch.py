@@ -2,18 +2,22 @@
 
 import logging
 import shutil
-from datetime import date
+from datetime import date, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 from file_server import Fault, FileServer
+from hypothesis import given
+from hypothesis import strategies as st
 from provider_world import KEY, lead_there, open_providers
 
 from gssm_cube.fetch import cds, earthdata, tars, transfer, web
 from gssm_cube.fetch import run as fetching
 from gssm_cube.fetch.run import PROVIDERS, fetch
 from gssm_cube.fetch.transfer import NoAccess, NoAnswer, Place, Stopped, Watch
+from gssm_cube.grid import Layout
 from gssm_cube.ingest import inputs
 from gssm_cube.sources import (
     bedrock,
@@ -71,6 +75,18 @@ def test_orders_are_of_months_with_all_hours_and_one_hour_after_the_last_day(sho
     # Cells of 0.1 deg round two tiles of 0.4 deg: north, west, south, east.
     assert request["area"] == [43.6, -32.0, 43.2, -31.2]
     assert (request["year"], request["month"]) == ("2018", "02")
+
+
+@given(first=st.dates(date(2001, 1, 1), date(2030, 1, 1)), days=st.integers(0, 800))
+def test_orders_hold_each_day_once_and_never_two_months(first, days):
+    last = first + timedelta(days)
+    layout = Layout.covering((-32.0, 43.2, -31.6, 43.6), first, last, 48)
+    spans = cds.lacking(layout, Path("/nowhere"))
+    held = [span.first + timedelta(n) for span in spans for n in range(span.days)]
+    assert held == [first - timedelta(365) + timedelta(n) for n in range(365 + days + 2)]
+    assert all((span.first.year, span.first.month) == (span.last.year, span.last.month)
+               for span in spans)  # fmt: skip
+    assert {len(span.hours) for span in spans[:-1]} == {24}
 
 
 def test_where_a_month_begins_after_the_last_day_one_hour_is_ordered(small_world, tmp_path):
@@ -317,6 +333,15 @@ def test_a_tile_that_no_package_has_is_sea(providers, short, tmp_path):
 )
 def test_tiles_lie_in_packages_of_thirty_degrees(tile, package):
     assert web.package_of(tile) == package
+
+
+@given(st.integers(-12, 17), st.integers(-36, 35))
+def test_a_package_holds_its_tiles_whole(row, col):
+    tile = merit_hydro.tile_name(5 * row, 5 * col)
+    west, south, east, north = merit_hydro.tile_bounds(tile)
+    left, bottom, _, _ = merit_hydro.tile_bounds(web.package_of(tile))
+    assert left <= west and bottom <= south and east <= left + 30 and north <= bottom + 30
+    assert left % 30 == bottom % 30 == 0
 
 
 def test_an_archive_that_is_no_tar_is_refused():

@@ -8,13 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
+from ee_server import EarthEngineServer, let_anyone_in
+from ee_world import ASSETS, catalog_of
 from file_server import Fault, FileServer
 from provider_world import lead_there, open_providers
 from tests_of_commands import invoke
 
-from gssm_cube import open_product, pipeline
+from gssm_cube import open_product, pipeline, quickstart
 from gssm_cube.check import check_run
 from gssm_cube.citations import SOURCES
+from gssm_cube.cluster_settings import Cluster
+from gssm_cube.earthengine_settings import EarthEngine
 from gssm_cube.fetch import transfer
 from gssm_cube.quickstart import ROUTES, Start, file_sources, prepare
 from gssm_cube.routes import run_routes, summary
@@ -181,11 +185,34 @@ def test_a_quick_start_says_what_comes_and_does_nothing_without_consent(tmp_path
     assert [path.name for path in (tmp_path / "q").iterdir()] == ["run.toml"]
 
 
+def test_a_quick_start_by_earth_engine_fetches_water_table_and_bedrock_as_files(
+    lead, small_world, short, alone, tmp_path, monkeypatch
+):
+    """As its settings have it, but for the address of Earth Engine, the hours and the days."""
+    lead(small_world.raw)
+    let_anyone_in(monkeypatch)
+    settings = prepare(tmp_path, Start(BOX, 2018, "ee", 48, "someone"))
+    hourly = settings.sources.model_copy(update={"era5_land": ASSETS["era5_land"]})
+    said = []
+    with EarthEngineServer(catalog_of(small_world.raw, short)) as server:
+        about = {
+            "bounds": short.bounds, "first_day": short.first_day, "last_day": short.last_day,
+            "sources": hourly, "cluster": Cluster(kind="none"),
+            "earthengine": EarthEngine(project="someone", url=server.url),
+        }  # fmt: skip
+        with pytest.raises(FileNotFoundError, match="put an archive of stations at"):
+            quickstart.run(settings.model_copy(update=about), tell=said.append)
+    assert [line.split(":")[0] for line in said if "fetched" in line] == ["wtd", "bedrock"]
+    ours, theirs = codes_of(settings.cube), codes_of(alone[0] / "features.zarr")
+    for name, expected in theirs.items():
+        np.testing.assert_array_equal(ours[name], expected, err_msg=name)
+
+
 @pytest.mark.slow
 def test_a_quick_start_runs_from_servers_to_a_product(
     lead, libraries, small_world, tmp_path, monkeypatch
 ):
-    """On the small world's year, whose MODIS is there; its other sources come from servers."""
+    """On the small world's year: MODIS and most of ERA5-Land are there, all else comes."""
     providers, text_of = lead(small_world.raw), Start.settings_text
     modis = {name: str(small_world.folders[name]) for name in ("mod11a1", "mod13a2")}
     monkeypatch.setitem(ROUTES, "fetch", ROUTES["fetch"] | modis)
@@ -205,6 +232,9 @@ def test_a_quick_start_runs_from_servers_to_a_product(
     box = [round(edge, 6) for edge in small_world.layout.bounds]
     folder = tmp_path / "q"
     words = [folder, "--bbox", *box, "--year", "2018", "--tile-size", "48", "--yes"]
+    shutil.copytree(small_world.folders["era5_land"], folder / "raw" / "era5_land")
+    for month in ("2018_07", "2019_01"):
+        (folder / "raw" / "era5_land" / f"era5_land_{month}.nc").unlink()
     providers.server.faults.append(Fault(503, match="bedrock", times=99))
     said = invoke("quickstart", *words, status=1)
     assert "bedrock" in said and "start again later: what has come is kept" in said
@@ -213,7 +243,7 @@ def test_a_quick_start_runs_from_servers_to_a_product(
     said = invoke("quickstart", *words, status=1)
     assert "for a forest put an archive of stations at" in said
     size = small_world.raw / "bedrock" / "BDTICM_M_1km_ll.tif"
-    assert len(providers.store.orders) == orders == 25
+    assert len(providers.store.orders) == orders == 2
     assert sent < providers.server.sent < sent + size.stat().st_size + 2_000
     shutil.copy(small_world.archive, folder / "ismn.zip")
     said = invoke("quickstart", *words)

@@ -57,9 +57,14 @@ class Span:
         return f"era5_land_{self.first:%Y%m%d}_{self.last:%Y%m%d}"
 
     @property
+    def days(self) -> int:
+        """Days from the first to the last."""
+        return (self.last - self.first).days + 1
+
+    @property
     def stamps(self) -> int:
         """Hours in all."""
-        return ((self.last - self.first).days + 1) * len(self.hours)
+        return self.days * len(self.hours)
 
 
 def need(layout: Layout, folder: Path) -> Need:

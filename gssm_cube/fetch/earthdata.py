@@ -36,6 +36,8 @@ ADVICE = (
     "urs.earthdata.nasa.gov) or into EARTHDATA_USERNAME and EARTHDATA_PASSWORD, or its token into "
     "EARTHDATA_TOKEN; if it is there, look under Applications > Authorized Apps for LP DAAC"
 )
+SYSTEM: Any = None  # an earthaccess.System, if not NASA's own
+_TILE = re.compile(r"h\d\dv\d\d")
 _HDF4, _HDF5 = b"\x0e\x03\x13\x01", b"\x89HDF"
 Pairs = Mapping[date, frozenset[str]]  # tiles by day
 
@@ -112,9 +114,6 @@ def lacking(product: Product, layout: Layout, folder: Path) -> Pairs:
     pairs = {day: wanted - held.get(day, frozenset()) for day in product.days(layout)}
     whole_days = {day for day, tiles in held.items() if not all(map(_TILE.fullmatch, tiles))}
     return {day: tiles for day, tiles in pairs.items() if tiles and day not in whole_days}
-
-
-_TILE = re.compile(r"h\d\dv\d\d")
 
 
 def by_tile(pairs: Pairs) -> dict[str, list[date]]:
@@ -266,9 +265,6 @@ def connect() -> Catalog:
             raise NoAnswer(f"NASA's login does not answer ({error}); start again later") from error
         return Catalog(account)
     raise NoAccess(f"no credentials for NASA's Earthdata: {ADVICE}")
-
-
-SYSTEM: Any = None  # another one than NASA's own, such as its test system
 
 
 def check_access() -> None:
