@@ -101,7 +101,9 @@ class Comparison(_Part):
             given = "cube" if self.forest is None else "forest"
             raise ValueError(f"{given} is given alone, expected cube and forest together")
         if self.cube is not None and self.borders_of is None:
-            raise ValueError("cube and forest are given without borders_of, the product made of them")
+            raise ValueError(
+                "cube and forest are given without borders_of, the product made of them"
+            )
         return self
 
 
