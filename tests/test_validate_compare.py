@@ -207,6 +207,16 @@ def test_what_all_stations_share_in_a_year_widens_the_interval(matched):
     assert row.high - row.step == pytest.approx(half, rel=1e-3) and row.outcome == "cannot tell"
 
 
+def test_missions_add_the_days_on_which_they_begin_and_have_ended(tmp_path):
+    values = {"folder": "out", "stations": "s.csv", "products": {"p": {"path": "p.nc"}},
+              "missions": ["AMSR-E", "SMAP"], "changes": {"ours": "2019-01-01"}}  # fmt: skip
+    found = make_comparison(values, tmp_path, "x").all_changes
+    assert {name: str(day) for name, day in found.items()} == {
+        "AMSR-E begins": "2002-06-19", "AMSR-E has ended": "2011-10-04",
+        "SMAP begins": "2015-03-31", "ours": "2019-01-01",
+    }  # fmt: skip
+
+
 def test_a_change_outside_of_the_days_is_not_judged(matched):
     rows = change_rows(matched, {"later": pd.Timestamp("2030-01-01").date()}, draws=10, seed=0)
     assert rows["step"].isna().all() and rows["outcome"].isna().all()
@@ -436,6 +446,7 @@ def test_what_the_command_cannot_use_is_said_in_a_sentence(words, message):
         ("[products.a]\npath = 'a'\ncolumns = {x = 'y'}\n", r"columns has \['x'\]"),
         ("borders_of = 'a'\ncube = 'c'\n", "cube is given alone, expected cube and forest"),
         ("cube = 'c'\nforest = 'f'\n", "without borders_of"),
+        ("missions = ['Envisat']\n", "no mission 'Envisat'; expected one of .*'SMAP'"),
         ("sations = 'x'\n", "sations: Extra inputs are not permitted"),
     ],
 )

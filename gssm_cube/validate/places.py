@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gssm_cube.blocks import Progress, silent
 from gssm_cube.sphere import nearest
 from gssm_cube.validate.products import Part, files_of, open_part, stored_values
-from gssm_cube.validate.series import is_series, open_series
+from gssm_cube.validate.series import Series, is_series, open_series
 from gssm_cube.validate.settings import Source
 from gssm_cube.validate.units import units_of, volumetric
 
@@ -329,17 +329,31 @@ def _read_series(
     count = np.zeros(total.shape, dtype="int32")
     chosen = list(_points_of(places, lat, lon, source.max_km))
     for number, path in enumerate(files):
-        wanted = [(place, k) for place, of in enumerate(chosen) for k in of if file[k] == number]
+        wanted = [
+            (place, int(location[k]))
+            for place, of in enumerate(chosen) for k in of if file[k] == number
+        ]  # fmt: skip
         if wanted:
             with open_series(name, source, path) as series:
-                for place, k in wanted:
-                    when, values = series.read(int(location[k]))
-                    day = (when - days[0]).days.to_numpy()
-                    good = np.isfinite(values) & (day >= 0) & (day < len(days))
-                    np.add.at(total[place], day[good], values[good])
-                    np.add.at(count[place], day[good], 1)
+                _add_series(series, wanted, days, total, count)
         progress(name, number + 1, len(files))
     return np.where(count > 0, total / np.maximum(count, 1), np.nan), said
+
+
+def _add_series(
+    series: Series,
+    wanted: list[tuple[int, int]],
+    days: pd.DatetimeIndex,
+    total: NDArray[np.float64],
+    count: NDArray[np.int32],
+) -> None:
+    """Add the values of a file's locations, each to the place that wants it."""
+    for place, location in wanted:
+        when, values = series.read(location)
+        day = (when - days[0]).days.to_numpy()
+        good = np.isfinite(values) & (day >= 0) & (day < len(days))
+        np.add.at(total[place], day[good], values[good])
+        np.add.at(count[place], day[good], 1)
 
 
 def _points_of(

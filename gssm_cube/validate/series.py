@@ -79,8 +79,8 @@ def open_series(name: str, source: Source, path: str) -> Iterator[Series]:
                 values[(raised.astype("int64") & source.bad_bits) != 0] = np.nan
             return pd.DatetimeIndex(time.isel(rows).to_numpy()).floor("D"), values
 
-        places = (axis.to_numpy().astype("float64") for axis in (lat, lon))
-        yield Series(*places, field.attrs.get("units"), read)
+        north, east = (axis.to_numpy().astype("float64") for axis in (lat, lon))
+        yield Series(north, east, field.attrs.get("units"), read)
 
 
 def _named(where: str, dataset: xr.Dataset, names: Sequence[str]) -> xr.DataArray:
