@@ -189,7 +189,7 @@ def test_a_bias_of_the_season_is_no_step(matched):
 
 
 def test_what_all_stations_share_in_a_year_widens_the_interval(matched):
-    """Steps of -2, 6 and 2 at three other years' ends: spread 4, t of two degrees 4.303."""
+    """Of five other years' steps t of four degrees is 2.776; the year in question has none."""
     days = pd.date_range("2010-01-01", periods=9 * 365)
     levels = np.array([0.002, 0.0, 0.006, 0.008, 0, 0, 0, 0, 0]).repeat(365)
     values = np.stack([np.full((STATIONS, days.size), 0.2)] * 2)
@@ -205,6 +205,16 @@ def test_what_all_stations_share_in_a_year_widens_the_interval(matched):
     assert row.usual == pytest.approx(others.std(ddof=1), abs=2e-4)
     half = 2.776 * row.usual * np.sqrt(1 + 1 / 5)
     assert row.high - row.step == pytest.approx(half, rel=1e-3) and row.outcome == "cannot tell"
+
+
+def test_missions_add_the_days_on_which_they_begin_and_have_ended(tmp_path):
+    values = {"folder": "out", "stations": "s.csv", "products": {"p": {"path": "p.nc"}},
+              "missions": ["AMSR-E", "SMAP"], "changes": {"ours": "2019-01-01"}}  # fmt: skip
+    found = make_comparison(values, tmp_path, "x").all_changes
+    assert {name: str(day) for name, day in found.items()} == {
+        "AMSR-E begins": "2002-06-19", "AMSR-E has ended": "2011-10-04",
+        "SMAP begins": "2015-03-31", "ours": "2019-01-01",
+    }  # fmt: skip
 
 
 def test_a_change_outside_of_the_days_is_not_judged(matched):
@@ -436,6 +446,7 @@ def test_what_the_command_cannot_use_is_said_in_a_sentence(words, message):
         ("[products.a]\npath = 'a'\ncolumns = {x = 'y'}\n", r"columns has \['x'\]"),
         ("borders_of = 'a'\ncube = 'c'\n", "cube is given alone, expected cube and forest"),
         ("cube = 'c'\nforest = 'f'\n", "without borders_of"),
+        ("missions = ['Envisat']\n", "no mission 'Envisat'; expected one of .*'SMAP'"),
         ("sations = 'x'\n", "sations: Extra inputs are not permitted"),
     ],
 )

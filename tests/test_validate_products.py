@@ -143,6 +143,41 @@ def test_points_in_a_cell_are_averaged(tmp_path):
     assert np.isnan(found[0, 1:]).all() and np.isnan(found[1]).all()
 
 
+def ragged(path, indexed, first=0):
+    """Two locations of 3 and 2 observations, percent of saturation; a flag at the last."""
+    times = pd.to_datetime(["2020-01-01T06", "2020-01-01T18", "2020-01-03T06",
+                            "2020-01-02T06", "2020-01-04T07"])  # fmt: skip
+    data = xr.Dataset(
+        {"sm": ("obs", np.array([20.0, 40.0, 60.0, 80.0, 10.0]), {"units": "percent saturation"}),
+         "proc_flag": ("obs", np.array([0, 0, 2, 0, 1], "i1")),
+         "lat": ("locations", [50.3 + first, 49.6]), "lon": ("locations", [5.6, 6.9])},
+        {"time": ("obs", times)},
+    )  # fmt: skip
+    if indexed:
+        index = np.array([0, 0, 0, 1, 1])
+        data["locationIndex"] = "obs", index, {"instance_dimension": "locations"}
+        data = data.isel(obs=[3, 0, 4, 1, 2])  # the order of an index is its own
+    else:
+        data["row_size"] = "locations", [3, 2], {"sample_dimension": "obs"}
+    data.to_netcdf(path)
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+def test_series_of_locations_as_of_ascat_are_read_by_location(tmp_path, indexed):
+    ragged(tmp_path / "0165.nc", indexed)
+    ragged(tmp_path / "0166.nc", indexed, first=20)  # another cell, whose second place is the same
+    ascat = {"variable": "sm", "porosity": 0.5, "max_km": 5}
+    found = read(tmp_path, **ascat)
+    np.testing.assert_allclose(found[0], [0.15, np.nan, 0.3, np.nan], rtol=1e-6)
+    np.testing.assert_allclose(found[1], [np.nan, 0.4, np.nan, 0.05], rtol=1e-6)
+    flagged = read(tmp_path, **ascat, flag="proc_flag", bad_bits=1)
+    assert np.isnan(flagged[1, 3]) and flagged[0, 2] == found[0, 2]
+    far = Places(np.array([10.0]), np.array([5.6]))
+    assert np.isnan(read(tmp_path, far, **ascat)).all()
+    with pytest.raises(ValueError, match=r"no variable None; set `variable` to one of \['sm', "):
+        read(tmp_path, porosity=0.5)
+
+
 def test_separable_two_dimensional_coordinates_are_rows_and_columns(tmp_path):
     data = dataset()
     lat, lon = np.meshgrid(LAT, LON, indexing="ij")

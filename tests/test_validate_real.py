@@ -1,5 +1,6 @@
 """Real stations and products of the kit: figures that independent sums give, or that were seen."""
 
+import io
 import zipfile
 
 import numpy as np
@@ -72,6 +73,56 @@ def test_oznet_against_both_on_common_days(oznet):
     assert both.winners["own"] == "ERA5"  # by the ubRMSD
     era5 = both.tables["triplet_medians"].set_index(["column", "measure"])
     assert era5.loc[("ERA5", "err_std"), "value"] < era5.loc[("SMAP", "err_std"), "value"]
+
+
+def test_oznet_against_smap_by_the_lists_as_they_are(real_data, tmp_path):
+    """A list holds three days' morning and afternoon passes, and does not say which is which.
+
+    Only its mean is surely of its three days. By pandas on the nearest cell: median r 0.672.
+    """
+    pack = real_data / "grids/era5/oznet_region_era5_swvl1_smap_201808_202007.zip"
+    with zipfile.ZipFile(pack) as lists:
+        lists.extractall(tmp_path, [name for name in lists.namelist() if "/SMAP/" in name])
+    archive = real_data / "ismn/Data_separate_files_header_20170101_20220101_kit.zip"
+    hours, means = oznet_hours(archive), []
+    stations = []
+    for path in sorted(tmp_path.glob("*/SMAP/*.nc")):
+        first = pd.Timestamp(path.name.split("_")[1])
+        with xr.open_dataset(path) as points:
+            if not points.sizes["index"]:
+                continue
+            table = points[["latitude", "longitude", "soil_moisture"]].to_dataframe()
+        mean = table.groupby(["latitude", "longitude"]).mean().reset_index()
+        means.append(mean.assign(time=first))
+        within = hours[(hours["time"] >= first) & (hours["time"] < first + pd.Timedelta("3D"))]
+        mean = within.groupby(["station", "lat", "lon"])["observed"].mean().reset_index()
+        stations.append(mean.assign(time=first))
+    pd.concat(means).to_csv(tmp_path / "smap.csv", index=False)
+    pd.concat(stations).to_csv(tmp_path / "stations.csv", index=False)
+    columns = {"lat": "latitude", "lon": "longitude", "value": "soil_moisture"}
+    smap = {"path": str(tmp_path / "smap.csv"), "units": "m3 m-3", "columns": columns}
+    found = compare(comparison(tmp_path, {"SMAP": smap}, tmp_path / "stations.csv", min_days=15))
+    assert len(found.by_station["SMAP"]) == 12
+    assert medians(found, "r")["SMAP"] == pytest.approx(0.672, abs=0.001)
+
+
+def oznet_hours(archive):
+    """Hours of OZNET with flag G: station, lat, lon, time, observed (m3 m-3)."""
+    parts = []
+    with zipfile.ZipFile(archive) as files:
+        for name in files.namelist():
+            if name.startswith("OZNET/") and name.endswith(".stm"):
+                text = files.read(name).decode("latin1")
+                _, _, station, lat, lon, *_ = text[: text.index("\n")].split()
+                names = ["day", "hour", "observed", "flag"]
+                table = pd.read_csv(io.StringIO(text), sep=r"\s+", skiprows=1, header=None,
+                                    usecols=range(4), names=names)  # fmt: skip
+                table = table[table["flag"] == "G"]
+                time = pd.to_datetime(table["day"] + " " + table["hour"], format="%Y/%m/%d %H:%M")
+                parts.append(table.assign(
+                    time=time, station=station, lat=float(lat), lon=float(lon)
+                ))  # fmt: skip
+    return pd.concat(parts)
 
 
 def test_deos_stations_against_the_daily_geotiffs_of_esa_cci(real_data, tmp_path):

@@ -120,7 +120,8 @@ def difference_rows(grid: str, tables: Tables, *, draws: int, seed: int) -> pd.D
     -------
     DataFrame
         ``grid``, ``first``, ``second``, ``score``, ``first_value``, ``second_value``,
-        ``difference`` (first less second, of the stations that both have the score of), ``low``, ``high``, ``significant`` (the interval
+        ``difference`` (first less second, over the stations of which both have the score),
+        ``low``, ``high``, ``significant`` (the interval
         excludes 0), ``better`` (the product that is significantly better; missing if none is, and
         for scores of which neither more nor less is better), ``stations``.
     """

@@ -28,7 +28,7 @@ ENDINGS = {
     ".nc": "netcdf", ".nc4": "netcdf", ".h5": "netcdf", ".hdf5": "netcdf", ".zarr": "zarr",
     ".tif": "geotiff", ".tiff": "geotiff", ".csv": "points", ".parquet": "points",
 }  # fmt: skip
-# Those of SMAP's afternoon passes and of its level 4 among them; x and y may be metres, so come last.
+# SMAP's afternoon passes and its level 4 have names of their own; x and y may be metres.
 LAT = ("lat", "latitude", "latitude_pm", "cell_lat", "y")
 LON = ("lon", "longitude", "longitude_pm", "cell_lon", "x")
 TIME = ("time", "valid_time")

@@ -65,7 +65,7 @@ def compare(settings: Comparison, *, progress: Progress = silent) -> Findings:
         coarse = match(settings, reference, "coarse", progress=progress)
         found["coarse"] = compare_matched(coarse, settings)
     result = _joined(found)
-    steps = change_rows(own, settings.changes, draws=settings.draws, seed=settings.seed)
+    steps = change_rows(own, settings.all_changes, draws=settings.draws, seed=settings.seed)
     result.tables["consistency"] = pd.concat([steps, _seams(settings, progress)], ignore_index=True)
     result.tables["autocorrelation"] = autocorrelation_rows(own, min_days=settings.min_days)
     result.tables["resolution"] = resolution_rows(own, settings.draws)
@@ -173,7 +173,7 @@ def _seams(settings: Comparison, progress: Progress) -> pd.DataFrame:
     if settings.cube is not None:
         control = replayed(str(settings.cube), str(settings.forest))
     return seams_of_store(
-        store, settings.changes,
+        store, settings.all_changes,
         product=store.stem, control=control, seed=settings.seed, progress=progress,
     )  # fmt: skip
 

@@ -36,7 +36,7 @@ Control = Callable[[slice, slice, slice], NDArray[np.floating]]
 BOXES, FEW_BOXES = 240, 12  # looked at of each kind of border; with a control, which is exact
 LEAST_BOXES = 12  # of a border in time: a median needs places of different weather
 NEAR_DAYS = 60  # before and after a border in time, which are its neighbours
-CONTROL_DAYS = 32  # looked at across tile borders with a control
+CONTROL_DAYS = 32  # looked at with a control
 LEAST_PIXELS = 20  # with a step, of a border
 LEAST_NEAR = 10  # neighbours, for what is usual
 NEIGHBOURS, WHOLE = "neighbours", "the same without borders"
@@ -224,8 +224,9 @@ def _day_borders(
     if field.control is not None:
         inside = sorted(rng.permutation(inside)[: field.boxes].tolist())
     each = max(LEAST_BOXES if field.control is None else 1, field.boxes // max(len(inside), 1))
+    beyond = NEAR_DAYS if field.control is None else CONTROL_DAYS // 2
     for number, at in enumerate(inside, start=1):
-        days = slice(max(at - NEAR_DAYS, 0), min(at + NEAR_DAYS, layout.days))
+        days = slice(max(at - beyond, 0), min(at + beyond, layout.days))
         found = []
         for row, col in (chunks[k] for k in rng.permutation(len(chunks))[:each]):
             rows, cols = slice(row, row + CHUNK_PIXELS), slice(col, col + CHUNK_PIXELS)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from gssm_cube.scores import MIN_STATION_DAYS
 from gssm_cube.toml_tables import checked, read_table
+from gssm_cube.validate.missions import mission_changes
 
 ALL_BITS = 2**31 - 1
 COLUMNS = {"lat": "lat", "lon": "lon", "time": "time", "value": "value"}
@@ -62,7 +63,8 @@ class Comparison(_Part):
     ``stations`` is a table (Parquet or CSV: station, lat, lon, time, observed; perhaps network,
     koeppen, land_cover, irrigated, frozen) or an ISMN archive. ``coarse_degrees`` is the edge of
     the cells in which all are compared once more, 0 for none. ``changes`` are named days on which
-    a sensor or the meteorology changed. ``borders_of`` is a product of this project, a Zarr, whose
+    a sensor or the meteorology changed; those of ``missions`` (of ``missions.MISSIONS``) are added.
+    ``borders_of`` is a product of this project, a Zarr, whose
     tile and window borders are looked at; with the ``cube`` and the ``forest`` that it was made of
     the estimate is made again without borders, beside which the smallest step shows.
     """
@@ -77,6 +79,7 @@ class Comparison(_Part):
     coarse_degrees: float = Field(default=0.25, ge=0)
     show: tuple[str, ...] = ()
     changes: dict[str, date] = {}
+    missions: tuple[str, ...] = ()
     borders_of: Path | None = None
     cube: Path | None = None
     forest: Path | None = None
@@ -91,6 +94,18 @@ class Comparison(_Part):
         if wrong:
             raise ValueError(f"products are named {wrong}; 'station' and '|' are taken, use others")
         return products
+
+    @field_validator("missions")
+    @classmethod
+    def _check_missions(cls, missions: tuple[str, ...]) -> tuple[str, ...]:
+        """Refuse missions whose days are not known."""
+        mission_changes(missions)
+        return missions
+
+    @property
+    def all_changes(self) -> dict[str, date]:
+        """Days of change, those of the missions and the named ones."""
+        return mission_changes(self.missions) | self.changes
 
     @model_validator(mode="after")
     def _check_whole(self) -> "Comparison":
