@@ -26,7 +26,7 @@ from gssm_cube.settings import Settings
 from gssm_cube.sources import earthengine
 from gssm_cube.sources.ee_files import replaced
 from gssm_cube.sources.ee_requests import Band, PixelGrid, Stamps
-from gssm_cube.sources.tries import Refused
+from gssm_cube.sources.tries import NoAnswer, Refused
 
 logger = logging.getLogger(__name__)
 
@@ -251,7 +251,7 @@ class _Pool:
     def _pause(self, seconds: float) -> None:
         """Wait before a request is made again, unless all ends meanwhile."""
         if self.ended.wait(seconds):
-            raise earthengine.NoAnswer("the download ended before the request was made again")
+            raise NoAnswer("the download ended before the request was made again")
 
     def _completed(
         self, pool: ThreadPoolExecutor, found: Sequence[Delivery], flying: dict[Any, Delivery]

@@ -14,21 +14,16 @@ from pathlib import Path
 
 import requests
 
+from gssm_cube.sources.tries import TRIES as TRIES  # here: in a row without a byte
+from gssm_cube.sources.tries import NoAccess as NoAccess  # others take these from here
+from gssm_cube.sources.tries import NoAnswer as NoAnswer
+
 AGAIN = (408, 425, 429, 500, 502, 503, 504)  # the server is busy, or will be well
-TRIES = 8  # in a row without a byte
 PAUSE_SECONDS = (1.0, 64.0)  # the first, and the longest
 TIMEOUT_SECONDS = (10, 120)  # to connect, and between bytes
 CHUNK_BYTES = 2**16  # what a cut loses at most
 Check = Callable[[Path], object]  # raises if a file is not what it should be
 CHECKING = threading.Lock()  # the libraries of NetCDF and HDF let in one thread at a time
-
-
-class NoAccess(RuntimeError):
-    """A server does not let us in."""
-
-
-class NoAnswer(RuntimeError):
-    """A server does not answer, however often it is asked."""
 
 
 class Absent(RuntimeError):
