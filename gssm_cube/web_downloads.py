@@ -82,7 +82,7 @@ class Archives:
     def __init__(
         self, addresses: dict[str, str], settings: WebSettings, pause: Pause = time.sleep
     ) -> None:
-        self.addresses = addresses
+        self._settings = settings
         signers = {
             signer
             for address in addresses.values()
@@ -93,7 +93,7 @@ class Archives:
         tokens = {host: TOKEN} if host else {}
         self.web = Web(tokens, next(iter(signers), None), pause, settings.at_once)
         self._maps = WebTiffs(self.web)
-        self._tiles = WebTiffs(self.web, sign=bool(signers))
+        self._signed = WebTiffs(self.web, sign=True)
         self._stores: dict[str, xr.Dataset] = {}
         self._heights: Tiles = {}
         self._granules: dict[str, dict[tuple[str, date], Granule]] = {}
@@ -203,13 +203,18 @@ class Archives:
         if isinstance(request, FileRequest):
             return np.frombuffer(self.web.get(request.address).content, dtype="uint8")
         if isinstance(request, HeightsRequest):
-            return read_heights(self._tiles, self._heights, ARC_SECONDS_3, request.box)
+            tiffs = self._tiffs_of(request.address)
+            return read_heights(tiffs, self._heights, ARC_SECONDS_3, request.box)
         names = [f"b{number}" for number in range(len(request.bands))]
         types = zip(names, (band.dtype for band in request.bands), strict=True)
         answer = np.empty(request.shape, dtype=list(types))
         for name, band in zip(names, request.bands, strict=True):
             answer[name] = self._read(request, band)
         return answer
+
+    def _tiffs_of(self, address: str) -> WebTiffs:
+        """Return what reads the files that a STAC collection names."""
+        return self._signed if self._settings.signer_of(address) else self._maps
 
     def _read(self, request: Request, band: Band) -> NDArray[Any]:
         """Read one band of a tile of MODIS, or of a map."""
@@ -221,7 +226,7 @@ class Archives:
             address = granule.address_of(_layer_of(band))
             whole = asks_whole_files(request)
             # As stored: files may declare 0 of the quality flags missing, which is the best.
-            return self._tiles.read(
+            return self._tiffs_of(request.asset).read(
                 address, request.grid, box, band, whole_file=whole, as_stored=True
             )
         address = _address_of(request.asset, band, request)

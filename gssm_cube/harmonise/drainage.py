@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 KM_PER_DEGREE = 6371.0 * np.pi / 180
 MOUTH, SEA = 0, 247  # codes of MERIT Hydro
+NOWHERE, INTO_SEA = -1, -2  # ways, beside the eight
 CODES = np.array([1, 2, 4, 8, 16, 32, 64, 128], dtype="uint8")  # east, then clockwise
 DOWN = np.array([0, 1, 1, 1, 0, -1, -1, -1])
 RIGHT = np.array([1, 1, 0, -1, -1, -1, 0, 1])
@@ -107,23 +108,30 @@ def _directions(heights: Any, filled: Any, flooded: Any, ratio: Any) -> Any:
     codes = np.full((rows, cols), SEA, np.uint8)
     for row in range(rows):
         for col in range(cols):
-            if np.isnan(heights[row, col]):
-                continue
-            steepest, best = 0.0, -1
-            mouth = False
-            for way in range(8):
-                i, j = row + DOWN[way], col + RIGHT[way]
-                if i < 0 or j < 0 or i >= rows or j >= cols:
-                    continue
-                mouth = mouth or np.isnan(heights[i, j])
-                far = np.sqrt(DOWN[way] ** 2 + (RIGHT[way] * ratio[row]) ** 2)
-                slope = (filled[row, col] - filled[i, j]) / far
-                if slope > steepest:
-                    steepest, best = slope, way
-            if best < 0 and flooded[row, col] < 8:
-                best = flooded[row, col]
-            codes[row, col] = MOUTH if mouth or best < 0 else CODES[best]
+            if not np.isnan(heights[row, col]):
+                way = _way_down(filled, row, col, ratio[row])
+                if way == NOWHERE and flooded[row, col] < 8:
+                    way = flooded[row, col]
+                codes[row, col] = CODES[way] if way >= 0 else MOUTH
     return codes
+
+
+@njit(cache=True)
+def _way_down(filled: Any, row: int, col: int, ratio: float) -> int:
+    """Return the way to the steepest lower neighbour of filled heights; beside the sea into it."""
+    rows, cols = filled.shape
+    steepest, best = 0.0, NOWHERE
+    for way in range(8):
+        i, j = row + DOWN[way], col + RIGHT[way]
+        if i < 0 or j < 0 or i >= rows or j >= cols:
+            continue
+        if np.isnan(filled[i, j]):
+            return INTO_SEA
+        far = np.sqrt(DOWN[way] ** 2 + (RIGHT[way] * ratio) ** 2)
+        slope = (filled[row, col] - filled[i, j]) / far
+        if slope > steepest:
+            steepest, best = slope, way
+    return best
 
 
 @njit(cache=True)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -61,7 +60,6 @@ class WebTiffs:
 
     def __init__(self, web: Web, *, sign: bool = False) -> None:
         self.web, self.sign = web, sign
-        self._lock = Lock()
         self._header = lru_cache(maxsize=256)(self._read_header)
 
     def header(self, address: str) -> Header:
@@ -125,26 +123,27 @@ class WebTiffs:
         check_type(header, band, address)
         window = Window(cols.start - col, rows.start - row, len(cols), len(rows))
         found = self._window(address, header, window)
-        if header.nodata is not None and header.nodata != band.fill:
-            found = np.where(found == header.nodata, np.asarray(band.fill, found.dtype), found)
+        part = found.astype(band.dtype, copy=False)
+        if header.nodata is not None:
+            part = np.where(found == header.nodata, np.asarray(band.fill, band.dtype), part)
         place = (
             slice(rows.start - box[0].start, rows.stop - box[0].start),
             slice(cols.start - box[1].start, cols.stop - box[1].start),
         )
-        values[place] = found.astype(band.dtype, copy=False)
+        values[place] = part
         return values
 
     def _window(self, address: str, header: Header, window: Window) -> NDArray[Any]:
         """Fetch the blocks of a window and decode them."""
         parts = list(header.parts)
         if not header.is_whole:
-            with opened(parts) as (source, _):
+            with opened(parts) as source:
                 spans = lacking(blocks_of(source, window), parts)
             parts += [self.web.get(address, span, sign=self.sign) for span in spans]
             if any(part.total != parts[0].total for part in parts):
                 self._header.cache_clear()
                 raise OSError(f"{address} changed while it was read")
-        with opened(parts) as (source, _):
+        with opened(parts) as source:
             return np.asarray(source.read(1, window=window))
 
     def _whole(self, address: str) -> Header:
@@ -174,7 +173,7 @@ class WebTiffs:
             if stop - start > MOST_HEAD_BYTES:
                 raise Refused(f"{address}: its directories take {stop - start} bytes; make a COG")
             parts.append(self.web.get(address, (start, stop), sign=self.sign))
-        with opened(parts) as (source, _):
+        with opened(parts) as source:
             return _header_of(source, address, tuple(parts))
 
 
@@ -273,7 +272,7 @@ def laid_out(parts: Sequence[Part]) -> Iterator[Path]:
 
 
 @contextmanager
-def opened(parts: Sequence[Part]) -> Iterator[tuple[Any, Path]]:
+def opened(parts: Sequence[Part]) -> Iterator[Any]:
     """Open a TIFF of which only parts are here."""
     with laid_out(parts) as path, rasterio.open(path) as source:
-        yield source, path
+        yield source
