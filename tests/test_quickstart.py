@@ -208,7 +208,7 @@ def test_a_quick_start_by_earth_engine_fetches_water_table_and_bedrock_as_files(
         np.testing.assert_array_equal(ours[name], expected, err_msg=name)
 
 
-@pytest.mark.slow
+@pytest.mark.quickstart
 def test_a_quick_start_runs_from_servers_to_a_product(
     lead, libraries, small_world, tmp_path, monkeypatch
 ):

@@ -10,6 +10,7 @@ Needs the extra ``fetch``. Dataset: doi:10.24381/cds.e2161bac; cdsapi reads ``CD
 
 import json
 import logging
+import shutil
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -214,8 +215,7 @@ def unpack(whole: Path, place: Path) -> None:
         parts = [place.with_name(f"{place.name}_{number}.part") for number in range(len(members))]
         for member, part in zip(members, parts, strict=True):
             with archive.open(member) as source, part.open("wb") as target:
-                while chunk := source.read(transfer.CHUNK_BYTES):
-                    target.write(chunk)
+                shutil.copyfileobj(source, target)
             era5_land.read_header(part)
     for part in parts:
         part.replace(part.with_suffix(".nc"))
