@@ -151,12 +151,18 @@ _FOREST = Preset(
 # Boosted trees follow the days better, but learn the stations by their climate when they see it.
 # Departures from a place's mean, which have no level, do gain from climate. All of it is held to
 # rise with wetness (`benchmarks/skill.py`).
+# Some tens of places teach their mean but a few things: wetter where more rain falls for what could
+# evaporate, where days are less hot than nights are cold, in clay and humus, less in sand.
+_PLACES = (
+    ("climate_p_pet", 1), ("climate_lst_diff", -1), ("clay", 1), ("sand", -1), ("omc", 1),
+)  # fmt: skip
 _THIRDS = Weights(forest=1 / 3, booster=1 / 3, place=1 / 3)
 _MEMORY = _FOREST.model_copy(
     update={
         "name": "memory",
         "weights": _THIRDS,
         "unseen_by_booster": (*names_of("climate"), *names_of("climatology")),
+        "seen_by_place": _PLACES,
     }
 )
 
@@ -177,7 +183,7 @@ _PRESETS = (
     _FOREST,
     _MEMORY,
     # The same with what a cube knows at 1 km and a station table does not: vegetation, terrain,
-    # groundwater.
+    # groundwater. A run has hundreds of places, whose means may rest on all that is fixed.
     _MEMORY.model_copy(
         update={
             "name": "default",
@@ -185,6 +191,7 @@ _PRESETS = (
                 *_MEMORY.features,
                 *("apei", "evaporation", "ndvi", "evi", "ti", "wtd", "dtb"),
             ),
+            "seen_by_place": (),
         }
     ),
 )
