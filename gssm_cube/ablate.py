@@ -131,8 +131,6 @@ def _blends(base: Preset) -> Iterator[Variant]:
     yield _changed(base, "booster that sees the climate", weights={"forest": 0, "booster": 1},
                    unseen_by_booster=())  # fmt: skip
     yield _changed(base, "blend that sees the climate throughout", unseen_by_booster=())
-    if base.seen_by_place:
-        yield _changed(base, "blend whose places see all that is fixed", seen_by_place=())
     yield _changed(base, "blend")
 
 

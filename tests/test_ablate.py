@@ -105,9 +105,6 @@ def test_variants_differ_from_the_blend_in_what_their_name_says():
         *("clay", "sand", "silt", "porosity", "omc", "elevation"),
     }
     assert found["booster"].weights == Weights(forest=0, booster=1)
-    assert not found["blend whose places see all that is fixed"].seen_by_place
-    names = [variant.name for variant in variants(PRESETS["default"])]  # sees them as it is
-    assert "blend whose places see all that is fixed" not in names
 
 
 def test_the_position_is_that_of_the_station(known):

@@ -80,8 +80,6 @@ def test_memory_and_default_blend_that_forest_with_boosted_trees_and_places_a_th
         assert set(preset.weights.model_dump().values()) == {1 / 3}
         # Climate tells a booster which station a row is of.
         assert set(preset.unseen_by_booster) == {n for n in forest.features if "climate_" in n}
-    assert {name for name, _ in memory.seen_by_place} < set(memory.features)
-    assert default.seen_by_place == ()
 
 
 def test_a_booster_is_not_shown_what_the_preset_keeps_from_it(samples):

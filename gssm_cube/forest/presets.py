@@ -91,9 +91,6 @@ class Preset(BaseModel, frozen=True, extra="forbid"):
         Of the blend's boosted trees.
     unseen_by_booster : tuple of str
         Features that the booster is not shown; the forest and the mean of places see them.
-    seen_by_place : tuple of (str, int)
-        Features that the mean of places sees, each with the way in which it may change with them:
-        1 only rises, -1 only falls, 0 either. All that are fixed in place, either way, if empty.
     """
 
     name: str
@@ -108,7 +105,6 @@ class Preset(BaseModel, frozen=True, extra="forbid"):
     weights: Weights = Weights()
     boosting: Boosting = Boosting()
     unseen_by_booster: tuple[str, ...] = ()
-    seen_by_place: tuple[tuple[str, Literal[-1, 0, 1]], ...] = ()
 
     @property
     def small_trees(self) -> int:
@@ -151,18 +147,12 @@ _FOREST = Preset(
 # Boosted trees follow the days better, but learn the stations by their climate when they see it.
 # Departures from a place's mean, which have no level, do gain from climate. All of it is held to
 # rise with wetness (`benchmarks/skill.py`).
-# Some tens of places teach their mean but a few things: wetter where more rain falls for what could
-# evaporate, where days are less hot than nights are cold, in clay and humus, less in sand.
-_PLACES = (
-    ("climate_p_pet", 1), ("climate_lst_diff", -1), ("clay", 1), ("sand", -1), ("omc", 1),
-)  # fmt: skip
 _THIRDS = Weights(forest=1 / 3, booster=1 / 3, place=1 / 3)
 _MEMORY = _FOREST.model_copy(
     update={
         "name": "memory",
         "weights": _THIRDS,
         "unseen_by_booster": (*names_of("climate"), *names_of("climatology")),
-        "seen_by_place": _PLACES,
     }
 )
 
@@ -183,7 +173,7 @@ _PRESETS = (
     _FOREST,
     _MEMORY,
     # The same with what a cube knows at 1 km and a station table does not: vegetation, terrain,
-    # groundwater. A run has hundreds of places, whose means may rest on all that is fixed.
+    # groundwater.
     _MEMORY.model_copy(
         update={
             "name": "default",
@@ -191,7 +181,6 @@ _PRESETS = (
                 *_MEMORY.features,
                 *("apei", "evaporation", "ndvi", "evi", "ti", "wtd", "dtb"),
             ),
-            "seen_by_place": (),
         }
     ),
 )
