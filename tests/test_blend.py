@@ -224,24 +224,6 @@ def test_a_place_is_learnt_once_and_departures_are_from_its_own_mean():
     assert set(drawn) == {3.0}  # a row a place, not a row a day
 
 
-def test_the_mean_of_places_sees_what_it_is_told_and_rises_as_it_is_told():
-    rng = np.random.default_rng(4)
-    clay, sand = rng.permutation(np.arange(40.0)), rng.permutation(np.arange(40.0))
-    table = pd.DataFrame({"clay": clay, "sand": sand}, dtype="float32").loc[np.repeat(range(40), 2)]
-    target = 0.2 + 0.002 * table["clay"].to_numpy("float64") + rng.normal(0, 0.05, 80)
-
-    def place_of(slopes):
-        found = place_members(table, target, 1.0, lambda *_: None, seed=0, slopes=slopes)[0]
-        line = pd.DataFrame({name: np.arange(40, dtype="float32") for name in found.features})
-        return found.features, np.diff(found.model.predict(line))
-
-    assert place_of({"clay": 1, "ti": 1})[0] == ("clay",)  # the table has no ti
-    assert (place_of({"clay": 1})[1] >= 0).all() and place_of({"clay": 1})[1].max() > 0
-    assert (place_of({"clay": -1})[1] <= 0).all()
-    assert (place_of({"clay": 0})[1] < 0).any() and (place_of({"clay": 0})[1] > 0).any()
-    assert place_of({"ti": 1})[0] == ("clay", "sand")
-
-
 def test_stations_that_share_all_that_is_fixed_are_one_place(samples):
     twice = pd.concat([samples, samples], ignore_index=True)
     one, two = (train_forest(table, BLENDED).members[2].model for table in (samples, twice))

@@ -11,9 +11,8 @@ learn the stations. Three kinds of member are known:
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -108,12 +107,7 @@ def fixed_features(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def place_members(
-    table: pd.DataFrame,
-    target: NDArray[np.float64],
-    weight: float,
-    fit_booster: Fit,
-    seed: int,
-    slopes: Mapping[str, int] = MappingProxyType({}),
+    table: pd.DataFrame, target: NDArray[np.float64], weight: float, fit_booster: Fit, seed: int
 ) -> list[Member]:
     """Fit the mean of places and the departures from it.
 
@@ -131,9 +125,6 @@ def place_members(
         Fits the departures, from a table and a target.
     seed : int
         Of the forest of places.
-    slopes : mapping
-        By feature that it sees 1, -1 or 0: whether the mean may only rise, only fall, or either.
-        What the table lacks is left out; with nothing left it sees all that is fixed.
 
     Returns
     -------
@@ -156,19 +147,12 @@ def place_members(
         )
     mean = np.bincount(number, target) / days
     first = np.unique(number, return_index=True)[1]
-    told = {name: slopes[name] for name in slopes if name in fixed}
-    seen = told or dict.fromkeys(fixed, 0)
-    # Breiman's third of the features, two of a few; a leaf of two places, for one is a memory.
+    # Breiman's third of the features; a leaf of two places, for one place alone is a memory.
     forest = RandomForestRegressor(
-        PLACE_TREES,
-        min_samples_leaf=2,
-        max_features=max(len(seen) // 3, min(2, len(told)), 1),
-        monotonic_cst=list(seen.values()),
-        random_state=seed,
-        n_jobs=1,
-    ).fit(table[list(seen)].iloc[first], mean)
+        PLACE_TREES, min_samples_leaf=2, max_features=1 / 3, random_state=seed, n_jobs=1
+    ).fit(table[fixed].iloc[first], mean)
     departures = fit_booster(table, target - mean[number])
     return [
-        Member("place", weight, forest, tuple(seen)),
+        Member("place", weight, forest, tuple(fixed)),
         Member("departure", weight, departures, tuple(map(str, table))),
     ]

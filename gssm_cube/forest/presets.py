@@ -91,9 +91,6 @@ class Preset(BaseModel, frozen=True, extra="forbid"):
         Of the blend's boosted trees.
     unseen_by_booster : tuple of str
         Features that the booster is not shown; the forest and the mean of places see them.
-    seen_by_place : tuple of (str, int)
-        Features that the mean of places sees, each with the way in which it may change with them:
-        1 only rises, -1 only falls, 0 either. All that are fixed in place, either way, if empty.
     """
 
     name: str
@@ -108,7 +105,6 @@ class Preset(BaseModel, frozen=True, extra="forbid"):
     weights: Weights = Weights()
     boosting: Boosting = Boosting()
     unseen_by_booster: tuple[str, ...] = ()
-    seen_by_place: tuple[tuple[str, Literal[-1, 0, 1]], ...] = ()
 
     @property
     def small_trees(self) -> int:

@@ -114,8 +114,7 @@ def _fit_blend(
         booster = fit_booster(table[list(seen)], target)
         members.append(Member("booster", weights["booster"], booster, seen))
     if "place" in weights:
-        slopes = dict(preset.seen_by_place)
-        members += place_members(table, target, weights["place"], fit_booster, seed, slopes)
+        members += place_members(table, target, weights["place"], fit_booster, seed)
     return Blend(names, tuple(members))
 
 
