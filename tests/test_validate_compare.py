@@ -244,6 +244,29 @@ def test_resolution_is_told_of_stations_that_share_a_cell_and_by_irrigation(matc
     assert resolution_rows(matched, 10)["skipped"].notna().all()  # two stations share a cell
 
 
+def test_irrigated_fields_are_told_from_the_rainfed_ones_of_their_cell():
+    """Three cells of a wet irrigated field and a dry one each: none shares its cell with its like.
+
+    The first product sees all, the second the cells' means: 0.1 of each field, half above.
+    """
+    lat = np.repeat([50.0, 50.2, 50.4], 2) + np.tile([0.0, 0.01], 3)
+    stations = places(6).assign(lat=lat, lon=5.0, irrigated=[True, False] * 3)
+    wet, dry = 0.3 + 0.01 * np.sin(np.arange(40.0)), np.full(40, 0.1)
+    fields = np.stack([wet, dry] * 3)
+    means = np.broadcast_to((wet + dry) / 2, fields.shape)
+    values = np.stack([fields, fields, means]).astype("float32")
+    held = keep_common(
+        Reference(stations, DAYS[:40], values[0]), "own", ("station", "fine", "coarse"), values
+    )
+    rows = resolution_rows(held, 20).set_index(["product", "group"])
+    assert rows["stations"].tolist() == 2 * [6, 3, 3]
+    # Departures of the irrigated are all +0.1 or so, and change by half of the sine.
+    assert rows.loc[("fine", "irrigated"), "change_r"] == pytest.approx(1, abs=1e-5)
+    off = fields[0] - means[0]
+    np.testing.assert_allclose(rows.loc[("coarse", "irrigated"), "coarse_rmse"],
+                               np.sqrt((off**2).mean()), rtol=1e-5)  # fmt: skip
+
+
 def test_irrigation_is_told_by_table_or_land_cover_and_else_unknown():
     table = places(3).assign(irrigated=["yes", None, "no"])
     assert irrigation_of(table).fillna("?").tolist() == ["irrigated", "?", "rainfed"]
