@@ -15,6 +15,7 @@ from gssm_cube.validate.compare import best_products, difference_rows, sentences
 from gssm_cube.validate.consistency import autocorrelation_rows, change_rows
 from gssm_cube.validate.matching import coarse_reference, keep_common
 from gssm_cube.validate.metrics import product_tables
+from gssm_cube.validate.page import headline
 from gssm_cube.validate.references import Reference, irrigation_of, read_reference
 from gssm_cube.validate.run import compare, resolution_rows, write_findings
 from gssm_cube.validate.settings import make_comparison, read_comparison
@@ -427,6 +428,16 @@ def test_the_page_needs_nothing_else_and_shows_all(written):
                   "How long they remember", "within a cell of 0.1 degrees"):  # fmt: skip
         assert words in page, words
     assert (out / "figures/winners.png").stat().st_size > 5000
+
+
+def test_of_few_stations_the_page_says_that_nothing_can_be_said(folder, tmp_path):
+    comparison = read_comparison(folder / "validate.toml")
+    table = pd.read_csv(comparison.stations)
+    table[table["station"].isin(["A/s0", "B/s1", "A/s2"])].to_csv(tmp_path / "few.csv", index=False)
+    changed = {"stations": tmp_path / "few.csv", "coarse_degrees": 0.0, "changes": {}}
+    found = compare(comparison.model_copy(update=changed))
+    assert found.winners["own"] is None and found.sentences["own"] == []
+    assert "3 stations have days enough, at least 5 are needed" in headline(found)
 
 
 def test_flags_do_what_the_file_does(folder, tmp_path):
