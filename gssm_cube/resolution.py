@@ -107,13 +107,18 @@ def _distances(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, f
     return abs(1 - slope), abs(1 - r), abs(float(np.mean(y - x)))
 
 
-def within_cells(held: pd.DataFrame, *, draws: int = 500, seed: int = 0) -> dict[str, Any]:
+def within_cells(
+    held: pd.DataFrame, *, members: pd.Index | None = None, draws: int = 500, seed: int = 0
+) -> dict[str, Any]:
     """Judge an estimate below 0.1 degrees, where stations share a cell.
 
     Parameters
     ----------
     held : DataFrame
         As `departures` takes it, at stations that the estimate has not seen.
+    members : Index, optional
+        Judge only these stations, still by their departure from the mean of all in their cell: an
+        irrigated field is told from the rainfed ones about it.
     draws : int
         Of the stations with replacement, for the intervals.
     seed : int
@@ -129,6 +134,8 @@ def within_cells(held: pd.DataFrame, *, draws: int = 500, seed: int = 0) -> dict
         mean departures. Or a reason under ``skipped``.
     """
     rows = departures(held)
+    if members is not None:
+        rows = rows[rows["station"].isin(members)]
     if rows["station"].nunique() < 3:
         return {"skipped": "fewer than three stations share a cell of 0.1 degrees with another"}
     by_station = rows.groupby("station", observed=True)

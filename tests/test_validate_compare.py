@@ -15,6 +15,7 @@ from gssm_cube.validate.compare import best_products, difference_rows, sentences
 from gssm_cube.validate.consistency import autocorrelation_rows, change_rows
 from gssm_cube.validate.matching import coarse_reference, keep_common
 from gssm_cube.validate.metrics import product_tables
+from gssm_cube.validate.page import headline
 from gssm_cube.validate.references import Reference, irrigation_of, read_reference
 from gssm_cube.validate.run import compare, resolution_rows, write_findings
 from gssm_cube.validate.settings import make_comparison, read_comparison
@@ -244,6 +245,29 @@ def test_resolution_is_told_of_stations_that_share_a_cell_and_by_irrigation(matc
     assert resolution_rows(matched, 10)["skipped"].notna().all()  # two stations share a cell
 
 
+def test_irrigated_fields_are_told_from_the_rainfed_ones_of_their_cell():
+    """Three cells of a wet irrigated field and a dry one each: none shares its cell with its like.
+
+    The first product sees all, the second the cells' means: 0.1 of each field, half above.
+    """
+    lat = np.repeat([50.0, 50.2, 50.4], 2) + np.tile([0.0, 0.01], 3)
+    stations = places(6).assign(lat=lat, lon=5.0, irrigated=[True, False] * 3)
+    wet, dry = 0.3 + 0.01 * np.sin(np.arange(40.0)), np.full(40, 0.1)
+    fields = np.stack([wet, dry] * 3)
+    means = np.broadcast_to((wet + dry) / 2, fields.shape)
+    values = np.stack([fields, fields, means]).astype("float32")
+    held = keep_common(
+        Reference(stations, DAYS[:40], values[0]), "own", ("station", "fine", "coarse"), values
+    )
+    rows = resolution_rows(held, 20).set_index(["product", "group"])
+    assert rows["stations"].tolist() == 2 * [6, 3, 3]
+    # Departures of the irrigated are all +0.1 or so, and change by half of the sine.
+    assert rows.loc[("fine", "irrigated"), "change_r"] == pytest.approx(1, abs=1e-5)
+    off = fields[0] - means[0]
+    np.testing.assert_allclose(rows.loc[("coarse", "irrigated"), "coarse_rmse"],
+                               np.sqrt((off**2).mean()), rtol=1e-5)  # fmt: skip
+
+
 def test_irrigation_is_told_by_table_or_land_cover_and_else_unknown():
     table = places(3).assign(irrigated=["yes", None, "no"])
     assert irrigation_of(table).fillna("?").tolist() == ["irrigated", "?", "rainfed"]
@@ -404,6 +428,16 @@ def test_the_page_needs_nothing_else_and_shows_all(written):
                   "How long they remember", "within a cell of 0.1 degrees"):  # fmt: skip
         assert words in page, words
     assert (out / "figures/winners.png").stat().st_size > 5000
+
+
+def test_of_few_stations_the_page_says_that_nothing_can_be_said(folder, tmp_path):
+    comparison = read_comparison(folder / "validate.toml")
+    table = pd.read_csv(comparison.stations)
+    table[table["station"].isin(["A/s0", "B/s1", "A/s2"])].to_csv(tmp_path / "few.csv", index=False)
+    changed = {"stations": tmp_path / "few.csv", "coarse_degrees": 0.0, "changes": {}}
+    found = compare(comparison.model_copy(update=changed))
+    assert found.winners["own"] is None and found.sentences["own"] == []
+    assert "3 stations have days enough, at least 5 are needed" in headline(found)
 
 
 def test_flags_do_what_the_file_does(folder, tmp_path):

@@ -10,6 +10,8 @@ import rasterio
 import xarray as xr
 
 from gssm_cube.bootstrap import mean_scores
+from gssm_cube.resolution import cell_of
+from gssm_cube.stations import read_stations
 from gssm_cube.validate.compare import difference_rows, winner
 from gssm_cube.validate.metrics import published_table
 from gssm_cube.validate.run import compare
@@ -160,6 +162,36 @@ def test_deos_stations_against_the_daily_geotiffs_of_esa_cci(real_data, tmp_path
         if len(rows) >= 10:
             r = rows["observed"].corr(rows["cci"])
             assert by_station.loc[name, "r"] == pytest.approx(r, abs=1e-5)
+
+
+def test_irrigated_and_rainfed_fields_of_remedhus_within_their_cells(real_data, tmp_path):
+    """Three fields are irrigated by ESA CCI's land cover, and five rainfed ones share a cell.
+
+    LasEritas and Canizal stand together, Granja-g beside the rainfed Carretoro. Who knows the
+    fields has all their departures, who knows the mean of the cell has none.
+    """
+    archive = real_data / "ismn/Data_separate_files_header_20240825_20250825_kit.zip"
+    table, _ = read_stations(archive)
+    table = table[table["network"] == "REMEDHUS"]
+    table.to_parquet(tmp_path / "stations.parquet")
+    cell = cell_of(table["lat"], table["lon"])
+    coarse = table.groupby([cell, table["time"]])["observed"].transform("mean")
+    products = {}
+    for name, values in (("fields", table["observed"]), ("cell", coarse)):
+        points = table[["lat", "lon", "time"]].assign(value=values)
+        points.to_parquet(tmp_path / f"{name}.parquet")
+        products[name] = {"path": str(tmp_path / f"{name}.parquet"), "units": "m3 m-3", "max_km": 1}
+    found = compare(comparison(tmp_path, products, tmp_path / "stations.parquet", min_days=50))
+    scores = found.tables["scores"]
+    counts = scores[(scores["stratum"] == "irrigation") & (scores["score"] == "station_r")]
+    counts = counts.set_index(["product", "group"])["stations"]
+    assert counts["fields"].to_dict() == {"irrigated": 3, "rainfed": 8}
+    within = found.tables["resolution"].set_index(["product", "group"])
+    assert within["stations"].astype(int).tolist() == 2 * [8, 3, 5]
+    np.testing.assert_allclose(within.loc["fields", "spatial_r"].astype(float), 1, atol=1e-6)
+    assert within.loc["cell", "spatial_r"].isna().all()
+    assert (within.loc["fields", "rmse"] < 1e-6).all()
+    assert (within.loc["cell", "coarse_rmse"] > 0.01).all()
 
 
 def test_gldas_cci_and_merra2_at_points(real_data, tmp_path):

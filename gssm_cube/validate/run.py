@@ -1,7 +1,7 @@
 """The whole comparison: read, match, score, and write what was found."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -109,11 +109,17 @@ def resolution_rows(matched: Matched, draws: int) -> pd.DataFrame:
         ``product``, ``group`` ("all", "irrigated", "rainfed"), what `resolution.within_cells`
         tells, the ends of its intervals as ``..._low`` and ``..._high``, or ``skipped``.
     """
+    close = _close_stations(matched.stations)
+    irrigation = irrigation_of(close)
+    groups: dict[str, pd.Index | None] = {"all": None}
+    if irrigation.eq("irrigated").any():
+        groups |= {group: close.index[irrigation.eq(group)] for group in ("irrigated", "rainfed")}
     rows = []
-    for group, members in _by_irrigation(matched):
-        for product in matched.products:
-            held = matched.table(product, members)
-            rows.append({"product": product, "group": group} | _resolved(held, draws))
+    for product in matched.products:
+        held = matched.table(product, close.index)
+        for group, members in groups.items():
+            said = _resolved(within_cells(held, members=members, draws=draws))
+            rows.append({"product": product, "group": group} | said)
     return pd.DataFrame(rows)
 
 
@@ -178,20 +184,14 @@ def _seams(settings: Comparison, progress: Progress) -> pd.DataFrame:
     )  # fmt: skip
 
 
-def _by_irrigation(matched: Matched) -> Iterator[tuple[str, pd.Index]]:
-    """Yield all stations that share a cell, and those irrigated and not where there are any."""
-    cell = pd.Series(cell_of(*(matched.stations[name] for name in ("lat", "lon"))))
-    close = matched.stations[cell.duplicated(keep=False).to_numpy()]
-    yield "all", close.index
-    irrigation = irrigation_of(close)
-    if irrigation.eq("irrigated").any():
-        for group in ("irrigated", "rainfed"):
-            yield group, close.index[irrigation.eq(group)]
+def _close_stations(stations: pd.DataFrame) -> pd.DataFrame:
+    """Return the stations that share a cell of 0.1 degrees with another."""
+    cell = pd.Series(cell_of(stations["lat"], stations["lon"]))
+    return stations[cell.duplicated(keep=False).to_numpy()]
 
 
-def _resolved(held: pd.DataFrame, draws: int) -> dict[str, Any]:
+def _resolved(said: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is known within cells as one flat row."""
-    said = within_cells(held, draws=draws)
     if "skipped" in said:
         return {"skipped": said["skipped"]}
     row = {name: said[name] for name in RESOLVED}

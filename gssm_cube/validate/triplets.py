@@ -170,7 +170,8 @@ def median_triplets(table: pd.DataFrame, *, draws: int = 1000, seed: int = 0) ->
     """
     rows = []
     for key, part in table.groupby(["triplet", "column", "measure"], sort=False):
-        known = part["value"].dropna().to_numpy()
+        known = part["value"].to_numpy()
+        known = known[np.isfinite(known)]  # without any noise the ratio to it is infinite
         low = high = np.nan
         if len(known) >= LEAST_STATIONS:
             chosen = np.random.default_rng(seed).integers(0, len(known), (draws, len(known)))
