@@ -23,7 +23,6 @@ CLOUDS = {
 }
 WEB = ("http", "https")  # read only, and without lists
 SCHEMES = (*CLOUDS, *WEB)
-COUNT_FROM_THE_START = ("az", "abfs", "abfss")  # these give no last bytes without a first
 NO_BUCKET = ("NoSuchBucket", "ContainerNotFound")  # the second is Azure's
 CONCURRENCY = 32  # requests of a process at a time
 MAX_RETRIES, RETRY_SECONDS = 10, 180.0
@@ -216,7 +215,7 @@ def get_tail(url: str, length: int) -> memoryview:
 
     store, key = split_url(url)
     with explained(url):
-        if urlsplit(url).scheme not in COUNT_FROM_THE_START:
+        if CLOUDS.get(urlsplit(url).scheme) != "AZURE_":  # that knows no ranges from the end
             found = obstore.get(store, key, options={"range": {"suffix": length}})
             return memoryview(found.bytes())
         end = int(obstore.head(store, key)["size"])

@@ -297,7 +297,10 @@ class FillSlab:
 
 def scratch_of(store: Place, window: Window, folder: Path | None = None) -> Path:
     """Return where the coarse blocks of a window wait: in a folder, or beside their product."""
-    return (folder or Path(store).parent) / f"{Path(store).name}.overview_{window}"
+    name = f"{Path(store).name}.overview_{window}"
+    if folder is None:
+        return Path(store).with_name(name)
+    return folder / f"{blocks.digest(str(store))[:8]}_{name}"  # others have the same name
 
 
 def scratch_name(level: float, layer: str) -> str:

@@ -159,10 +159,11 @@ def beside_product(store: Place, name: str, chosen: str | None) -> Place:
     ValueError
         If it would be on a web server.
     """
-    from gssm_cube.places import is_url, place_of, sibling
+    from gssm_cube.object_stores import is_web
+    from gssm_cube.places import place_of, sibling
 
     place = place_of(chosen) if chosen else sibling(store, name)
-    if is_url(place) and str(place).startswith("http"):
+    if is_web(str(place)):
         raise ValueError(f"{place} is on a web server, which is only read: give --out elsewhere")
     return place
 
