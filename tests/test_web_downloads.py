@@ -18,7 +18,7 @@ from web_world import item_of
 
 from gssm_cube import orders
 from gssm_cube.cli import app
-from gssm_cube.downloads import open_requests
+from gssm_cube.downloads import Places, open_requests
 from gssm_cube.grid import Layout, Tile
 from gssm_cube.orders import Catalog
 from gssm_cube.request_costs import costs
@@ -26,8 +26,9 @@ from gssm_cube.sources import modis, soilgrids
 from gssm_cube.sources.ee_files import SINUSOIDAL
 from gssm_cube.sources.sinusoidal import KILOMETRE
 from gssm_cube.sources.tries import Refused
-from gssm_cube.web_downloads import complete_from_web, web_places_of
+from gssm_cube.web_downloads import WHOM, complete_from_web, web_places_of
 from gssm_cube.web_orders import asks_whole_files, sends, web_deliveries
+from gssm_cube.web_settings import EXAMPLES
 from gssm_cube.web_settings import Web as WebSettings
 
 DAYS = [date(2019, 7, day) for day in range(1, 7)]
@@ -283,3 +284,22 @@ def test_a_plan_tells_requests_and_stops_at_the_limit(server, tmp_path):
     assert "From open archives" in refused.output
     assert "48 requests to open archives are needed, --max-requests allows 47" in refused.output
     assert not server.asked
+
+
+def test_requests_of_a_tile_year_are_those_worked_by_hand(tmp_path):
+    # 42..46 N, 4..0 W, 366 days, in one tile of MODIS.
+    layout = Layout.covering((-4, 42, 0, 46), date(2019, 1, 1), date(2020, 1, 1))
+    names = ("era5_land", "mod11a1", "mod13a2", "wtd", "bedrock")
+    places = Places(
+        {name: EXAMPLES[name] for name in names}, layout, tmp_path, WHOM, web_deliveries, sends
+    )
+    found = {cost.source: cost for cost in costs(places)}
+    # A layer a day is a header and its blocks.
+    assert found["mod11a1"].requests == 366 * 4 * 2
+    assert found["mod13a2"].requests == 31 * 4 * 2
+    assert found["mod11a1"].bytes == 480 * 357 * 6 * 366
+    assert found["mod13a2"].bytes == (2 * 480) * (2 * 357) * (2 + 2 + 1 + 2) * 31
+    # 17,568 hours in chunks of 1,440 touch 14; two chunks southward and two across 0 E; 28.8 MB.
+    assert found["era5_land"].requests == 14 * 3 * 2 * 2
+    assert found["era5_land"].bytes == 14 * 3 * 4 * 1440 * 50 * 100 * 4
+    assert found["wtd"].requests == found["bedrock"].requests == 2

@@ -106,13 +106,14 @@ def _directions(heights: Any, filled: Any, flooded: Any, ratio: Any) -> Any:
     """Return the code of each cell's steepest lower neighbour, or of the way to its outlet."""
     rows, cols = heights.shape
     codes = np.full((rows, cols), SEA, np.uint8)
-    for row in range(rows):
-        for col in range(cols):
-            if not np.isnan(heights[row, col]):
-                way = _way_down(filled, row, col, ratio[row])
-                if way == NOWHERE and flooded[row, col] < 8:
-                    way = flooded[row, col]
-                codes[row, col] = CODES[way] if way >= 0 else MOUTH
+    for cell in range(rows * cols):
+        row, col = cell // cols, cell % cols
+        if np.isnan(heights[row, col]):
+            continue
+        way = _way_down(filled, row, col, ratio[row])
+        if way == NOWHERE and flooded[row, col] < 8:
+            way = flooded[row, col]
+        codes[row, col] = CODES[way] if way >= 0 else MOUTH
     return codes
 
 
