@@ -308,6 +308,7 @@ def test_stamps_with_a_zone_count_for_their_day_in_utc_and_fill_values_for_none(
 )
 def test_stations_that_cannot_be_compared_are_refused(tmp_path, change, message):
     row = {"station": "a", "lat": 40.0, "lon": -83.0, "time": "2020-01-01", "observed": 0.2}
+    assert len(reference_of(tmp_path, [row, row | {"lat": 40.001}]).stations) == 1  # rounded
     rows = [row, row | change] if change.keys() != {"observed"} else 2 * [row | change]
     with pytest.raises(ValueError, match=message):
         reference_of(tmp_path, rows)

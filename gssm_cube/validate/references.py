@@ -12,6 +12,7 @@ from gssm_cube.validate.units import VOLUMETRIC, volumetric
 
 NEEDED = ("station", "lat", "lon", "time", "observed")
 ABOUT = ("network", "koeppen", "land_cover", "irrigated")  # what a table may say of a station
+ONE_PLACE = 0.01  # degrees: files of a station may round its place unequally
 IRRIGATED = "irrigated"  # in the words of ESA CCI land cover
 
 
@@ -124,7 +125,8 @@ def _check_places(path: Path, table: pd.DataFrame) -> None:
             f"stations {path}: {len(lost)} have no place on the globe, such as {lost[0]!r}; give "
             "lat in -90 .. 90 and lon in -180 .. 360 degrees"
         )
-    several = places.loc[places["station"].duplicated(), "station"].unique()
+    reach = places.groupby("station", observed=True)[["lat", "lon"]].agg(np.ptp)
+    several = reach.index[(reach > ONE_PLACE).any(axis=1)]
     if several.size:
         raise ValueError(
             f"stations {path}: {several.size} names stand at several places, such as "

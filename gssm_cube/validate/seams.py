@@ -10,9 +10,10 @@ taken off first: then hills and rain are gone, and the step of the borders thems
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ Border = tuple[float, Values]  # its step, and those of its neighbours
 Control = Callable[[slice, slice, slice], NDArray[np.floating]]
 
 BOXES, FEW_BOXES = 240, 12  # looked at of each kind of border; with a control, which is exact
+SEA = 8  # times as many are tried, for most of a globe is water
 LEAST_BOXES = 12  # of a border in time: a median needs places of different weather
 NEAR_DAYS = 60  # before and after a border in time, which are its neighbours
 CONTROL_DAYS = 32  # looked at with a control
@@ -59,7 +61,9 @@ class _Field:
         """Return a box (time, lat, lon), m3 m-3."""
         box = {"time": days, "lat": rows, "lon": cols}
         values = self.ssm.isel(box).transpose("time", "lat", "lon").to_numpy().astype("float64")
-        return values if self.control is None else values - self.control(days, rows, cols)
+        if self.control is None or not np.isfinite(values).any():
+            return values
+        return values - self.control(days, rows, cols)
 
 
 def seam_rows(
@@ -105,16 +109,13 @@ def seam_rows(
     rng = np.random.default_rng(seed)
     starts = [window.start for window in layout.windows()][1:]
     rows = []
-    for against, made in ((NEIGHBOURS, None), (WHOLE, control)):
-        if against == WHOLE and control is None:
-            continue
+    looks = {NEIGHBOURS: None} | ({} if control is None else {WHOLE: control})
+    for against, made in looks.items():
         field = _Field(ssm, layout, made)
-        kinds = {("tile", "tile borders"): lambda field=field: _tile_borders(field, rng, progress)}
-        kinds["window", "window borders"] = lambda field=field: _day_borders(
-            field, starts, rng, progress
-        )
-        for (kind, name), look in kinds.items():
-            rows += _judged(kind, against, name, product, look(), rng)
+        tiles = _tile_borders(field, rng, progress)
+        rows += _judged("tile", against, "tile borders", product, tiles, rng)
+        windows = _day_borders(field, starts, rng, progress)
+        rows += _judged("window", against, "window borders", product, windows, rng)
     field = _Field(ssm, layout, None)
     for name, day in changes.items():
         found = _day_borders(field, [(day - layout.first_day).days], rng, progress)
@@ -180,21 +181,24 @@ def _judged(
 
 def _tile_borders(field: _Field, rng: np.random.Generator, progress: Progress) -> list[Border]:
     """Return the step at tile borders, and at the other edges of the chunks beside them."""
-    layout, borders = field.layout, []
+    layout = field.layout
+    borders: list[Border] = []
     boxes = list(_tile_boxes(field.ssm.shape, layout.tile_size))
-    chosen = rng.permutation(len(boxes))[: field.boxes]
-    for number, (rows, cols, across) in enumerate((boxes[k] for k in chosen), start=1):
+    for box in rng.permutation(len(boxes))[: SEA * field.boxes]:
+        if len(borders) == field.boxes:
+            break
+        rows, cols, across = boxes[box]
         first = int(rng.integers(0, len(layout.windows()))) * WINDOW_DAYS
         days = slice(first, min(first + WINDOW_DAYS, layout.days))
         if field.control is not None:
             first = int(rng.integers(days.start, max(days.stop - CONTROL_DAYS, days.start) + 1))
             days = slice(first, min(first + CONTROL_DAYS, days.stop))
         mean = _mean_over_time(field.read(days, rows, cols))
-        progress("tile borders", number, len(chosen))
         found = second_differences(mean if across == "lon" else mean.T)
         border = CHUNK_PIXELS - 2  # from the last pixel of a chunk to the first of the next
         # A step beside the border holds half of a seam: such edges are no neighbours.
         borders += _border_of(_means(found), border, beside=1)
+        progress("tile borders", len(borders), min(len(boxes), field.boxes))
     return borders
 
 
@@ -214,7 +218,8 @@ def _day_borders(
     field: _Field, starts: Sequence[int], rng: np.random.Generator, progress: Progress
 ) -> list[Border]:
     """Return the step on the first day after each border in time, and on the days about it."""
-    layout, borders = field.layout, []
+    layout = field.layout
+    borders: list[Border] = []
     chunks = [
         (row, col)
         for row in range(0, field.ssm.sizes["lat"], CHUNK_PIXELS)
@@ -227,14 +232,20 @@ def _day_borders(
     beyond = NEAR_DAYS if field.control is None else CONTROL_DAYS // 2
     for number, at in enumerate(inside, start=1):
         days = slice(max(at - beyond, 0), min(at + beyond, layout.days))
-        found = []
-        for row, col in (chunks[k] for k in rng.permutation(len(chunks))[:each]):
-            rows, cols = slice(row, row + CHUNK_PIXELS), slice(col, col + CHUNK_PIXELS)
-            values = field.read(days, rows, cols)
-            found.append(_means(np.diff(values.reshape(len(values), -1), axis=0).T))
+        near = (chunks[k] for k in rng.permutation(len(chunks))[: SEA * each])
+        found = islice(_day_steps(field, days, near), each)
+        borders += _border_of(_medians([*found], days), at - days.start - 1, beside=0)
         progress("days of change", number, len(inside))
-        borders += _border_of(_medians(np.stack(found)), at - days.start - 1, beside=0)
     return borders
+
+
+def _day_steps(field: _Field, days: slice, chunks: Iterable[tuple[int, int]]) -> Iterator[Values]:
+    """Yield the mean step (day - 1) of each chunk that has values."""
+    for row, col in chunks:
+        rows, cols = slice(row, row + CHUNK_PIXELS), slice(col, col + CHUNK_PIXELS)
+        values = field.read(days, rows, cols)
+        if np.isfinite(values).any():
+            yield _means(np.diff(values.reshape(len(values), -1), axis=0).T)
 
 
 def _border_of(steps: Values, border: int, *, beside: int) -> list[Border]:
@@ -254,11 +265,12 @@ def _means(found: Values) -> Values:
     return np.where(count >= LEAST_PIXELS, means, np.nan)
 
 
-def _medians(found: Values) -> Values:
-    """Median (step) over boxes; NaN where none has it."""
-    known = np.isfinite(found).any(axis=0)
-    medians = np.full(found.shape[1], np.nan)
-    medians[known] = np.nanmedian(found[:, known], axis=0)
+def _medians(found: Sequence[Values], days: slice) -> Values:
+    """Median (day - 1) over boxes; NaN where none has it."""
+    medians = np.full(days.stop - days.start - 1, np.nan)
+    steps = np.stack([*found, medians])
+    known = np.isfinite(steps).any(axis=0)
+    medians[known] = np.nanmedian(steps[:, known], axis=0)
     return medians
 
 
