@@ -4,19 +4,28 @@ import json
 import re
 import shutil
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 from object_server import moto_server
+from product_files import layers_of
 from tests_of_commands import invoke
 
 from gssm_cube import blocks, open_product, pipeline, places
 from gssm_cube.climatology import open_climatology
 from gssm_cube.difference import compare_products
-from gssm_cube.overviews import open_overview, write_overviews
+from gssm_cube.grid import Block, Layout, Tile
+from gssm_cube.overviews import open_overview, scratch_of, write_overviews
+from gssm_cube.product import create_product, write_block
+from gssm_cube.product_commands import _scratch_of
 from gssm_cube.settings import read_settings
+from gssm_cube.variables import FILL
+
+FORTY_DAYS = Layout(Tile(74, 372), 1, 2, date(2018, 2, 20), date(2018, 3, 31), 48)
 
 
 @dataclass(frozen=True)
@@ -102,16 +111,6 @@ def test_series_of_points_are_exported_from_the_bucket(twins, tmp_path):
     assert tables[0] == tables[1] and len(tables[0].splitlines()) > 100
 
 
-def test_a_climatology_is_described_in_the_bucket_and_then_skipped(twins):
-    years = ("--years", "2018-2019")
-    assert "climatology: 2 tiles done, 0 skipped" in invoke("climatology", twins.product, *years)
-    assert "climatology: 0 tiles done, 2 skipped" in invoke("climatology", twins.far, *years)
-    invoke("climatology", twins.near, *years)
-    found = open_climatology(f"{twins.bucket}/climatology.zarr").load()
-    assert found.identical(open_climatology(twins.near.with_name("climatology.zarr")).load())
-    assert found["ssm_mean"].notnull().any()
-
-
 def test_static_layers_are_written_into_the_bucket(twins):
     for run in (twins.far, twins.near):
         assert "surface: 2 tiles done, 0 skipped; di, steep_terrain" in invoke("surface", run)
@@ -119,28 +118,6 @@ def test_static_layers_are_written_into_the_bucket(twins):
     for name in ("di", "steep_terrain"):
         found, known = (open_product(s)[name].load() for s in (twins.product, twins.local_product))
         assert found.identical(known) and found.notnull().any()
-
-
-def test_overviews_are_written_into_the_bucket_and_then_skipped(twins, tmp_path, monkeypatch):
-    for run in (twins.far, twins.near):
-        assert "overviews: 62 slabs of six days done, 0 skipped" in invoke("overviews", run)
-    assert not list(twins.far.parent.glob("*overview*"))
-    monkeypatch.chdir(tmp_path)
-    assert "overviews: 0 slabs of six days done, 62 skipped" in invoke("overviews", twins.product)
-    for degrees in (0.05, 0.1):
-        stores = (twins.product, twins.local_product)
-        found, known = (open_overview(store, degrees).load() for store in stores)
-        assert found.identical(known) and found["ssm"].notnull().any()
-    with pytest.raises(ValueError, match="ssm.zarr is at a URL: give a folder on disk for"):
-        write_overviews(twins.product)
-
-
-def test_overviews_go_on_where_they_were_left(twins, tmp_path):
-    unit = blocks.marked_units(twins.product, "overview")[5]
-    blocks.remove_marker(twins.product, "overview", unit)
-    said = invoke("overviews", twins.product, "--scratch", tmp_path)
-    assert "overviews: 1 slabs of six days done, 61 skipped" in said
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_products_in_a_bucket_and_on_disk_are_compared(twins, tmp_path):
@@ -170,3 +147,67 @@ def test_the_catalogue_s_item_lies_beside_the_product(twins):
 def test_nothing_is_written_to_a_web_server(command):
     said = invoke(command[0], "https://example.org/ssm.zarr", *command[1:], status=1)
     assert "is on a web server, which is only read: give --out elsewhere" in said
+
+
+# ---- a product of 40 days ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def forty(twins, tmp_path_factory):
+    """The same product in the bucket and on disk: two tiles, a third of their pixels sea."""
+    found = f"{twins.bucket}/forty/ssm.zarr", tmp_path_factory.mktemp("forty") / "ssm.zarr"
+    for store in found:
+        rng = np.random.default_rng(2)
+        create_product(store, FORTY_DAYS, {})
+        for tile in FORTY_DAYS.tiles():
+            block = Block(tile, FORTY_DAYS.windows()[0])
+            codes = rng.integers(0, 600, (40, 48, 48)).astype("int16")
+            codes[:, rng.random((48, 48)) < 0.33] = FILL
+            objects = write_block(store, FORTY_DAYS, block, layers_of(codes))
+            facts = {"checksum": blocks.checksum(codes)}
+            blocks.write_marker(store, "predict", str(block), "k", objects, **facts)
+    return found
+
+
+def test_a_climatology_is_described_in_the_bucket_and_then_skipped(forty):
+    far, near = forty
+    years = ("--years", "2018-2018")
+    assert "climatology: 2 tiles done, 0 skipped" in invoke("climatology", far, *years)
+    assert "climatology: 0 tiles done, 2 skipped" in invoke("climatology", far, *years)
+    invoke("climatology", near, *years)
+    target = places.sibling(far, "climatology.zarr")
+    found, known = (
+        open_climatology(p).load() for p in (target, near.with_name("climatology.zarr"))
+    )
+    assert found.identical(known) and found["ssm_mean"].notnull().any()
+
+
+def test_overviews_are_written_into_the_bucket_and_go_on_where_they_were_left(
+    forty, tmp_path, monkeypatch
+):
+    far, near = forty
+    monkeypatch.chdir(tmp_path)
+    for store in forty:
+        assert "overviews: 7 slabs of six days done, 0 skipped" in invoke("overviews", store)
+    assert "overviews: 0 slabs of six days done, 7 skipped" in invoke("overviews", far)
+    for degrees in (0.05, 0.1):
+        found, known = (open_overview(store, degrees).load() for store in forty)
+        assert found.identical(known) and found["ssm"].notnull().any()
+    blocks.remove_marker(far, "overview", blocks.marked_units(far, "overview")[5])
+    said = invoke("overviews", far, "--scratch", tmp_path / "scratch")
+    assert "overviews: 1 slabs of six days done, 6 skipped" in said
+    assert [path.name for path in tmp_path.rglob("*")] == ["scratch"]
+    with pytest.raises(ValueError, match="ssm.zarr is at a URL: give a folder on disk for"):
+        write_overviews(far)
+
+
+def test_what_waits_between_two_passes_lies_in_the_run_s_folder_or_here(
+    twins, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert _scratch_of(str(twins.far), twins.product) == twins.far.parent
+    assert _scratch_of(twins.product, twins.product) == tmp_path
+    assert _scratch_of(str(twins.near), twins.local_product) is None
+    window = FORTY_DAYS.windows()[0]
+    names = {scratch_of(f"s3://{bucket}/ssm.zarr", window, tmp_path) for bucket in ("a", "b")}
+    assert len(names) == 2 and {path.parent for path in names} == {tmp_path}
