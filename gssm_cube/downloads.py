@@ -73,7 +73,8 @@ def without(absent: Mapping[str, Iterable[str]]) -> Callable[[str, Stamps, str],
     missing = {collection: set(stamps) for collection, stamps in absent.items()}
 
     def there(asset: str, stamps: Stamps, tile: str) -> Stamps:
-        lost = missing.get(collection_of(asset, tile), set())
+        # Earth Engine's are noted by asset, those of lists of scenes by tile too.
+        lost = set().union(*(missing.get(name, ()) for name in (asset, collection_of(asset, tile))))
         return tuple(stamp for stamp in stamps if str(stamp) not in lost)
 
     return there

@@ -188,9 +188,9 @@ def core_hours(settings: Settings, plan: Plan) -> dict[str, float]:
 
 
 def scratch_bytes(layout: Layout, land_pixel_days: float, sensors: tuple[int, int]) -> float:
-    """Bytes of the scratch's arrays before compression, sea left out."""
+    """Bytes of the scratch's arrays before compression, sea left out, ERA5-Land's soil included."""
     rows, cols = layout.cells_shape
-    meteo = 4.0 * len(scratch.METEO) * rows * cols * len(meteo_days(layout))
+    meteo = 4.0 * len((*scratch.METEO, *scratch.SOIL)) * rows * cols * len(meteo_days(layout))
     lst = 2 * len(scratch.OVERPASSES) * sensors[0] * land_pixel_days
     composites = len(vegetation_starts(layout)) / layout.days
     vegetation = 2 * len(scratch.VEGETATION) * sensors[1] * composites * land_pixel_days

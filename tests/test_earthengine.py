@@ -92,7 +92,7 @@ def request_of_a_day():
 
 def days_on_disk(places) -> dict[date, np.ndarray]:
     """LST by day of all files that were delivered, read as the ingest reads them."""
-    folder = downloads.folder_of(places.folder, "mod11a1", ASSET, LAYOUT)
+    folder = orders.folder_of(places.folder, "mod11a1", ASSET, LAYOUT)
     files = modis.find_files(folder, "MOD11A1", modis.LST_LAYERS)
     return {day: modis.read_lst(tiles, "Day", *BOX).values for day, tiles in files.items()}
 
@@ -213,8 +213,8 @@ def test_a_failure_that_does_not_pass_ends_after_eight_tries(connected, places, 
 def test_who_waits_to_ask_again_keeps_no_download_that_ends_from_ending(
     connected, places, monkeypatch
 ):
-    monkeypatch.setattr(earthengine, "FIRST_PAUSE", 3600.0)
-    monkeypatch.setattr(earthengine, "LONGEST_PAUSE", 3600.0)
+    monkeypatch.setattr(tries, "FIRST_PAUSE", 3600.0)
+    monkeypatch.setattr(tries, "LONGEST_PAUSE", 3600.0)
     connected.fail(503, times=2)
     connected.fail(403, message="The caller does not have permission.")
     with pytest.raises(earthengine.NoAccess, match="does not have permission"):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import zarr
+from cube_codes import codes_of
 from ee_server import EarthEngineServer, let_anyone_in
 from ee_world import ASSETS, catalog_of
 from file_server import Fault, FileServer
@@ -61,11 +61,6 @@ def write_run(folder: Path, small_world, short) -> Path:
     path = folder / "run.toml"
     path.write_text(text)
     return path
-
-
-def codes_of(store) -> dict[str, np.ndarray]:
-    members = zarr.open_group(store, mode="r").members(max_depth=None)
-    return {name: array[:] for name, array in members if isinstance(array, zarr.Array)}
 
 
 # ---- where sources come from ------------------------------------------------------------------

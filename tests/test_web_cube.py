@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import web_world
-import zarr
+from cube_codes import codes_of
 from web_server import API, SIGNER, TOKEN, Page, WebServer
 
 from gssm_cube import orders, pipeline
@@ -66,15 +66,6 @@ def write_run(folder: Path, small_world, short, server, names=None) -> Path:
     path = folder / "run.toml"
     path.write_text(text + f'[web]\nsigner = "{server.url}{SIGNER}"\n')
     return path
-
-
-def codes_of(store: Path) -> dict[str, np.ndarray]:
-    """All arrays of a cube as stored, by group and name."""
-    root = zarr.open_group(store, mode="r")
-    arrays = (
-        member for member in root.members(max_depth=None) if isinstance(member[1], zarr.Array)
-    )
-    return {name: array[:] for name, array in arrays}
 
 
 def test_the_cube_from_open_archives_equals_that_from_files(
