@@ -131,6 +131,14 @@ def test_a_step_below_the_usual_is_not_lost_as_in_a_mean_of_sizes():
     assert found.usual == pytest.approx(0.006, rel=0.05)
 
 
+def test_a_border_that_happens_to_be_quiet_does_not_pass_what_it_could_not_have_seen():
+    """Two borders without any step, among neighbours of 0.015: nothing is shown of 0.002."""
+    rng = np.random.default_rng(3)
+    found = judge_steps([(0.0, rng.normal(0, 0.015, 100)) for _ in range(2)], rng)
+    assert found.step == found.low == 0 and found.high > 0.015
+    assert found.outcome == "cannot tell"
+
+
 @given(st.floats(-0.01, 0.01), st.floats(0, 0.01))
 def test_an_outcome_is_told_by_the_whole_interval(low, width):
     high = low + width

@@ -52,7 +52,8 @@ def judge_steps(borders: Sequence[tuple[float, Values]], rng: np.random.Generato
 
     What is seen at a border is its step, of either sign, and what its neighbours have. Of a size
     of step, the mean square at the borders is drawn with neighbours in the place of what is not
-    known; the interval holds the sizes of which what was seen is not an outer 2.5 %. The mean of
+    known; the interval holds the sizes of which what was seen is not an outer 2.5 %, and at least
+    those that a look without a step usually leaves open (a power-constrained limit). The mean of
     absolute values would not do: below the usual size it hardly grows with the step.
 
     Parameters
@@ -78,7 +79,9 @@ def judge_steps(borders: Sequence[tuple[float, Values]], rng: np.random.Generato
     squares = sizes[:, None] ** 2 + 2 * sizes[:, None] * cross + noise
     least, weak, strong = np.quantile(squares, [ENDS[0], 1 - POWER, ENDS[1]], axis=1)
     low = 0.0 if seen <= most else float(sizes[np.argmax(strong >= seen)])
-    high = float(sizes[np.flatnonzero(least <= seen)[-1]]) if least[0] <= seen else 0.0
+    # Borders that happen to be quieter than their neighbours show no more than usual ones do.
+    told = max(seen, float(np.median(noise)))
+    high = float(sizes[np.flatnonzero(least <= told)[-1]])
     detectable = float(sizes[np.argmax(weak >= most)])
     step = float(np.sqrt(max(seen - usual, 0.0)))
     return Judged(step, float(np.sqrt(usual)), min(low, step), max(high, step), detectable)
