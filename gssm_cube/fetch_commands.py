@@ -108,7 +108,9 @@ def quickstart(
     ],
     year: Annotated[int, typer.Option(help="The year, from 2001 on.")],
     folder: Annotated[Path, typer.Argument(help="Where everything goes.")] = Path("quickstart"),
-    route: Annotated[str, typer.Option(help="fetch (files) or ee (Earth Engine).")] = "fetch",
+    route: Annotated[
+        str, typer.Option(help="fetch (files), ee (Earth Engine) or open (open archives).")
+    ] = "fetch",
     project: Annotated[str | None, typer.Option(help="Project of Earth Engine.")] = None,
     ismn: Annotated[Path, typer.Option(help="Archive of stations, in the folder.")] = Path(
         "ismn.zip"

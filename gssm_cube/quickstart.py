@@ -12,17 +12,18 @@ from pathlib import Path
 
 from gssm_cube import blocks, pipeline
 from gssm_cube.blocks import Progress, silent
-from gssm_cube.downloads import complete
 from gssm_cube.fetch.run import PROVIDERS, check_accounts, fetch
+from gssm_cube.remote_sources import complete
 from gssm_cube.routes import ISMN
 from gssm_cube.settings import Settings, read_settings
+from gssm_cube.web_settings import EXAMPLES, HEIGHTS
 
 logger = logging.getLogger(__name__)
 
 RUN_FILE = "run.toml"
 FOLDERS = {name: f"raw/{name}" for name in (
     "era5_land", "mod11a1", "mod13a2", "soilgrids", "merit_hydro", "wtd", "bedrock")}  # fmt: skip
-# Where each source comes from, by route; what Earth Engine does not have comes as files.
+# Where each source comes from, by route; what Earth Engine or the archives lack comes as files.
 ROUTES: dict[str, dict[str, str]] = {
     "fetch": FOLDERS,
     "ee": FOLDERS
@@ -33,6 +34,9 @@ ROUTES: dict[str, dict[str, str]] = {
         "soilgrids": "ee://projects/soilgrids-isric",
         "merit_hydro": "ee://MERIT/Hydro/v1_0_1",
     },
+    "open": FOLDERS
+    | {name: EXAMPLES[name] for name in ("era5_land", "mod11a1", "mod13a2", "soilgrids")}
+    | {"merit_hydro": HEIGHTS},
 }
 Say = Callable[[str], None]
 Bars = Callable[[], AbstractContextManager[Progress]]

@@ -14,11 +14,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from gssm_cube.citations import SOURCES
-from gssm_cube.downloads import places_of
 from gssm_cube.fetch.run import NO_ACCOUNT, PROVIDERS
 from gssm_cube.plan import size
+from gssm_cube.remote_sources import remote_places
 from gssm_cube.request_costs import costs
 from gssm_cube.settings import Settings
+from gssm_cube.web_downloads import WHOM
 
 FILES, ENGINE, WEB, BY_HAND = "files", "Earth Engine", "open archive", "by hand"
 ISMN = "https://ismn.earth/en/dataviewer/"
@@ -29,8 +30,8 @@ ENGINE_ACCOUNT = "Google Cloud project registered for Earth Engine"
 class Route:
     """How a source comes to a run, and what of it is still to come.
 
-    ``files`` and ``bytes`` are None where only the server can tell; ``requests`` counts those of
-    Earth Engine.
+    ``files`` and ``bytes`` are None where only the server can tell; ``requests`` counts those to
+    Earth Engine and open archives.
     """
 
     source: str
@@ -57,23 +58,37 @@ def run_routes(settings: Settings) -> list[Route]:
 
 def _gridded(settings: Settings) -> Iterator[Route]:
     """Yield the ways of the sources of the feature cube."""
-    places = places_of(settings)
-    asked = {cost.source: cost for cost in costs(places)}
+    asked = {
+        cost.source: (cost, places) for places in remote_places(settings) for cost in costs(places)
+    }
     for source, place in settings.sources.gridded.items():
         licence = licence_of(source)
-        if source in asked:
-            cost, asset = asked[source], places.assets[source]
+        if source not in asked:
+            assert isinstance(place, Path)
+            yield _of_files(source, place, settings, licence)
+            continue
+        cost, places = asked[source]
+        asset = places.assets[source]
+        if places.whom == WHOM:
+            account, advice = archive_account(source)
+            yield Route(
+                source, str(place), WEB, account, licence, None, cost.requests, cost.bytes,
+                "at most, uncompressed", f"GET {asset} (gssm download)", advice,
+            )  # fmt: skip
+        else:
             yield Route(
                 source, str(place), ENGINE, ENGINE_ACCOUNT, licence, None, cost.requests,
                 cost.bytes, "as the answers come, uncompressed",
                 f'ee.data.computePixels on "{asset}" (gssm download)',
                 "see docs/earth_engine.md for the three ways in",
             )  # fmt: skip
-        elif isinstance(place, str):
-            yield Route(source, place, WEB, "see docs/routes.md", licence, None, None, None,
-                        "what is read of it", f"GET {place}")  # fmt: skip
-        else:
-            yield _of_files(source, place, settings, licence)
+
+
+def archive_account(source: str) -> tuple[str, str]:
+    """Return the account that the usual open archive of a source asks for, and how to get it."""
+    if source == "era5_land":
+        return "Earth Data Hub token", "free at earthdatahub.destine.eu; see docs/routes.md"
+    return NO_ACCOUNT, ""
 
 
 def _of_files(source: str, folder: Path, settings: Settings, licence: str) -> Route:

@@ -47,6 +47,8 @@ EXAMPLES = {
     "wtd": "https://HOST/PATH/wtd.tif",
     "bedrock": "https://HOST/PATH/BDTICM_M_1km_ll.tif",
 }
+# Copernicus DEM in place of MERIT Hydro, which no open archive holds.
+HEIGHTS = f"stac+https://{PLANETARY_COMPUTER}/api/stac/v1/collections/cop-dem-glo-90"
 EXAMPLES |= {"myd11a1": EXAMPLES["mod11a1"], "myd13a2": EXAMPLES["mod13a2"]}
 
 

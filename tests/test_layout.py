@@ -132,7 +132,10 @@ ALLOWED = {
     "plan": GROUND
     | {"cube", "forest", "ingest", "places", "remote_sources", "settings", "sources"},
     "request_costs": GROUND | {"downloads", "plan", "sources", "web_downloads"},
-    "routes": {"citations", "downloads", "fetch", "plan", "request_costs", "settings"},
+    "routes": {
+        *("citations", "fetch", "plan", "remote_sources", "request_costs", "settings"),
+        "web_downloads",
+    },
     "calibration": GROUND | {"forest"},
     "forecast": GROUND
     | {"cube", "estimate", "forest", "places", "plan", "product", "run_log", "settings"},

@@ -180,6 +180,20 @@ def test_a_quick_start_says_what_comes_and_does_nothing_without_consent(tmp_path
     assert [path.name for path in (tmp_path / "q").iterdir()] == ["run.toml"]
 
 
+def test_a_quick_start_by_open_archives_needs_one_token_and_files_of_two_maps(tmp_path):
+    settings = prepare(tmp_path, Start(BOX, 2018, "open", 48))
+    assert set(file_sources(settings)) == {"wtd", "bedrock"}
+    routes = {route.source: route for route in run_routes(settings)}
+    # 365 days of day and night, each with its quality, of one MODIS tile: a file each, of which
+    # the header and what is wanted are asked for.
+    assert routes["mod11a1"].requests == 365 * 4 * 2
+    asking = [name for name, route in routes.items() if route.route == "open archive"]
+    assert asking == ["era5_land", "mod11a1", "mod13a2", "soilgrids", "merit_hydro"]
+    tokens = {name for name in asking if "token" in routes[name].account}
+    assert tokens == {"era5_land"}
+    assert all(routes[name].requests and routes[name].bytes for name in asking)
+
+
 def test_a_quick_start_by_earth_engine_fetches_water_table_and_bedrock_as_files(
     lead, small_world, short, alone, tmp_path, monkeypatch
 ):
