@@ -27,9 +27,10 @@ from distributed import (
     Worker,
     WorkerPlugin,
 )
+from distributed.comm import CommClosedError
 from tornado.ioloop import PeriodicCallback
 
-from gssm_cube.cluster_settings import Cluster
+from gssm_cube.cluster_settings import ALLOCATION, Cluster
 from gssm_cube.software import differences, software
 
 logger = logging.getLogger(__name__)
@@ -41,13 +42,7 @@ NO_WORKERS_SECONDS = 1800.0  # without any worker, until units count as failed i
 KEEP_SECONDS = 5.0  # between two looks for workers that are lost
 AWAY_SECONDS = 120.0  # a job without any of its workers, until it counts as lost
 PROBE = ".seen_by_workers"
-# How a worker's C library keeps freed memory. Dask lets it give all back at once, and the chunks of
-# a block come and go by the hundred: each would be mapped and zeroed anew, half of a block's time.
-ALLOCATION = {
-    "MALLOC_TRIM_THRESHOLD_": str(256 * 2**20),  # bytes
-    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),  # the most that glibc takes
-    "MALLOC_ARENA_MAX": "1",  # so that threads hand memory on to each other
-}
+REGISTER_TRIES = 5
 
 
 class ForestPlugin(WorkerPlugin):
@@ -92,6 +87,21 @@ class SameSoftware(WorkerPlugin):
         if faults:
             logger.error("worker %s is sent away: %s", worker.address, "; ".join(faults))
             worker.loop.add_callback(worker.close, reason="; ".join(faults))
+
+
+def register(client: Client, plugin: WorkerPlugin) -> None:
+    """Register a plugin with all workers, and with those that come later.
+
+    If a worker leaves at that moment, as it may where their number follows the work, the scheduler
+    breaks off instead of answering: then it is asked again.
+    """
+    for left in reversed(range(REGISTER_TRIES)):
+        try:
+            client.register_plugin(plugin)
+            return
+        except CommClosedError:
+            if not left:
+                raise
 
 
 @contextmanager
@@ -345,7 +355,7 @@ def _checked(client: Client, folder: Path | None) -> Iterator[None]:
         Path(probe).write_text(token)
     try:
         check_workers(client, software(), probe, token)
-        client.register_plugin(SameSoftware(software(), probe, token))
+        register(client, SameSoftware(software(), probe, token))
         try:
             yield
         finally:
@@ -375,8 +385,11 @@ def check_workers(
         Naming each worker that differs, and in what.
     """
     found = client.run(worker_faults, expected, probe, token, on_error="return")
+    there = client.scheduler_info(n_workers=-1)["workers"]
     lines = []
     for address, faults in sorted(found.items()):
+        if isinstance(faults, OSError) and address not in there:
+            continue  # it has left meanwhile
         if isinstance(faults, BaseException):
             faults = [f"{type(faults).__name__}: {faults}"]
         if faults:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from gssm_cube import blocks, cube, places, product
 from gssm_cube.block_inputs import block_sizes, check_complete, input_units
 from gssm_cube.blocks import Client, Progress
-from gssm_cube.clusters import ForestPlugin
+from gssm_cube.clusters import ForestPlugin, register
 from gssm_cube.estimate import Frozen, estimate_block
 from gssm_cube.fetched import fetch_folder
 from gssm_cube.forest import CompiledForest, forest_hash, load_forest
@@ -317,7 +317,7 @@ def predict_product(
         todo = work.left(units, read)
         blocks.remove_damaged(target, STAGE, todo)
         if client is not None:
-            client.register_plugin(work.forest_plugin())
+            register(client, work.forest_plugin())
         sizes, skipped = block_sizes(store, layout, todo), len(units) - len(todo)
         with log.stage(STAGE, sizes, skipped, blocks.marker_folder(target, STAGE)) as stage_log:
             status = blocks.run_units(

@@ -10,6 +10,7 @@ import dask
 import numpy as np
 import pytest
 from distributed import LocalCluster, Security, Status
+from distributed.comm import CommClosedError
 
 from gssm_cube import clusters
 from gssm_cube.cluster_settings import Cluster
@@ -19,6 +20,7 @@ from gssm_cube.clusters import (
     SameSoftware,
     check_workers,
     open_client,
+    register,
     worker_faults,
 )
 from gssm_cube.software import software
@@ -223,6 +225,39 @@ def test_workers_of_a_job_are_told_by_its_name():
     assert [clusters._job_of(w) for w in workers] == [
         "SLURMCluster-0", "SLURMCluster-0", "SLURMCluster-10",
     ]  # fmt: skip
+
+
+def test_a_worker_that_leaves_while_a_plugin_is_registered_does_not_end_the_run(tmp_path):
+    with (
+        LocalCluster(processes=False, **ONE_WORKER) as cluster,
+        cluster.get_client() as client,
+    ):
+        really, failed = cluster.scheduler.broadcast, []
+
+        async def fail_twice(**options):
+            if len(failed) < 2:
+                failed.append(options["msg"]["op"])
+                raise CommClosedError("the worker has left")
+            return await really(**options)
+
+        cluster.scheduler.broadcast = fail_twice
+        register(client, ForestPlugin("forest", opener(tmp_path / "log")))
+        assert failed == ["plugin-add"] * 2
+    assert (tmp_path / "log").read_text().split()[1:] == ["forest"]
+
+
+def test_a_worker_that_has_left_is_not_held_to_be_unlike():
+    class Left:
+        def run(self, *work, **options):
+            return {"tcp://gone": CommClosedError("gone"), "tcp://here": OSError("no disk")}
+
+        def scheduler_info(self, n_workers):
+            return {"workers": {"tcp://here": {}}}
+
+    with pytest.raises(
+        ValueError, match="1 of 2 workers .*\n  worker tcp://here: OSError: no disk"
+    ):
+        check_workers(Left(), software())
 
 
 def test_a_scheduler_without_workers_is_given_up():
