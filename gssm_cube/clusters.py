@@ -18,15 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import dask
-from distributed import (
-    Client,
-    LocalCluster,
-    Security,
-    SpecCluster,
-    Status,
-    Worker,
-    WorkerPlugin,
-)
+from distributed import Client, LocalCluster, Security, SpecCluster, Status, Worker, WorkerPlugin
 from distributed.comm import CommClosedError
 from tornado.ioloop import PeriodicCallback
 
