@@ -67,11 +67,11 @@ class Places:
 
 
 def without(absent: Mapping[str, Iterable[str]]) -> Callable[[str, Stamps, str], Stamps]:
-    """Return what picks the stamps that are not known to be absent."""
+    """Return what picks the stamps that are not known to be absent, of all tiles or of one."""
     missing = {collection: set(stamps) for collection, stamps in absent.items()}
 
     def there(asset: str, stamps: Stamps, tile: str) -> Stamps:
-        lost = missing.get(collection_of(asset, tile), set())
+        lost = missing.get(asset, set()) | missing.get(collection_of(asset, tile), set())
         return tuple(stamp for stamp in stamps if str(stamp) not in lost)
 
     return there

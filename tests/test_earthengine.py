@@ -18,7 +18,7 @@ from ee_server import SINUSOIDAL, Catalog, EarthEngineServer, let_anyone_in, wai
 from ee_world import band, image, without_day
 from rasterio.transform import Affine
 
-from gssm_cube import downloads, orders
+from gssm_cube import orders
 from gssm_cube.downloads import Places, download
 from gssm_cube.grid import Layout, Tile
 from gssm_cube.sources import earthengine, ee_requests, modis, tries
@@ -92,7 +92,7 @@ def request_of_a_day():
 
 def days_on_disk(places) -> dict[date, np.ndarray]:
     """LST by day of all files that were delivered, read as the ingest reads them."""
-    folder = downloads.folder_of(places.folder, "mod11a1", ASSET, LAYOUT)
+    folder = orders.folder_of(places.folder, "mod11a1", ASSET, LAYOUT)
     files = modis.find_files(folder, "MOD11A1", modis.LST_LAYERS)
     return {day: modis.read_lst(tiles, "Day", *BOX).values for day, tiles in files.items()}
 
