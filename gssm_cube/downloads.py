@@ -69,12 +69,11 @@ class Places:
 
 
 def without(absent: Mapping[str, Iterable[str]]) -> Callable[[str, Stamps, str], Stamps]:
-    """Return what picks the stamps that are not known to be absent."""
+    """Return what picks the stamps that are not known to be absent, of all tiles or of one."""
     missing = {collection: set(stamps) for collection, stamps in absent.items()}
 
     def there(asset: str, stamps: Stamps, tile: str) -> Stamps:
-        # Earth Engine's are noted by asset, those of lists of scenes by tile too.
-        lost = set().union(*(missing.get(name, ()) for name in (asset, collection_of(asset, tile))))
+        lost = missing.get(asset, set()) | missing.get(collection_of(asset, tile), set())
         return tuple(stamp for stamp in stamps if str(stamp) not in lost)
 
     return there

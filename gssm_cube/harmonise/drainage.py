@@ -36,7 +36,7 @@ def drainage(
     Returns
     -------
     directions : array (row, col), uint8
-        D8 codes of MERIT Hydro: 1 east and clockwise to 128, 0 beside the sea, 247 at sea. At the
+        D8 codes of MERIT Hydro: 1 east and clockwise to 128, 0 into the sea, 247 at sea. At the
         edge of the box 0 where no neighbour within is lower.
     area : array (row, col), float32, km2
         Of the cell and all that drains through it from within the box; 0 at sea.
@@ -119,19 +119,19 @@ def _directions(heights: Any, filled: Any, flooded: Any, ratio: Any) -> Any:
 
 @njit(cache=True)
 def _way_down(filled: Any, row: int, col: int, ratio: float) -> int:
-    """Return the way to the steepest lower neighbour of filled heights; beside the sea into it."""
+    """Return the way to the steepest lower neighbour of filled heights; the sea is at 0 m."""
     rows, cols = filled.shape
     steepest, best = 0.0, NOWHERE
     for way in range(8):
         i, j = row + DOWN[way], col + RIGHT[way]
         if i < 0 or j < 0 or i >= rows or j >= cols:
             continue
-        if np.isnan(filled[i, j]):
-            return INTO_SEA
+        sea = np.isnan(filled[i, j])
+        below = 0.0 if sea else filled[i, j]
         far = np.sqrt(DOWN[way] ** 2 + (RIGHT[way] * ratio) ** 2)
-        slope = (filled[row, col] - filled[i, j]) / far
+        slope = (filled[row, col] - below) / far
         if slope > steepest:
-            steepest, best = slope, way
+            steepest, best = slope, INTO_SEA if sea else way
     return best
 
 
