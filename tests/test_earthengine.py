@@ -18,7 +18,7 @@ from ee_server import SINUSOIDAL, Catalog, EarthEngineServer, let_anyone_in, wai
 from ee_world import band, image, without_day
 from rasterio.transform import Affine
 
-from gssm_cube import orders
+from gssm_cube import downloads, orders
 from gssm_cube.downloads import Places, download
 from gssm_cube.grid import Layout, Tile
 from gssm_cube.sources import earthengine, ee_requests, modis, tries
