@@ -97,9 +97,6 @@ def test_terrain_from_heights_is_in_the_form_of_merit_hydro(small_world, server,
         # and little else.
         index, its_index = (layers["ti"][core][land[core]] for layers in (found, expected))
         gap = np.abs(index - its_index)
-        print(
-            "GAP", tile, gap.max(), gap.mean(), np.median(gap), np.corrcoef(index, its_index)[0, 1]
-        )
         assert np.median(gap) < 0.02
         assert gap.mean() < 0.5
 
