@@ -12,7 +12,7 @@ import signal
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -85,14 +85,15 @@ def register(client: Client, plugin: WorkerPlugin) -> None:
     """Register a plugin with all workers, and with those that come later.
 
     If a worker leaves at that moment, as it may where their number follows the work, the scheduler
-    breaks off instead of answering: then it is asked again.
+    breaks off, or says after a while that it does not find it: then it is asked again.
     """
     for left in reversed(range(REGISTER_TRIES)):
         try:
             client.register_plugin(plugin)
             return
-        except CommClosedError:
-            if not left:
+        except OSError as error:
+            # What a plugin itself raises is of another kind, such as FileNotFoundError.
+            if not left or type(error) not in (OSError, CommClosedError):
                 raise
 
 
@@ -131,7 +132,7 @@ def open_client(
         _wait_for_a_worker(client, chosen)
         client.run_on_scheduler(_patience(ALLOWED_FAILURES, NO_WORKERS_SECONDS))
         if folder is not None or chosen.is_remote:
-            stack.enter_context(_checked(client, folder))
+            stack.enter_context(_checked(client, folder, stays=chosen.is_address))
         yield client
 
 
@@ -340,8 +341,8 @@ def worker_faults(expected: dict[str, str], probe: str, token: str) -> list[str]
 
 
 @contextmanager
-def _checked(client: Client, folder: Path | None) -> Iterator[None]:
-    """Refuse unlike workers, also those that come while the client works."""
+def _checked(client: Client, folder: Path | None, *, stays: bool) -> Iterator[None]:
+    """Refuse unlike workers, also those that come while the client works; others may come later."""
     token, probe = uuid.uuid4().hex, "" if folder is None else str(folder / PROBE)
     if probe:
         Path(probe).write_text(token)
@@ -351,8 +352,9 @@ def _checked(client: Client, folder: Path | None) -> Iterator[None]:
         try:
             yield
         finally:
-            if client.status == "running":  # a scheduler that was there before serves others after
-                client.unregister_worker_plugin(SameSoftware.name)
+            if stays and client.status == "running":
+                with suppress(OSError):  # of a worker that leaves: the scheduler has forgotten it
+                    client.unregister_worker_plugin(SameSoftware.name)
     finally:
         if probe:
             Path(probe).unlink(missing_ok=True)

@@ -237,13 +237,44 @@ def test_a_worker_that_leaves_while_a_plugin_is_registered_does_not_end_the_run(
         async def fail_twice(**options):
             if len(failed) < 2:
                 failed.append(options["msg"]["op"])
-                raise CommClosedError("the worker has left")
+                raise CommClosedError("broken off") if len(failed) == 1 else OSError("not found")
             return await really(**options)
 
         cluster.scheduler.broadcast = fail_twice
         register(client, ForestPlugin("forest", opener(tmp_path / "log")))
         assert failed == ["plugin-add"] * 2
     assert (tmp_path / "log").read_text().split()[1:] == ["forest"]
+
+
+def test_what_a_plugin_itself_raises_is_raised_at_once(tmp_path):
+    def open_forest(path):
+        with (tmp_path / "log").open("a") as file:
+            file.write("tried\n")
+        raise FileNotFoundError("no forest")
+
+    with (
+        LocalCluster(processes=False, **ONE_WORKER) as cluster,
+        cluster.get_client() as client,
+        pytest.raises(FileNotFoundError, match="no forest"),
+    ):
+        register(client, ForestPlugin("forest", open_forest))
+    assert (tmp_path / "log").read_text() == "tried\n"
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_a_worker_that_leaves_at_the_end_does_not_fail_a_run_that_is_done(tmp_path, joined):
+    told = []
+    with LocalCluster(host="127.0.0.1", **ONE_WORKER) as cluster:
+        kind = cluster.scheduler_address if joined else "local"
+        with open_client(Cluster(kind=kind, workers=1), "predict", folder=tmp_path) as client:
+
+            def fail(name):
+                told.append(name)
+                raise OSError("timed out trying to connect")
+
+            client.unregister_worker_plugin = fail
+    assert told == (["gssm-software"] if joined else [])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_worker_that_has_left_is_not_held_to_be_unlike():
