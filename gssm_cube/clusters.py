@@ -143,8 +143,7 @@ def _open(stack: ExitStack, chosen: Cluster, profile: Profile) -> Client:
     starters: dict[str, Callable[..., Any]]
     starters = {"local": _local_cluster, "gateway": _gateway_cluster, "slurm": _slurm_cluster}
     # Set while the cluster lives, since workers that come later start by it, too.
-    section = "distributed.nanny.pre-spawn-environ"
-    settings = {f"{section}.{name}": value for name, value in ALLOCATION.items()}
+    settings = {f"distributed.nanny.pre-spawn-environ.{key}": v for key, v in ALLOCATION.items()}
     stack.enter_context(dask.config.set(settings))
     started = stack.enter_context(starters[chosen.kind](chosen, profile))
     if isinstance(started, SpecCluster):  # a gateway does so by itself
@@ -353,11 +352,16 @@ def _checked(client: Client, folder: Path | None, *, stays: bool) -> Iterator[No
             yield
         finally:
             if stays and client.status == "running":
-                with suppress(OSError):  # of a worker that leaves: the scheduler has forgotten it
-                    client.unregister_worker_plugin(SameSoftware.name)
+                _let_others_in(client)
     finally:
         if probe:
             Path(probe).unlink(missing_ok=True)
+
+
+def _let_others_in(client: Client) -> None:
+    """Take back what sends unlike workers away."""
+    with suppress(OSError):  # of a worker that leaves: the scheduler has forgotten it
+        client.unregister_worker_plugin(SameSoftware.name)
 
 
 def check_workers(
