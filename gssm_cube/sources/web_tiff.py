@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import numpy as np
@@ -261,18 +261,22 @@ def lacking(wanted: Sequence[Span], parts: Sequence[Part]) -> list[Span]:
 @contextmanager
 def laid_out(parts: Sequence[Part]) -> Iterator[Path]:
     """Lay parts of a file at their places in a sparse file."""
-    with TemporaryDirectory(prefix="gssm-") as folder:
-        path = Path(folder) / "parts.tif"
-        with path.open("wb") as file:
-            file.truncate(parts[0].total)
-            for part in parts:
-                file.seek(part.start)
-                file.write(part.content)
-        yield path
+    with NamedTemporaryFile(prefix="gssm-", suffix=".tif") as file:
+        file.truncate(parts[0].total)
+        for part in parts:
+            file.seek(part.start)
+            file.write(part.content)
+        file.flush()
+        yield Path(file.name)
 
 
 @contextmanager
 def opened(parts: Sequence[Part]) -> Iterator[Any]:
     """Open a TIFF of which only parts are here."""
-    with laid_out(parts) as path, rasterio.open(path) as source:
+    # Without the option GDAL lists the folder at every opening.
+    with (
+        laid_out(parts) as path,
+        rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"),
+        rasterio.open(path) as source,
+    ):
         yield source
