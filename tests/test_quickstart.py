@@ -99,7 +99,7 @@ def test_the_command_tells_mixed_sources_as_a_table_and_as_json(small_world, sho
         route["source"]: route for route in json.loads((tmp_path / "sources.json").read_text())
     }
     assert found["mod11a1"]["route"] == "Earth Engine" and found["mod11a1"]["requests"] == 1
-    assert found["era5_land"]["route"] == "open archive" and found["era5_land"]["bytes"] is None
+    assert found["era5_land"]["route"] == "open archive" and found["era5_land"]["requests"] > 0
     assert found["soilgrids"]["route"] == "files"
     assert "CC-BY-NC 4.0 or ODbL 1.0" in found["merit_hydro"]["licence"]
     assert "https://example.org/era5-land.zarr" in shown and "1 requests" in shown
