@@ -14,14 +14,14 @@ import logging
 from pathlib import Path
 
 import pandas as pd
-from skill import DEALS, MODELS, by_station, difference, out_of_fold, read_table, summary
+from skill import MODELS, judge, read_table
 
 from gssm_cube.rain_errors import degrade_stations
 
 logger = logging.getLogger("rain")
 
 RAIN, STATION, DAY = "p_daily_calc", "wban", "lst_date"
-COMPARED = ("seed-like forest", "memory")
+COMPARED = [model for model in MODELS if model.name in ("seed-like forest", "memory")]
 
 
 def spoil(table: pd.DataFrame, correlation: float) -> pd.DataFrame:
@@ -38,22 +38,6 @@ def spoil(table: pd.DataFrame, correlation: float) -> pd.DataFrame:
     return table.assign(**{RAIN: rain})
 
 
-def judge(table: pd.DataFrame, trees: int) -> dict[str, dict]:
-    """Return the scores of both models and their difference."""
-    found, first = {}, None
-    for model in (model for model in MODELS if model.name in COMPARED):
-        preset = model.model_copy(update={"trees": min(model.trees, trees)})
-        deals = [by_station(table, out_of_fold(table, preset, seed)) for seed in range(DEALS)]
-        first = first or deals
-        scores = pd.DataFrame([summary(stations) for stations in deals]).mean().to_dict()
-        found[model.name] = {"scores": scores, "difference": difference(deals, first)}
-        ends = found[model.name]["difference"].values()
-        pairs = zip(scores.items(), ends, strict=True)
-        text = "  ".join(f"{name} {v:.4f} [{a:+.4f}, {b:+.4f}]" for (name, v), (a, b) in pairs)
-        logger.info("  %-18s %s", model.name, text)
-    return found
-
-
 def main() -> None:
     """Print the table, and keep it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -66,7 +50,7 @@ def main() -> None:
     logging.getLogger("gssm_cube").setLevel(logging.WARNING)
     given = pd.read_parquet(arguments.table)
     found = {
-        text: judge(read_table(spoil(given, float(text))), arguments.trees)
+        text: judge(read_table(spoil(given, float(text))), COMPARED, arguments.trees)
         for text in arguments.correlations.split(",")
     }
     if arguments.json:

@@ -10,19 +10,25 @@ stations with replacement, the same ones for both.
 import argparse
 import json
 import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gssm_cube.forest import PRESETS, Preset, Weights, compile_forest, train_forest
+from gssm_cube.forest import PRESETS, Preset, compile_forest, train_forest
+from gssm_cube.forest.blend import Blend
 from gssm_cube.scores import pearson_r, ubrmse
 from gssm_cube.station_weather import derive_features
 
 logger = logging.getLogger("skill")
 
 DEALS, FOLDS, DRAWS = 3, 5, 500
+THREADS = 2  # folds at once; no figure depends on it
 ANOMALY_DAYS = 35
 LEAST_DAYS = 60  # of a station that is scored by itself
 SOIL = ("clay", "sand", "silt", "porosity", "omc", "elevation")
@@ -40,10 +46,10 @@ MODELS = (
     Preset(name="seed-like forest + memory", features=(*NO_CLIMATE, *POSITION), trees=100,
            min_samples_leaf=5, max_features=0.33),
     FOREST.model_copy(update={"name": "memory_forest without climate", "features": NO_CLIMATE}),
-    FOREST,
-    BLEND.model_copy(update={"name": "booster", "weights": Weights(forest=0, booster=1)}),
     BLEND,
 )  # fmt: skip
+# Members of the blend that are models by themselves, and need not be fitted again for it.
+ALONE = {"forest": FOREST.name, "booster": "booster"}
 
 
 def deal_folds(station: pd.Series, seed: int) -> NDArray[np.int64]:
@@ -54,13 +60,34 @@ def deal_folds(station: pd.Series, seed: int) -> NDArray[np.int64]:
     return station.map(fold).to_numpy("int64")
 
 
-def out_of_fold(table: pd.DataFrame, preset: Preset, seed: int) -> NDArray[np.float64]:
-    """Return the estimate of each row by a forest that has not seen its station."""
-    folds, predicted = deal_folds(table["station"], seed), np.full(len(table), np.nan)
-    for fold in range(FOLDS):
-        forest = compile_forest(train_forest(table[folds != fold], preset))
-        predicted[folds == fold] = forest.predict(table[folds == fold])
-    return predicted
+def out_of_fold(table: pd.DataFrame, preset: Preset, seed: int) -> dict[str, NDArray[np.float64]]:
+    """Return by model the estimate of each row by one that has not seen its station.
+
+    A blend gives its members that are told alone as well, before itself.
+    """
+    folds = deal_folds(table["station"], seed)
+    held = [folds == fold for fold in range(FOLDS)]
+    with ThreadPoolExecutor(THREADS) as pool:
+        parts = list(pool.map(partial(estimates, table, preset), held))
+    found = {name: np.full(len(table), np.nan) for name in parts[0]}
+    for rows, part in zip(held, parts, strict=True):
+        for name, values in part.items():
+            found[name][rows] = values
+    return found
+
+
+def estimates(
+    table: pd.DataFrame, preset: Preset, held: NDArray[np.bool_]
+) -> dict[str, NDArray[np.float64]]:
+    """Fit on the rows that are not held out, and estimate the others."""
+    forest, unseen = train_forest(table[~held], preset, n_jobs=1), table[held]
+    members = forest.members if isinstance(forest, Blend) else ()
+    alone = {
+        ALONE[member.name]: replace(forest, members=(replace(member, weight=1.0),)).predict(unseen)
+        for member in members
+        if member.name in ALONE
+    }
+    return alone | {preset.name: compile_forest(forest).predict(unseen)}
 
 
 def anomaly(values: pd.Series) -> pd.Series:
@@ -83,27 +110,31 @@ def by_station(table: pd.DataFrame, predicted: NDArray[np.float64]) -> pd.DataFr
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def summary(stations: pd.DataFrame) -> dict[str, float]:
-    """Return pooled RMSE and r, and medians over the stations."""
-    s = stations[["n", "o", "p", "oo", "pp", "op"]].sum()
-    error = (s["oo"] - 2 * s["op"] + s["pp"]) / s["n"]
-    cov = s["op"] / s["n"] - s["o"] * s["p"] / s["n"] ** 2
-    spread = [s[2 * k] / s["n"] - (s[k] / s["n"]) ** 2 for k in ("o", "p")]
-    pooled = {"rmse": np.sqrt(error), "r": cov / np.sqrt(spread[0] * spread[1])}
+def summary(stations: pd.DataFrame, chosen: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+    """Return pooled RMSE and r, and medians over the stations, of each row of chosen stations."""
+    n, o, p, oo, pp, op = (
+        stations[name].to_numpy()[chosen].sum(axis=1) for name in ("n", "o", "p", "oo", "pp", "op")
+    )
+    cov = op / n - o * p / n**2
+    spread = [square / n - (total / n) ** 2 for square, total in ((oo, o), (pp, p))]
+    pooled = {"rmse": np.sqrt((oo - 2 * op + pp) / n), "r": cov / np.sqrt(spread[0] * spread[1])}
     names = ("station_r", "station_ubrmse", "anomaly_r")
-    return {k: float(v) for k, v in pooled.items()} | {n: stations[n].median() for n in names}
+    return pooled | {k: np.nanmedian(stations[k].to_numpy()[chosen], axis=1) for k in names}
+
+
+def scores_of(deals: list[pd.DataFrame]) -> dict[str, float]:
+    """Return the scores of all stations, mean over the deals."""
+    found = [summary(stations, np.arange(len(stations))[np.newaxis]) for stations in deals]
+    return {name: float(np.mean([scores[name] for scores in found])) for name in found[0]}
 
 
 def difference(model: list[pd.DataFrame], first: list[pd.DataFrame]) -> dict[str, list[float]]:
     """Return the 95 % interval of each score's difference, mean over the deals."""
-    rng, draws = np.random.default_rng(1), []
-    for _ in range(DRAWS):
-        chosen = rng.integers(0, len(first[0]), len(first[0]))
-        pairs = zip(model, first, strict=True)
-        both = [(summary(m.iloc[chosen]), summary(f.iloc[chosen])) for m, f in pairs]
-        draws.append({k: np.mean([m[k] - f[k] for m, f in both]) for k in both[0][0]})
-    ends = pd.DataFrame(draws).quantile([0.025, 0.975])
-    return {name: ends[name].tolist() for name in ends}
+    count = len(first[0])
+    chosen = np.random.default_rng(1).integers(0, count, (DRAWS, count))
+    pairs = [(summary(m, chosen), summary(f, chosen)) for m, f in zip(model, first, strict=True)]
+    draws = {k: np.mean([m[k] - f[k] for m, f in pairs], axis=0) for k in pairs[0][0]}
+    return {name: np.quantile(values, [0.025, 0.975]).tolist() for name, values in draws.items()}
 
 
 def read_table(given: pd.DataFrame) -> pd.DataFrame:
@@ -111,6 +142,29 @@ def read_table(given: pd.DataFrame) -> pd.DataFrame:
     table = derive_features(given)
     needed = list(dict.fromkeys(name for model in MODELS for name in model.features))
     return table.dropna(subset=[*needed, "observed"]).reset_index(drop=True)
+
+
+def line(model: dict) -> str:
+    """Show each score with the interval of its difference."""
+    pairs = zip(model["scores"].items(), model["difference"].values(), strict=True)
+    return "  ".join(
+        f"{k} {value:.4f} [{low:+.4f}, {high:+.4f}]" for (k, value), (low, high) in pairs
+    )
+
+
+def judge(table: pd.DataFrame, models: Sequence[Preset], trees: int) -> dict[str, dict]:
+    """Return by model its scores and their difference to those of the first, and show them."""
+    found: dict[str, dict] = {}
+    first: list[pd.DataFrame] = []
+    for model in models:
+        preset = model.model_copy(update={"trees": min(model.trees, trees)})
+        held = [out_of_fold(table, preset, seed) for seed in range(DEALS)]
+        for name in held[0]:
+            deals = [by_station(table, estimate[name]) for estimate in held]
+            first = first or deals
+            found[name] = {"scores": scores_of(deals), "difference": difference(deals, first)}
+            logger.info("%-38s %s", name, line(found[name]))
+    return found
 
 
 def main() -> None:
@@ -124,20 +178,7 @@ def main() -> None:
     logging.getLogger("gssm_cube").setLevel(logging.WARNING)
     table = read_table(pd.read_parquet(arguments.table))
     logger.info("%d rows of %d stations", len(table), table["station"].nunique())
-    found, first = {}, None
-    for model in MODELS:
-        preset = model.model_copy(update={"trees": min(model.trees, arguments.trees)})
-        deals = [by_station(table, out_of_fold(table, preset, seed)) for seed in range(DEALS)]
-        first = first or deals
-        scores = pd.DataFrame([summary(stations) for stations in deals]).mean().to_dict()
-        found[model.name] = {"scores": scores, "difference": difference(deals, first)}
-        text = "  ".join(
-            f"{name} {value:.4f} [{low:+.4f}, {high:+.4f}]"
-            for (name, value), (low, high) in zip(
-                scores.items(), found[model.name]["difference"].values(), strict=True
-            )
-        )
-        logger.info("%-38s %s", model.name, text)
+    found = judge(table, MODELS, arguments.trees)
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=1))
 

@@ -5,16 +5,21 @@ from collections.abc import Sequence
 import numpy as np
 
 from gssm_cube import blocks, cube, places
-from gssm_cube.grid import Block, Layout
+from gssm_cube.grid import Block, Layout, Tile
 from gssm_cube.places import Place
 from gssm_cube.stores import array_of, open_group, read_layout
 
 
-def input_units(layout: Layout, block: Block, starts: Sequence[int]) -> dict[str, list[str]]:
-    """Return the units of the cube that a block reads, by stage."""
+def input_units(
+    layout: Layout, block: Block, starts: Sequence[int], *, reanalysis: bool = False
+) -> dict[str, list[str]]:
+    """Return the units of the cube that a block reads, by stage.
+
+    ``reanalysis`` says whether the cube holds ERA5-Land's own soil, by which ground is frozen.
+    """
     _, cell_rows, cell_cols = cube.cell_region(layout, block)
     cells = [f"k{row:02d}k{col:02d}" for row in _chunks(cell_rows) for col in _chunks(cell_cols)]
-    return {
+    units = {
         "static": [str(block.tile)],
         "climatology": [str(block.tile)],
         "climate": cells,
@@ -22,6 +27,7 @@ def input_units(layout: Layout, block: Block, starts: Sequence[int]) -> dict[str
         "daily": [str(block)],
         "composite": [f"{block.tile}_y{year:02d}" for year in _years(block, starts)],
     }
+    return units | {"reanalysis": units["meteo"]} if reanalysis else units
 
 
 def _chunks(cells: slice) -> range:
@@ -51,12 +57,14 @@ def check_complete(
     """
     layout = read_layout(store)
     wanted = land_blocks(store, layout)
-    starts = tuple(map(int, cube.composite_starts_of(open_group(store), layout)))
+    root = open_group(store)
+    starts = tuple(map(int, cube.composite_starts_of(root, layout)))
+    soil = bool(cube.reanalysis_of(root))
     needed = sorted(
         {
             (stage, unit)
             for block in wanted
-            for stage, units in input_units(layout, block, starts).items()
+            for stage, units in input_units(layout, block, starts, reanalysis=soil).items()
             for unit in units
         }
     )
@@ -74,9 +82,14 @@ def check_complete(
 
 def land_blocks(store: Place, layout: Layout) -> list[Block]:
     """Return the blocks with land, window by window."""
-    land = array_of(open_group(store), "static/land")
-    tiles = [tile for tile in layout.tiles() if np.any(land[layout.tile_slices(tile)])]
+    tiles = land_tiles(store, layout)
     return [Block(tile, window) for window in layout.windows() for tile in tiles]
+
+
+def land_tiles(store: Place, layout: Layout) -> list[Tile]:
+    """Return the tiles with land, row by row."""
+    land = array_of(open_group(store), "static/land")
+    return [tile for tile in layout.tiles() if np.any(land[layout.tile_slices(tile)])]
 
 
 def block_sizes(store: Place, layout: Layout, units: Sequence[str]) -> dict[str, int]:

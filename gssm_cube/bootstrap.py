@@ -36,12 +36,13 @@ def confidence(table: pd.DataFrame, *, draws: int = DRAWS, seed: int = 0) -> dic
     -------
     dict
         ``[low, high]`` of the pooled ``rmse``, ``ubrmse``, ``bias``, ``r``, ``anomaly_r``, and of
-        the medians over stations, ``station_rmse`` and so on; None where it cannot be said.
-        Empty for fewer than five stations.
+        the medians over stations, ``station_rmse`` and so on; None where it cannot be said, as of
+        a score that fewer than five stations have. Empty for fewer than five stations.
     """
     if len(table) < LEAST_STATIONS:
         return {}
-    return {name: _interval(values) for name, values in _drawn(table, draws, seed).items()}
+    drawn = _drawn(table, draws, seed).items()
+    return {name: _interval(values) if _told(table, name) else None for name, values in drawn}
 
 
 def paired_difference(
@@ -96,7 +97,8 @@ def mean_difference(
     result = {}
     for name in whole[0]:
         first, second = (np.mean([found[name] for found in tables], axis=0) for tables in drawn)
-        interval = _interval(first - second)
+        told = all(_told(table, name) for table in (*firsts, *seconds))
+        interval = _interval(first - second) if told else None
         result[name] = {
             "difference": plain(whole[0][name] - whole[1][name]),
             "interval": interval,
@@ -118,6 +120,16 @@ def _check_paired(first: pd.DataFrame, second: pd.DataFrame) -> None:
             f"the models are judged on {len(first)} and {len(second)} stations with unequal days; "
             "score both on the same rows"
         )
+
+
+def _told(table: pd.DataFrame, name: str) -> bool:
+    """Tell whether enough stations have a score: of the draws of one station all are alike."""
+    by_station = name.removeprefix("station_")
+    if by_station == name:
+        return bool(
+            (table["anomaly_n" if name == "anomaly_r" else "n"] > 0).sum() >= LEAST_STATIONS
+        )
+    return bool(table[by_station].notna().sum() >= LEAST_STATIONS)
 
 
 def _interval(values: NDArray[np.float64]) -> list[float] | None:

@@ -15,13 +15,13 @@ from typing import Any
 from gssm_cube import blocks, places, plan
 from gssm_cube.archive import open_archive
 from gssm_cube.blocks import Progress
-from gssm_cube.downloads import local_sources
 from gssm_cube.forest import find_preset, load_forest
 from gssm_cube.harvest import group_members
 from gssm_cube.ingest.findings import Finding
 from gssm_cube.ingest.survey import Look, Workers, survey
 from gssm_cube.ismn import parse_file_name
 from gssm_cube.quality import Rules
+from gssm_cube.remote_sources import local_sources
 from gssm_cube.settings import Settings
 from gssm_cube.sources.doors import told
 from gssm_cube.tables import read_table

@@ -19,6 +19,7 @@ from gssm_cube.earthengine_commands import (
     add_earthengine_commands,
     show_requests,
 )
+from gssm_cube.fetch_commands import add_fetch_commands
 from gssm_cube.product_commands import add_product_commands
 from gssm_cube.release_commands import add_release_commands
 from gssm_cube.skill_commands import add_skill_commands
@@ -366,6 +367,7 @@ def demo(
 
 add_product_commands(app)
 add_earthengine_commands(app)
+add_fetch_commands(app)
 add_release_commands(app)
 add_validate_command(app)
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from math import gcd
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,6 +40,7 @@ from gssm_cube.stores import (
     array_of,
     create_array,
     created_whole,
+    exists,
     open_dataset,
     open_group,
     packed_attrs,
@@ -152,7 +152,7 @@ def _matched(ssm: xr.DataArray, layer: xr.DataArray) -> tuple[xr.DataArray, xr.D
 
 def describe_product(
     store: Place,
-    target: Path,
+    target: Place,
     years: tuple[int, int],
     *,
     client: Client | None = None,
@@ -164,7 +164,7 @@ def describe_product(
     ----------
     store : path or URL
         The product.
-    target : Path
+    target : path or URL
         The climatology to write or to go on with.
     years : (first, last)
         Baseline, both included; days outside the product are not there, and counted nowhere.
@@ -213,7 +213,7 @@ class DescribeTile:
     """Task: one tile, square by square of 96 pixels, each a shard of every layer."""
 
     product: Place
-    target: Path
+    target: Place
     layout: Layout
     days: slice
 
@@ -272,7 +272,7 @@ def shard_pixels(layout: Layout) -> int:
     return gcd(layout.tile_size, SHARD_PIXELS)
 
 
-def create_climatology(store: Path, layout: Layout, years: tuple[int, int]) -> None:
+def create_climatology(store: Place, layout: Layout, years: tuple[int, int]) -> None:
     """Create the empty climatology, or check that the one that is there is of these years.
 
     Raises
@@ -280,7 +280,7 @@ def create_climatology(store: Path, layout: Layout, years: tuple[int, int]) -> N
     ValueError
         If the store holds something else, or other years or places.
     """
-    if (store / "zarr.json").exists():
+    if exists(store):
         check_climatology(store)
         found = open_group(store).attrs["gssm_baseline"], read_layout(store)
         # A product may have got more days since; the baseline's are what counts.

@@ -8,13 +8,22 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 OPEN_SCHEMES = ("tcp", "ws")  # of a scheduler that takes orders from whoever reaches it
 
+# How a worker's C library keeps freed memory. Dask lets it give all back at once, and the chunks of
+# a block come and go by the hundred: each would be mapped and zeroed anew, half of a block's time.
+ALLOCATION = {
+    "MALLOC_TRIM_THRESHOLD_": str(256 * 2**20),  # bytes
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),  # the most that glibc takes
+    "MALLOC_ARENA_MAX": "1",  # so that threads hand memory on to each other
+}
+
 
 class Cluster(BaseModel):
     """Where the work runs.
 
     ``kind`` is ``"local"``, ``"none"`` (this process, without Dask), ``"gateway"``, ``"slurm"``
-    or the address of a scheduler. ``workers`` are parallel tasks on this machine, worker
-    processes elsewhere; with ``max_workers`` their number follows the work between the two.
+    or the address of a scheduler. ``workers`` are parallel tasks on this machine, jobs
+    on Slurm, worker processes elsewhere; with ``max_workers`` their number follows the work
+    between the two.
     ``threads`` are those of one worker process on other machines while predicting, and its
     processes while reading files, so that either shape takes the same cores.
     """

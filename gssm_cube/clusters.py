@@ -12,24 +12,17 @@ import signal
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 import dask
-from distributed import (
-    Client,
-    LocalCluster,
-    Security,
-    SpecCluster,
-    Status,
-    Worker,
-    WorkerPlugin,
-)
+from distributed import Client, LocalCluster, Security, SpecCluster, Status, Worker, WorkerPlugin
+from distributed.comm import CommClosedError
 from tornado.ioloop import PeriodicCallback
 
-from gssm_cube.cluster_settings import Cluster
+from gssm_cube.cluster_settings import ALLOCATION, Cluster
 from gssm_cube.software import differences, software
 
 logger = logging.getLogger(__name__)
@@ -41,13 +34,7 @@ NO_WORKERS_SECONDS = 1800.0  # without any worker, until units count as failed i
 KEEP_SECONDS = 5.0  # between two looks for workers that are lost
 AWAY_SECONDS = 120.0  # a job without any of its workers, until it counts as lost
 PROBE = ".seen_by_workers"
-# How a worker's C library keeps freed memory. Dask lets it give all back at once, and the chunks of
-# a block come and go by the hundred: each would be mapped and zeroed anew, half of a block's time.
-ALLOCATION = {
-    "MALLOC_TRIM_THRESHOLD_": str(256 * 2**20),  # bytes
-    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),  # the most that glibc takes
-    "MALLOC_ARENA_MAX": "1",  # so that threads hand memory on to each other
-}
+REGISTER_TRIES = 5
 
 
 class ForestPlugin(WorkerPlugin):
@@ -94,6 +81,22 @@ class SameSoftware(WorkerPlugin):
             worker.loop.add_callback(worker.close, reason="; ".join(faults))
 
 
+def register(client: Client, plugin: WorkerPlugin) -> None:
+    """Register a plugin with all workers, and with those that come later.
+
+    If a worker leaves at that moment, as it may where their number follows the work, the scheduler
+    breaks off, or says after a while that it does not find it: then it is asked again.
+    """
+    for left in reversed(range(REGISTER_TRIES)):
+        try:
+            client.register_plugin(plugin)
+            return
+        except OSError as error:
+            # What a plugin itself raises is of another kind, such as FileNotFoundError.
+            if not left or type(error) not in (OSError, CommClosedError):
+                raise
+
+
 @contextmanager
 def open_client(
     cluster: Cluster | str, profile: Profile, *, folder: Path | None = None
@@ -129,7 +132,7 @@ def open_client(
         _wait_for_a_worker(client, chosen)
         client.run_on_scheduler(_patience(ALLOWED_FAILURES, NO_WORKERS_SECONDS))
         if folder is not None or chosen.is_remote:
-            stack.enter_context(_checked(client, folder))
+            stack.enter_context(_checked(client, folder, stays=chosen.is_address))
         yield client
 
 
@@ -140,8 +143,7 @@ def _open(stack: ExitStack, chosen: Cluster, profile: Profile) -> Client:
     starters: dict[str, Callable[..., Any]]
     starters = {"local": _local_cluster, "gateway": _gateway_cluster, "slurm": _slurm_cluster}
     # Set while the cluster lives, since workers that come later start by it, too.
-    section = "distributed.nanny.pre-spawn-environ"
-    settings = {f"{section}.{name}": value for name, value in ALLOCATION.items()}
+    settings = {f"distributed.nanny.pre-spawn-environ.{key}": v for key, v in ALLOCATION.items()}
     stack.enter_context(dask.config.set(settings))
     started = stack.enter_context(starters[chosen.kind](chosen, profile))
     if isinstance(started, SpecCluster):  # a gateway does so by itself
@@ -176,7 +178,10 @@ def _gateway_cluster(chosen: Cluster, profile: Profile) -> Iterator[Any]:
     options = chosen.options | (chosen.ingest_options if profile == "ingest" else {})
     cluster = gateways.GatewayCluster(chosen.address, shutdown_on_close=True, **options)
     try:
-        _scale(cluster, chosen)
+        if chosen.max_workers:
+            cluster.adapt(minimum=chosen.workers or 1, maximum=chosen.max_workers)
+        else:
+            cluster.scale(chosen.workers or 1)
         yield cluster
     finally:
         cluster.close()
@@ -205,16 +210,18 @@ def _slurm_cluster(chosen: Cluster, profile: Profile) -> Any:
         log_directory=str(keys.parent / "slurm_logs"),
         scheduler_options={"dashboard_address": "127.0.0.1:0"},
     )
-    _scale(cluster, chosen)
+    least = chosen.workers or 1
+    if chosen.max_workers:
+        together = {"worker_key": _job_of} if profile == "ingest" and chosen.threads > 1 else {}
+        cluster.adapt(minimum_jobs=least, maximum_jobs=chosen.max_workers, **together)
+    else:
+        cluster.scale(jobs=least)
     return cluster
 
 
-def _scale(cluster: Any, chosen: Cluster) -> None:
-    """Ask for workers: a number, or what the work needs between two."""
-    if chosen.max_workers:
-        cluster.adapt(minimum=chosen.workers or 1, maximum=chosen.max_workers)
-    else:
-        cluster.scale(chosen.workers or 1)
+def _job_of(worker: Any) -> str:
+    """Return the job of one of its several workers: they end together, so only when all idle."""
+    return str(worker.name).rpartition("-")[0]
 
 
 @contextmanager
@@ -333,22 +340,28 @@ def worker_faults(expected: dict[str, str], probe: str, token: str) -> list[str]
 
 
 @contextmanager
-def _checked(client: Client, folder: Path | None) -> Iterator[None]:
-    """Refuse unlike workers, also those that come while the client works."""
+def _checked(client: Client, folder: Path | None, *, stays: bool) -> Iterator[None]:
+    """Refuse unlike workers, also those that come while the client works; others may come later."""
     token, probe = uuid.uuid4().hex, "" if folder is None else str(folder / PROBE)
     if probe:
         Path(probe).write_text(token)
     try:
         check_workers(client, software(), probe, token)
-        client.register_plugin(SameSoftware(software(), probe, token))
+        register(client, SameSoftware(software(), probe, token))
         try:
             yield
         finally:
-            if client.status == "running":  # a scheduler that was there before serves others after
-                client.unregister_worker_plugin(SameSoftware.name)
+            if stays and client.status == "running":
+                _let_others_in(client)
     finally:
         if probe:
             Path(probe).unlink(missing_ok=True)
+
+
+def _let_others_in(client: Client) -> None:
+    """Take back what sends unlike workers away."""
+    with suppress(OSError):  # of a worker that leaves: the scheduler has forgotten it
+        client.unregister_worker_plugin(SameSoftware.name)
 
 
 def check_workers(
@@ -370,8 +383,11 @@ def check_workers(
         Naming each worker that differs, and in what.
     """
     found = client.run(worker_faults, expected, probe, token, on_error="return")
+    there = client.scheduler_info(n_workers=-1)["workers"]
     lines = []
     for address, faults in sorted(found.items()):
+        if isinstance(faults, OSError) and address not in there:
+            continue  # it has left meanwhile
         if isinstance(faults, BaseException):
             faults = [f"{type(faults).__name__}: {faults}"]
         if faults:

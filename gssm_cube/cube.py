@@ -1,9 +1,10 @@
 """The feature cube: one Zarr store of five groups; create, write by block, open.
 
 ``static`` (lat, lon) and ``daily`` (time, lat, lon) at 1 km; ``composite`` every 16 days at 1 km;
-``meteo`` (feature, time, lat, lon) at 0.1 deg, with the climate of the place and the state of the
-memory of water; ``climatology``, the frozen harmonics by which LST gaps are filled. ``open_cube``
-gives all features on one (time, lat, lon) grid, lazily.
+``meteo`` (feature, time, lat, lon) at 0.1 deg, with the climate of the place, the state of the
+memory of water, and where the files have it what ERA5-Land says of the soil; ``climatology``, the
+frozen harmonics by which LST gaps are filled. ``open_cube`` gives all features on one (time, lat,
+lon) grid, lazily.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from xarray.core import indexing
 from gssm_cube.cube_readers import cell_region as cell_region  # others take these from here
 from gssm_cube.cube_readers import composite_starts_of as composite_starts_of
 from gssm_cube.cube_readers import of_block, readers_of, upsampling_of
+from gssm_cube.cube_readers import reanalysis_of as reanalysis_of
 from gssm_cube.flags import FLAGS, LST_FLAGS, VEGETATION_FLAGS, flag_attrs
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Block, Layout
 from gssm_cube.growth import set_attrs
@@ -41,7 +43,7 @@ from gssm_cube.stores import (
     write_days,
     write_position,
 )
-from gssm_cube.variables import FILL, PREDICTORS, Group, Upsampling, names_of
+from gssm_cube.variables import FILL, PREDICTORS, STORED, Group, Upsampling, names_of
 
 FORMAT = "gssm_cube features 3"
 COMPOSITES_A_YEAR = 23
@@ -59,6 +61,7 @@ def create_cube(
     composites: NDArray[np.datetime64],
     attrs: Mapping[str, Any],
     upsampling: Upsampling = "bilinear",
+    reanalysis: Sequence[str] = (),
 ) -> None:
     """Create the empty cube: metadata and coordinates, no values.
 
@@ -74,6 +77,8 @@ def create_cube(
         More global attributes.
     upsampling : "bilinear" or "nearest"
         How 0.1 deg cells become pixels whenever the cube is read; kept in the store.
+    reanalysis : sequence of str
+        Of ``swvl1`` and ``stl1``, those that the cube is to hold; one that is there stays as it is.
 
     Raises
     ------
@@ -89,7 +94,7 @@ def create_cube(
         _create_static(root.create_group("static"), layout)
         _create_daily(root.create_group("daily"), layout)
         _create_composite(root.create_group("composite"), layout, composites)
-        _create_meteo(root.create_group("meteo"), layout, upsampling)
+        _create_meteo(root.create_group("meteo"), layout, upsampling, tuple(reanalysis))
         _create_climatology(root.create_group("climatology"), layout)
         about: dict[str, Any] = {
             "Conventions": "CF-1.11",
@@ -162,7 +167,9 @@ def _create_composite(
     create_array(group, "quality", DIMS, shape, chunks, shards, "uint16", 0, about)
 
 
-def _create_meteo(group: zarr.Group, layout: Layout, upsampling: Upsampling) -> None:
+def _create_meteo(
+    group: zarr.Group, layout: Layout, upsampling: Upsampling, reanalysis: tuple[str, ...]
+) -> None:
     """Meteorology stacked in chunks of one feature, the climate, and the state of the memory."""
     write_coordinate(group, "lat", layout.cell_lat, LAT_ATTRS)
     write_coordinate(group, "lon", layout.cell_lon, LON_ATTRS)
@@ -179,6 +186,10 @@ def _create_meteo(group: zarr.Group, layout: Layout, upsampling: Upsampling) -> 
 
     attrs = _stack_attrs("Meteorological predictors, packed", METEO) | {"upsampling": upsampling}
     create("cells", {"feature": len(METEO), "time": layout.days}, [1, WINDOW_DAYS], "int16", attrs)
+    if reanalysis:
+        attrs = _stack_attrs("Soil of ERA5-Land, packed", reanalysis)
+        axes = {"reanalysis_feature": len(reanalysis), "time": layout.days}
+        create("reanalysis", axes, [1, WINDOW_DAYS], "int16", attrs)
     attrs = _stack_attrs("Climate of the place, packed", CLIMATE)
     create("climate", {"climate_feature": len(CLIMATE)}, [len(CLIMATE)], "int16", attrs)
     attrs = {"long_name": "Memory of water at the end of each window, see harmonise.memory"}
@@ -191,9 +202,9 @@ def _stack_attrs(long_name: str, names: tuple[str, ...]) -> dict[str, Any]:
     return {
         "long_name": long_name,
         "features": list(names),
-        "scale_factors": [PREDICTORS[name].packing.scale for name in names],
-        "add_offsets": [PREDICTORS[name].packing.offset for name in names],
-        "units": [PREDICTORS[name].units for name in names],
+        "scale_factors": [STORED[name].packing.scale for name in names],
+        "add_offsets": [STORED[name].packing.offset for name in names],
+        "units": [STORED[name].units for name in names],
         "_FillValue": FILL,
     }
 
@@ -258,7 +269,8 @@ def open_cube(
     Dataset (time, lat, lon)
         Float32 features by name; static ones and the climate are (lat, lon); ``lat`` and
         ``lon``, as features, are the coordinates. ``land`` (lat, lon) is 1 on land. NaN where
-        missing.
+        missing. ``swvl1`` and ``stl1``, if the cube has them, are no features: estimates of
+        ERA5-Land's own model, to compare with.
 
     Raises
     ------
@@ -334,7 +346,7 @@ def quality_reader(store: Place, block: Block | None = None) -> QualityReader:
 
 def _variable(name: str, reader: Reader, layout: Layout, decoded: bool) -> xr.Variable:
     """Wrap a reader as a lazily indexed variable."""
-    variable = PREDICTORS[name]
+    variable = STORED[name]
     static = variable.group in TIMELESS
     shape = layout.shape if static else (layout.days, *layout.shape)
     array = PackedArray(reader, shape, variable.packing if decoded else None)

@@ -19,6 +19,12 @@ def upsampling_of(root: zarr.Group) -> Upsampling:
     return cast("Upsampling", array_of(root, "meteo/cells").attrs.get("upsampling", "bilinear"))
 
 
+def reanalysis_of(root: zarr.Group) -> tuple[str, ...]:
+    """Return what a cube holds of ERA5-Land's own soil: nothing, if it was begun without."""
+    held = root.get("meteo/reanalysis")
+    return tuple(cast("list[str]", held.attrs["features"])) if held is not None else ()
+
+
 def readers_of(
     root: zarr.Group, layout: Layout, block: Block | None, names: Sequence[str] | None
 ) -> dict[str, Reader]:
@@ -60,9 +66,10 @@ def _cell_readers(
     root: zarr.Group, layout: Layout, block: Block | None, names: Sequence[str] | None
 ) -> dict[str, Reader]:
     """Return the readers of what is stored at 0.1 deg: with days, and the climate without."""
+    paths = ["meteo/cells", "meteo/climate"] + ["meteo/reanalysis"] * bool(reanalysis_of(root))
     readers: dict[str, Reader] = {}
     upsampling = upsampling_of(root)
-    for path in ("meteo/cells", "meteo/climate"):
+    for path in paths:
         cells = array_of(root, path)
         known = cast("list[str]", cells.attrs["features"])
         numbers = {name: known.index(name) for name in known if names is None or name in names}

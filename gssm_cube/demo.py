@@ -164,6 +164,7 @@ def _judge(settings: Settings, folder: Path, progress: Progress) -> str:
         "title": "Demo: estimates at withheld stations, a worse copy, and the invented truth",
         "stations": str(settings.table("stations.parquet")), "folder": str(folder),
         "products": products, "borders_of": str(settings.product),
+        "cube": str(settings.cube), "forest": str(settings.forest),
     }  # fmt: skip
     comparison = make_comparison(values, folder, "the demo's comparison")
     found = compare(comparison, progress=progress)

@@ -1,4 +1,4 @@
-"""Downloads from Earth Engine: a bounded number of requests in flight, each done at most once.
+"""Downloads: a bounded number of requests in flight, each done at most once.
 
 One pool of threads in this one process asks for everything, whatever the cluster: so the bound
 holds for all, and workers need no account. Each answer is kept at once as a part; when a delivery
@@ -8,10 +8,12 @@ were in flight are asked again.
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -19,67 +21,99 @@ import numpy as np
 from gssm_cube import blocks
 from gssm_cube.blocks import Progress
 from gssm_cube.grid import Layout
-from gssm_cube.orders import USUAL, Catalog, Delivery, deliveries, folder_of
+from gssm_cube.orders import USUAL, Catalog, Delivery, deliveries
 from gssm_cube.settings import Settings
 from gssm_cube.sources import earthengine
 from gssm_cube.sources.ee_files import replaced
-from gssm_cube.sources.ee_requests import Band, PixelGrid, Request, Stamps
+from gssm_cube.sources.ee_requests import Band, PixelGrid, Stamps
+from gssm_cube.sources.tries import NoAnswer, Refused
 
 logger = logging.getLogger(__name__)
 
 FOLDER = "earthengine"  # of a run's
 PARTS = "parts"
-ABSENT = "absent.json"  # stamps of which Earth Engine has no image, by asset
+ABSENT = "absent.json"  # stamps of which there is no image, by asset
 LISTED_STAMPS = 1000  # asked for at a time
 STAGE = "download"
-Fetch = Callable[[Request], np.ndarray]
+Fetch = Callable[[Any], np.ndarray]  # of a request
+Orders = Callable[[str, str, Layout, Path, Catalog], Iterator[Delivery]]
 
 
 @dataclass(frozen=True)
 class Places:
-    """What a run takes from Earth Engine, and where it goes.
+    """What a run takes from Earth Engine, or from elsewhere, and where it goes.
 
-    ``assets`` by source; ``folder`` gets a folder for each.
+    ``assets`` by source; ``folder`` gets a folder for each. ``orders`` yields deliveries,
+    ``sends`` tells how often a server is asked for one of their requests.
     """
 
     assets: dict[str, str]
     layout: Layout
     folder: Path
+    whom: str = "Earth Engine"
+    orders: Orders = deliveries
+    sends: Callable[[Any], int] = lambda request: 1
 
     def wanted(self, source: str, catalog: Catalog = USUAL) -> list[Delivery]:
         """Return the deliveries of a source, done or not."""
         asset = self.assets[source]
-        return list(deliveries(source, asset, self.layout, self.folder, catalog))
+        return list(self.orders(source, asset, self.layout, self.folder, catalog))
 
     def lacking(self, source: str, catalog: Catalog | None = None) -> list[Delivery]:
         """Return the deliveries of a source that are not done.
 
         Days that Earth Engine is known not to have count as done; nothing is asked for this.
         """
-        known = catalog or Catalog(there=self._without_absent)
+        known = catalog or Catalog(there=without(read_absent(self.folder)))
         return [delivery for delivery in self.wanted(source, known) if not delivery.is_done]
 
-    def _without_absent(self, asset: str, stamps: Stamps) -> Stamps:
-        """Return stamps but those that were absent when they were asked for."""
-        absent = set(read_absent(self.folder).get(asset, ()))
-        return tuple(stamp for stamp in stamps if str(stamp) not in absent)
+
+def without(absent: Mapping[str, Iterable[str]]) -> Callable[[str, Stamps, str], Stamps]:
+    """Return what picks the stamps that are not known to be absent, of all tiles or of one."""
+    missing = {collection: set(stamps) for collection, stamps in absent.items()}
+
+    def there(asset: str, stamps: Stamps, tile: str) -> Stamps:
+        lost = missing.get(asset, set()) | missing.get(collection_of(asset, tile), set())
+        return tuple(stamp for stamp in stamps if str(stamp) not in lost)
+
+    return there
+
+
+def collection_of(asset: str, tile: str) -> str:
+    """Return the name under which absent stamps of an asset, or of a tile of it, are noted."""
+    return f"{asset} {tile}".strip()
 
 
 def read_absent(folder: Path) -> dict[str, list[str]]:
-    """Return the stamps of which Earth Engine had no image, by asset."""
+    """Return the stamps of which there was no image, by asset and perhaps tile."""
     path = folder / ABSENT
     return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
-def open_requests(found: Iterable[Delivery], folder: Path) -> list[Request]:
-    """Return the requests of deliveries whose parts are not here yet."""
+def open_requests(found: Iterable[Delivery], folder: Path) -> list[Any]:
+    """Return the requests of deliveries whose parts are not here yet, or not whole."""
     requests = (request for delivery in found for request in delivery.requests)
-    return [request for request in requests if not part_of(folder, request).exists()]
+    return [request for request in requests if not _is_kept(folder, request)]
 
 
-def part_of(folder: Path, request: Request) -> Path:
+def _is_kept(folder: Path, request: Any) -> bool:
+    """Whether an answer is here; one that a power cut left empty or short does not count."""
+    part = part_of(folder, request)
+    if not part.exists():
+        return False
+    try:
+        earthengine.load_answer(part, "r")  # mapped: it says if the file is shorter than its header
+    except (ValueError, EOFError):
+        return False
+    return True
+
+
+def part_of(folder: Path, request: Any) -> Path:
     """Where the answer to a request waits for the others of its delivery."""
     return folder / PARTS / f"{request.label}.npy"
+
+
+Ask = Callable[[Places, Iterable[str]], Catalog]
 
 
 # ---- downloading ------------------------------------------------------------------------------
@@ -90,10 +124,11 @@ def download(
     *,
     at_once: int,
     max_requests: int | None = None,
-    fetch: Fetch = earthengine.fetch,
+    fetch: Fetch | None = None,
+    ask: Ask | None = None,
     progress: Progress = blocks.silent,
 ) -> dict[str, int]:
-    """Download what is lacking; ``earthengine.connect`` goes before.
+    """Download what is lacking; from Earth Engine ``earthengine.connect`` goes before.
 
     Parameters
     ----------
@@ -102,7 +137,10 @@ def download(
         Requests in flight, at most.
     max_requests : int, optional
         Stop before anything is asked if more requests for pixels are needed.
-    fetch : callable
+    fetch : callable, optional
+        By default ``earthengine.fetch``, whose pauses end with the download.
+    ask : callable, optional
+        Tells what there is of some sources, by default of Earth Engine's.
     progress : callable
 
     Returns
@@ -123,10 +161,10 @@ def download(
     with blocks.locked(folder):
         blocks.remove_partial_files(folder)
         sources = [source for source in places.assets if places.lacking(source, USUAL)]
-        catalog = ask_catalog(places, sources)
+        catalog = (ask or ask_catalog)(places, sources)
         found = [d for source in sources for d in places.lacking(source, catalog)]
         requests = open_requests(found, folder)
-        check_limit(len(requests), max_requests)
+        check_limit(sum(map(places.sends, requests)), max_requests, places.whom)
         failed: list[str] = []
         pool = _Pool(folder, at_once, fetch, failed)
         for number, delivery in enumerate(pool.completed(found), 1):
@@ -140,14 +178,14 @@ def download(
             )
     files = sum(len(delivery.files) for delivery in found)
     size = sum(request.bytes for request in requests)
-    return {"requests": len(requests), "bytes": size, "files": files}
+    return {"requests": sum(map(places.sends, requests)), "bytes": size, "files": files}
 
 
-def check_limit(requests: int, most: int | None) -> None:
+def check_limit(requests: int, most: int | None, whom: str = "Earth Engine") -> None:
     """Raise if there are more requests than the user allows."""
     if most is not None and requests > most:
         raise ValueError(
-            f"{requests} requests to Earth Engine are needed, --max-requests allows {most}; "
+            f"{requests} requests to {whom} are needed, --max-requests allows {most}; "
             "nothing was asked: allow more, or take fewer days or tiles"
         )
 
@@ -172,15 +210,11 @@ def ask_catalog(places: Places, sources: Iterable[str]) -> Catalog:
                     len(absent[asset]), absent[asset][0], absent[asset][-1],
                 )  # fmt: skip
     blocks.write_atomically(places.folder / ABSENT, json.dumps(absent, indent=0))
-    missing = {asset: set(stamps) for asset, stamps in absent.items()}
-
-    def there(asset: str, stamps: Stamps) -> Stamps:
-        return tuple(s for s in stamps if str(s) not in missing.get(asset, ()))
 
     def grid(asset: str, band: Band, usual: PixelGrid) -> PixelGrid:
         return earthengine.grid_of(asset, band)
 
-    return Catalog(there, grid)
+    return Catalog(without(absent), grid)
 
 
 def _deliver(delivery: Delivery, folder: Path) -> None:
@@ -195,8 +229,10 @@ def _deliver(delivery: Delivery, folder: Path) -> None:
 class _Pool:
     """Threads that ask, and keep each answer as a part."""
 
-    def __init__(self, folder: Path, at_once: int, fetch: Fetch, failed: list[str]) -> None:
-        self.folder, self.at_once, self.fetch, self.failed = folder, at_once, fetch, failed
+    def __init__(self, folder: Path, at_once: int, fetch: Fetch | None, failed: list[str]) -> None:
+        self.folder, self.at_once, self.failed = folder, at_once, failed
+        self.fetch = fetch or partial(earthengine.fetch, pause=self._pause)
+        self.ended = Event()
 
     def completed(self, found: Sequence[Delivery]) -> Iterator[Delivery]:
         """Yield deliveries as they have all their parts; those with a refused request never.
@@ -208,8 +244,14 @@ class _Pool:
             try:
                 yield from self._completed(pool, found, flying)
             finally:
+                self.ended.set()  # who waits to ask again is not waited for
                 for future in flying:
                     future.cancel()
+
+    def _pause(self, seconds: float) -> None:
+        """Wait before a request is made again, unless all ends meanwhile."""
+        if self.ended.wait(seconds):
+            raise NoAnswer("the download ended before the request was made again")
 
     def _completed(
         self, pool: ThreadPoolExecutor, found: Sequence[Delivery], flying: dict[Any, Delivery]
@@ -234,14 +276,14 @@ class _Pool:
             delivery = flying.pop(future)
             try:
                 future.result()
-            except earthengine.Refused as error:
+            except Refused as error:
                 self.failed.append(str(error))
                 continue
             left[id(delivery)] -= 1
             if not left[id(delivery)]:
                 yield delivery
 
-    def _keep(self, request: Request) -> None:
+    def _keep(self, request: Any) -> None:
         """Fetch a request and keep its answer."""
         answer = self.fetch(request)
 
@@ -260,16 +302,6 @@ def places_of(settings: Settings) -> Places:
     return Places(settings.sources.assets, settings.layout, settings.folder / FOLDER)
 
 
-def local_sources(settings: Settings) -> dict[str, Any]:
-    """Return the place of each gridded source: of Earth Engine's the folder of its files."""
-    places = places_of(settings)
-    folders = {
-        source: folder_of(places.folder, source, asset, places.layout)
-        for source, asset in places.assets.items()
-    }
-    return settings.sources.gridded | folders
-
-
 def complete(
     settings: Settings,
     *,
@@ -285,7 +317,7 @@ def complete(
     places, account = places_of(settings), settings.earthengine
     known = USUAL if absent_too else None
     if account is None or not any(places.lacking(source, known) for source in places.assets):
-        return "download: nothing is lacking from Earth Engine"
+        return f"download: nothing is lacking from {places.whom}"
     earthengine.connect(account.project, account.credentials, account.url)
     done = download(places, at_once=account.at_once, max_requests=max_requests, progress=progress)
     line = "download: {requests} requests to Earth Engine, {bytes} bytes, {files} files"

@@ -1,4 +1,4 @@
-"""The command that downloads from Earth Engine, and what a plan says of it."""
+"""The command that downloads sources, and what a plan says of it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,8 +22,8 @@ def add_earthengine_commands(app: typer.Typer) -> None:
 
 
 def download(run_file: RunFile, max_requests: MaxRequests = None) -> None:
-    """Download what a run takes from Earth Engine, or what is left of it."""
-    from gssm_cube.downloads import complete
+    """Download what a run takes from Earth Engine and open archives, or what is left of it."""
+    from gssm_cube.remote_sources import complete
     from gssm_cube.settings import read_settings
 
     with told(), bars() as progress:
@@ -39,15 +39,20 @@ def show_requests(settings: "Settings", max_requests: int | None) -> tuple[int, 
     ValueError
         If there are more than ``max_requests``.
     """
-    from gssm_cube.downloads import check_limit, places_of
-    from gssm_cube.request_costs import cost_table, costs, naive_cost
+    from gssm_cube.downloads import check_limit
+    from gssm_cube.remote_sources import remote_places
+    from gssm_cube.request_costs import cost_table, costs, naive_cost, web_table
 
-    places = places_of(settings)
-    if not places.assets:
-        return 0, 0
-    found = costs(places)
-    tiles = len(list(settings.layout.tiles()))
-    console.print(cost_table(found, naive_cost(settings.layout, tiles)))
-    requests = sum(cost.requests for cost in found)
-    check_limit(requests, max_requests)
-    return requests, sum(cost.bytes for cost in found)
+    requests = size = 0
+    for places in remote_places(settings):
+        found = costs(places)
+        tiles = len(list(settings.layout.tiles()))
+        if places.whom == "Earth Engine":
+            console.print(cost_table(found, naive_cost(settings.layout, tiles)))
+        else:
+            console.print(web_table(found))
+        asked = sum(cost.requests for cost in found)
+        check_limit(asked, max_requests, places.whom)
+        requests += asked
+        size += sum(cost.bytes for cost in found)
+    return requests, size

@@ -18,11 +18,11 @@ from gssm_cube.grid import Block, Layout, inner_chunks
 from gssm_cube.places import Place
 from gssm_cube.product import Layers
 from gssm_cube.stores import DIMS
-from gssm_cube.variables import FILL, PREDICTORS, SSM, SSM_SPREAD
+from gssm_cube.variables import FILL, PREDICTORS, SSM, SSM_SPREAD, STORED
 
 Frozen = Literal["mask", "flag"]
 SOIL = ("clay", "sand", "porosity")  # that the bounds follow from
-COLD = ("tair_7d", "swe")  # that tell frozen ground
+COLD = ("tair_7d", "swe", "stl1")  # that tell frozen ground; the cube may lack the last
 # What is counted by block; the other flags are those of the cube.
 COUNTED = (
     "predictor_missing", "frozen", "below_residual_water", "above_porosity", "clipped",
@@ -75,7 +75,8 @@ def estimate_block(
         found = product_flags(origin.read_origin(region), forest.features)
         found[np.isnan(ssm)] |= PRODUCT_FLAGS["predictor_missing"]
         ssm = _hold_against_soil(ssm, chunk, found)
-        cold = physics.frozen(*(PREDICTORS[name].packing.decode(chunk[name]) for name in COLD))
+        known = [name for name in COLD if name in chunk]
+        cold = physics.frozen(*(STORED[name].packing.decode(chunk[name]) for name in known))
         found[cold] |= PRODUCT_FLAGS["frozen"]
         if frozen == "mask":
             ssm[cold] = spread[cold] = np.nan

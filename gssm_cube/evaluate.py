@@ -58,8 +58,10 @@ class Evaluation:
         a `score_table` or a reason under ``skipped``; ``rows`` read, dropped and kept; ``forest``.
         ``new_stations`` has more: ``interval`` (95 % over stations), ``baseline``, ``strata``,
         ``intervals`` (calibration and coverage), ``applicability``, ``resolution``
-        (`within_cells`); ``new_years`` and ``test`` have ``baseline`` as well. A full evaluation
-        adds ``splits`` and ``learning_curve``. Plain values: JSON takes it as it is.
+        (`within_cells`); ``new_years`` and ``test`` have ``baseline`` as well, ``test`` also how
+        many of its stations are not new: ``stations_in_common`` by name, ``stations_near`` by place
+        (in the same block of 25 km). A full evaluation adds ``splits`` and ``learning_curve``.
+        Plain values: JSON takes it as it is.
     predictions : DataFrame
         ``station``, ``lat``, ``lon``, ``time``, ``observed``, ``predicted`` (m3 m-3) and
         ``split``, the key in ``scores``; for ``new_stations`` out of fold.
@@ -324,6 +326,7 @@ def _test_table(
     table = station_table(held)
     about: dict[str, Any] = {
         "stations_in_common": len(common),
+        "stations_near": _stations_near(known, unseen),
         "rows": _row_counts(unseen),
         "interval": confidence(table),
         "baseline": baseline_scores(held),
@@ -331,6 +334,21 @@ def _test_table(
     if calibration is not None:
         about["intervals"] = coverage(held, calibration)
     return score_table(held, stations=table) | about, held
+
+
+def _stations_near(known: Samples, unseen: Samples) -> int:
+    """Count the stations of a second table whose block of 25 km holds a station of the first.
+
+    Under another name, or next door, a station is hardly unseen.
+    """
+    blocks, others = (
+        place_groups(samples.places["lat"], samples.places["lon"], block_km=BLOCK_KM)
+        for samples in (known, unseen)
+    )
+    near = int(unseen.places["station"][np.isin(others, blocks)].nunique())
+    if near:
+        logger.warning("test: %d stations are within a block of the training stations", near)
+    return near
 
 
 def _with_trees(preset: Preset, trees: int) -> Preset:

@@ -78,9 +78,7 @@ def _download(url: str, target: Path) -> None:
         raise FileNotFoundError(f"no files under {url}: put the folder there before the run")
     target.mkdir()
     for path in files:
-        place = target / path.removeprefix(root).lstrip("/")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        system.get_file(path, str(place))
+        system.get_file(path, str(_new_file(target, path.removeprefix(root).lstrip("/"))))
 
 
 def _copy(url: str, target: Path) -> None:
@@ -89,9 +87,19 @@ def _copy(url: str, target: Path) -> None:
     if not names:
         raise FileNotFoundError(f"no files under {url}: put the folder there before the run")
     for name in names:
-        place = target / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(places.read(places.join(url, name)) or b"")
+        content = places.read(places.join(url, name))
+        if content is None:
+            raise FileNotFoundError(f"{url}/{name} was removed meanwhile; start again")
+        _new_file(target, name).write_bytes(content)
+
+
+def _new_file(target: Path, name: str) -> Path:
+    """Return the place of a file in a folder, which it does not leave; make the folders to it."""
+    place = target / name
+    if not name or ".." in Path(name).parts or Path(name).is_absolute():
+        raise ValueError(f"a file is named {name!r}, which leads out of the folder that is fetched")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    return place
 
 
 def publish_folder(folder: Path, url: str | None, last: str) -> None:

@@ -290,23 +290,22 @@ def _frame_of(land: xr.DataArray, *places: pd.DataFrame) -> tuple[float, float, 
     return west, east, south, north
 
 
-def _stretch(frame: tuple[float, float, float, float]) -> float:
+def stretch(south: float, north: float) -> float:
     """Height of a degree north in degrees east; 1 (plate carree) for large parts of the globe."""
-    _, _, south, north = frame
     return float(1 / np.cos(np.deg2rad((south + north) / 2))) if north - south < 60 else 1.0
 
 
 def _map_figure(frame: tuple[float, float, float, float]) -> tuple[Figure, Axes]:
     """Return a figure whose height suits a map of west, east, south, north."""
     west, east, south, north = frame
-    height = 0.78 * WIDTH * _stretch(frame) * (north - south) / (east - west) + 0.6
+    height = 0.78 * WIDTH * stretch(south, north) * (north - south) / (east - west) + 0.6
     figure = Figure(figsize=(WIDTH, float(np.clip(height, 2.6, 6.5))), layout="compressed")
     return figure, figure.add_subplot()
 
 
 def _finish_map(axes: Axes, frame: tuple[float, float, float, float]) -> None:
     """Show all of the frame in its proportions; after imshow, which sets its own."""
-    axes.set(xlim=frame[:2], ylim=frame[2:], aspect=_stretch(frame))
+    axes.set(xlim=frame[:2], ylim=frame[2:], aspect=stretch(*frame[2:]))
     axes.xaxis.set_major_locator(MaxNLocator(6))  # long labels would touch
     axes.set_xlabel("longitude, degrees east")
     axes.set_ylabel("latitude, degrees north")

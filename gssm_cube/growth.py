@@ -41,26 +41,22 @@ def repeating(root: Document, nodes: Mapping[str, Document]) -> Document:
 
 
 def _nodes(store: Place) -> dict[str, Document]:
-    """Return the metadata of all groups and arrays of a store by their paths, in order."""
-    if places.is_url(store):
-        found = (file.name for file in places.files(store) if file.name.endswith(f"/{ROOT}"))
-        paths = [name.removesuffix(f"/{ROOT}") for name in found]
-    else:
-        paths = _paths_on_disk(Path(store))
-    return {path: _read(_file(store, path)) for path in sorted(paths)}
+    """Return the metadata of all groups and arrays of a store by their paths, in order.
 
-
-def _paths_on_disk(store: Path) -> list[str]:
-    """Return the paths of a store's groups and arrays.
-
-    A folder without metadata holds an array's objects: there are far too many to look at.
+    Folders of arrays hold their objects: there are far too many to look at.
     """
-    found, waiting = [], [store]
+    found: dict[str, Document] = {}
+    waiting = [""]
     while waiting:
-        inner = [place for place in waiting.pop().iterdir() if (place / ROOT).is_file()]
-        found += [str(place.relative_to(store)) for place in inner]
-        waiting += inner
-    return found
+        group = waiting.pop()
+        for name in places.folders(places.join(store, group) if group else store):
+            path = f"{group}/{name}" if group else name
+            content = places.read(_file(store, path))
+            if content is None:
+                continue
+            found[path] = json.loads(content)
+            waiting += [path] if found[path]["node_type"] == "group" else []
+    return dict(sorted(found.items()))
 
 
 def set_attrs(store: Place, values: Mapping[str, Any], path: str = "") -> None:

@@ -4,7 +4,9 @@ A lease is an object beside the store that its holder writes anew every ten seco
 not changed for a minute, or whose process is known to be dead, is taken over; so a run after a
 kill -9 starts after a minute at most, and at once on the same machine. Clocks are not compared:
 who waits counts by its own. Leases have numbers: of several who take the next one at a time the
-store lets one succeed, and a holder who was taken for dead finds the next number there.
+store lets one succeed, and a holder who was taken for dead finds the next number there. A holder
+that could not write its lease for a minute, because it slept or the store was busy, looks for that
+number before it goes on.
 """
 
 import json
@@ -16,12 +18,33 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 
 from gssm_cube import places
 from gssm_cube.places import Place
 
 BEAT_SECONDS, LEASE_SECONDS = 10.0, 60.0
+# A clock that goes on while the machine sleeps, where there is one.
+CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 Check = Callable[..., None]
+
+
+def now() -> float:
+    """Return seconds of this machine's clock, asleep or not."""
+    return time.clock_gettime(CLOCK)
+
+
+@cache
+def machine() -> str:
+    """Return what tells where a process number means this very process.
+
+    Names of hosts do not: clones and containers share them.
+    """
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    return ""
 
 
 @dataclass
@@ -32,35 +55,45 @@ class Lease:
     beats: int = 0
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     lost: str = ""  # why
+    known: float = field(default_factory=now)  # when it was this holder's for the last time
     ended: threading.Event = field(default_factory=threading.Event)
 
     @property
     def content(self) -> bytes:
         """What stands in the object."""
-        about = {"host": socket.gethostname(), "process": os.getpid(), "token": self.token}
-        return json.dumps(about | {"beats": self.beats, "released": self.ended.is_set()}).encode()
+        about = {"host": socket.gethostname(), "machine": machine(), "process": os.getpid()}
+        about |= {"token": self.token, "beats": self.beats, "released": self.ended.is_set()}
+        return json.dumps(about).encode()
 
     def check(self, *_: object) -> None:
         """Raise if the lease was taken over, or could not be written for too long."""
+        if not self.lost and now() - self.known > LEASE_SECONDS:
+            self.look()
         if self.lost:
             raise RuntimeError(f"{self.lost}; what has a marker stays done, start again")
 
+    def look(self) -> None:
+        """See whether the lease is still this holder's."""
+        began = now()
+        if read_holder(self.place).get("token") != self.token or _next(self.place):
+            self.lost = f"{self.place} was taken over by another run"
+        else:
+            self.known = began
+
     def beat(self) -> None:
         """Write the object anew, again and again, as long as it is this holder's."""
-        last = time.monotonic()
-        while not self.ended.wait(BEAT_SECONDS):
+        written = now()
+        while not (self.ended.wait(BEAT_SECONDS) or self.lost):
             try:
-                if read_holder(self.place).get("token") != self.token or _next(self.place):
-                    self.lost = f"{self.place} was taken over by another run"
-                    return
-                self.beats += 1
-                places.write(self.place, self.content)
-                last = time.monotonic()
-            except OSError as error:
-                if time.monotonic() - last > LEASE_SECONDS:
+                self.look()
+                if not self.lost:
+                    self.beats += 1
+                    places.write(self.place, self.content)
+                    written = now()
+            except Exception as error:  # whatever it is: a heart that stops must be known of
+                if now() - written > LEASE_SECONDS:
                     self.lost = f"{self.place} could not be written for {LEASE_SECONDS:.0f} s"
                     self.lost += f": {error}"
-                    return
 
 
 def read_holder(place: Place) -> dict[str, object]:
@@ -77,7 +110,13 @@ def _folder(store: Place) -> str:
 def _next(place: str) -> bool:
     """Whether there is a lease of a higher number beside one; parts have none."""
     folder, _, name = place.rpartition("/")
-    return not name.startswith("part") and max(places.names(folder)) > name.removesuffix(".json")
+    number = name.removesuffix(".json")
+    return number.isdecimal() and any(other > number for other in _numbers(folder))
+
+
+def _numbers(folder: str) -> list[str]:
+    """Return the numbers of the leases of a whole store, in order."""
+    return [name for name in places.names(folder) if name.isdecimal()]
 
 
 @contextmanager
@@ -147,7 +186,7 @@ def _take(store: Place, wait_seconds: float, take_over: bool) -> Lease:
     """Take the next lease of a whole store, when the last one is free."""
     folder, end = _folder(store), time.monotonic() + wait_seconds
     while True:
-        numbers = [name for name in places.names(folder) if name.isdecimal()]
+        numbers = _numbers(folder)
         last = max(numbers, default="")
         if last and not take_over and _is_live(store, last):
             if time.monotonic() < end:
@@ -190,7 +229,7 @@ def _is_live(store: Place, name: str) -> bool:
 
 def _is_dead(holder: dict[str, object]) -> bool:
     """Whether a holder was a process of this machine that is gone."""
-    if holder["host"] != socket.gethostname():
+    if not machine() or holder.get("machine") != machine():
         return False
     try:
         os.kill(int(str(holder["process"])), 0)

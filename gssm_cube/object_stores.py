@@ -12,12 +12,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache, lru_cache
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
 
-SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "abfss", "http", "https")
+# How the environment calls what a kind of store needs.
+CLOUDS = {
+    **dict.fromkeys(("s3", "s3a"), "AWS_"),
+    "gs": "GOOGLE_",
+    **dict.fromkeys(("az", "abfs", "abfss"), "AZURE_"),
+}
 WEB = ("http", "https")  # read only, and without lists
-ENVIRONMENT = ("AWS_", "GOOGLE_", "AZURE_")
+SCHEMES = (*CLOUDS, *WEB)
+NO_BUCKET = ("NoSuchBucket", "ContainerNotFound")  # the second is Azure's
 CONCURRENCY = 32  # requests of a process at a time
 MAX_RETRIES, RETRY_SECONDS = 10, 180.0
 PAUSE_SECONDS = (0.1, 15.0)  # the first, and the longest
@@ -40,10 +46,17 @@ def check_url(url: str) -> str:
     named = f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
     if parts.scheme not in SCHEMES or not parts.hostname:
         raise ValueError(f"{named} is no store's URL, expected one of {', '.join(SCHEMES)}://")
-    if parts.username or parts.password or parts.query or parts.fragment:
+    user = parts.username and not parts.scheme.startswith("abfs")  # there it is the container
+    if user or parts.password or parts.query or parts.fragment:
         raise ValueError(
             f"{named} came with a name, key or query in its URL, which logs would show; put "
             "credentials into the environment (README, Object stores)"
+        )
+    steps = parts.path.strip("/").split("/")
+    if {"", ".", ".."} & set(steps) and (parts.path.strip("/") or parts.scheme in CLOUDS):
+        raise ValueError(
+            f"{named} names no place within its bucket, expected such as {parts.scheme}://"
+            f"{parts.hostname}/folder/ssm.zarr, without empty steps, '.' and '..'"
         )
     return url.rstrip("/")
 
@@ -56,12 +69,14 @@ def is_web(url: str) -> bool:
 def split_url(url: str) -> tuple[Any, str]:
     """Return the obstore of a URL's bucket or server, and the key in it."""
     parts = urlsplit(check_url(url))
-    return opened(f"{parts.scheme}://{parts.netloc}"), parts.path.lstrip("/")
+    path = unquote(parts.path) if parts.scheme in WEB else parts.path
+    return opened(f"{parts.scheme}://{parts.netloc}"), path.lstrip("/")
 
 
 def opened(url: str) -> Any:
     """Return the obstore of a URL: one for each process, until its environment changes."""
-    known = [item for item in os.environ.items() if item[0].startswith(ENVIRONMENT)]
+    names = tuple(set(CLOUDS.values()))
+    known = [item for item in os.environ.items() if item[0].startswith(names)]
     return _opened(url, hash(frozenset(known)))
 
 
@@ -69,15 +84,18 @@ def opened(url: str) -> Any:
 def _opened(url: str, environment: int) -> Any:
     """Open what obstore finds in the environment."""
     try:
-        from obstore.store import from_url
+        from obstore.store import HTTPStore, from_url
     except ImportError as error:
         raise ValueError(
             f"{url} needs obstore: install the package's extra, gssm-cube[s3]"
         ) from error
     first, longest = (timedelta(seconds=pause) for pause in PAUSE_SECONDS)
+    # A cloud's own https address is a web page's like others: read without credentials. In other
+    # URLs a name is as it stands, where from_url would take %20 for a blank.
+    how = HTTPStore.from_url if is_web(url) else from_url
     with explained(url):
-        return from_url(
-            url,
+        return how(
+            url if is_web(url) else url.replace("%", "%25"),
             client_options={
                 "timeout": timedelta(seconds=REQUEST_SECONDS),
                 "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
@@ -99,14 +117,17 @@ def _may_be_plain(url: str) -> bool:
     ValueError
         If the endpoint is plain http and that word is missing.
     """
-    allowed = os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("1", "true", "yes")
-    endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
-    if url.startswith("s3") and endpoint.startswith("http://") and not allowed:
+    cloud = CLOUDS.get(urlsplit(url).scheme)
+    if cloud is None:
+        return url.startswith("http://")
+    allowed = os.environ.get(f"{cloud}ALLOW_HTTP", "").lower() in ("1", "true", "yes")
+    endpoint = os.environ.get("AWS_ENDPOINT_URL", "") if cloud == "AWS_" else ""
+    if endpoint.startswith("http://") and not allowed:
         raise ValueError(
             f"{url}: the endpoint that the environment names is plain http, so that keys and data "
             "could be read on the way; set AWS_ALLOW_HTTP=true if the network is your own"
         )
-    return allowed or url.startswith("http://")
+    return allowed
 
 
 @contextmanager
@@ -120,7 +141,7 @@ def explained(url: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        if code_of(error) != "NoSuchBucket":
+        if code_of(error) not in NO_BUCKET:
             raise
         raise StoreError(_advice(url, "NoSuchBucket", error)) from None
     except BaseError as error:
@@ -138,7 +159,7 @@ def code_of(error: Exception) -> str:
 
 def _advice(url: str, code: str, error: Exception) -> str:
     """Return what to do about a refusal."""
-    if code == "NoSuchBucket":
+    if code in NO_BUCKET:
         return f"{url}: there is no such bucket; make it, or mend the URL"
     if type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError") or code in (
         "403", "401", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch",
@@ -152,7 +173,7 @@ def _advice(url: str, code: str, error: Exception) -> str:
     return (
         f"{url}: the store does not answer as it should ({code}), after up to {MAX_RETRIES} "
         f"retries within {RETRY_SECONDS:.0f} s; see that it is up and that the environment names "
-        "its endpoint, then start again: what is done stays done"
+        "its endpoint and credentials, then start again: what is done stays done"
     )
 
 
@@ -194,7 +215,11 @@ def get_tail(url: str, length: int) -> memoryview:
 
     store, key = split_url(url)
     with explained(url):
-        return memoryview(obstore.get(store, key, options={"range": {"suffix": length}}).bytes())
+        if CLOUDS.get(urlsplit(url).scheme) != "AZURE_":  # that knows no ranges from the end
+            found = obstore.get(store, key, options={"range": {"suffix": length}})
+            return memoryview(found.bytes())
+        end = int(obstore.head(store, key)["size"])
+        return memoryview(obstore.get_range(store, key, start=max(end - length, 0), end=end))
 
 
 def get_stretches(url: str, wanted: Sequence[tuple[int, int]]) -> list[memoryview]:
@@ -214,13 +239,27 @@ def put(url: str, content: bytes, *, new: bool = False) -> bool:
     from obstore.exceptions import AlreadyExistsError
 
     store, key = split_url(url)
+    mode: Literal["create", "overwrite"] = "create" if new else "overwrite"
     with explained(url):
         try:
-            obstore.put(store, key, content, mode="create" if new else "overwrite")
+            obstore.put(store, key, content, mode=mode, use_multipart=False)
         except AlreadyExistsError:
             # A request that was made again meets what it wrote itself.
             return get(url) == content
+        except FileNotFoundError as error:
+            raise StoreError(_advice(url, "NoSuchBucket", error)) from None
     return True
+
+
+async def send(store: Any, key: str, content: Any) -> None:
+    """Write an object of an open obstore in one request.
+
+    obstore would send a large one in parts, which stay there unseen, and paid for, if the process
+    is killed meanwhile.
+    """
+    import obstore
+
+    await obstore.put_async(store, key, content, use_multipart=False)
 
 
 def size_of(url: str) -> int:
@@ -260,3 +299,13 @@ def listed(url: str) -> Iterator[tuple[str, int, float]]:
             for about in batch:
                 name = about["path"].removeprefix(f"{key}/")
                 yield name, int(about["size"]), about["last_modified"].timestamp()
+
+
+def folders(url: str) -> list[str]:
+    """Return the names of the folders right in a URL, without looking at what they hold."""
+    import obstore
+
+    store, key = split_url(url)
+    with explained(url):
+        found = obstore.list_with_delimiter(store, f"{key}/")["common_prefixes"]
+    return [name.removeprefix(f"{key}/") for name in found]

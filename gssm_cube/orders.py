@@ -4,10 +4,12 @@ A delivery is the files that are made of the answers to some requests. What is t
 told by the files, so nothing is asked twice, and a longer run asks only for what is new.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +37,7 @@ from gssm_cube.sources.ee_requests import (
     without_gaps,
 )
 from gssm_cube.sources.homolosine import PROJECTION, boxes_of
+from gssm_cube.sources.modis_files import PRODUCTS
 from gssm_cube.sources.raster import Bounds
 from gssm_cube.sources.sinusoidal import KILOMETRE, PIXEL, RADIUS, span
 
@@ -75,9 +78,9 @@ class Delivery:
     """Files of a source, the requests whose answers they are made of, and how."""
 
     source: str
-    requests: tuple[Request, ...]
+    requests: tuple[Any, ...]  # of one kind, which ``write`` knows
     files: tuple[Path, ...]
-    write: Callable[[Answers], None]
+    write: Callable[[Any], None]
 
     @property
     def is_done(self) -> bool:
@@ -89,12 +92,14 @@ class Delivery:
 class Catalog:
     """What is known of Earth Engine's assets: by default what is usual, without asking.
 
-    ``there`` picks the stamps of a collection that have an image, ``grid`` gives the grid of a
-    map's band from its asset and the usual one.
+    ``there`` picks the stamps of a collection that have an image, of a tile where it has tiles;
+    ``grid`` gives the grid of a map's band from its asset and the usual one. Of ``single`` layers
+    each is a file of its own there: a request asks for one layer of one day.
     """
 
-    there: Callable[[str, Stamps], Stamps] = lambda asset, stamps: stamps
+    there: Callable[[str, Stamps, str], Stamps] = lambda asset, stamps, tile: stamps
     grid: Callable[[str, Band, PixelGrid], PixelGrid] = lambda asset, band, usual: usual
+    single: bool = False
 
 
 USUAL = Catalog()
@@ -137,7 +142,7 @@ def _meteorology(asset: str, layout: Layout, folder: Path, catalog: Catalog) -> 
     box = cell_box(layout)
     step = stamps[1] - stamps[0]
     for batch in batches(stamps, images_at_once(box, bands, a_day)):
-        for run in without_gaps(catalog.there(asset, batch), step):
+        for run in without_gaps(catalog.there(asset, batch, ""), step):
             slabs = row_slabs(box, bands, len(run))
             requests = tuple(Request(asset, bands, CELLS, *slab, run) for slab in slabs)
             word = "hourly" if a_day == 24 else "daily"
@@ -165,25 +170,31 @@ def cell_box(layout: Layout) -> Box:
 # ---- MODIS ------------------------------------------------------------------------------------
 
 
-def _modis(
+def modis_deliveries(
     product: str, asset: str, layout: Layout, folder: Path, catalog: Catalog
 ) -> Iterator[Delivery]:
     """Yield a product by tile and as many days as fit in a request."""
     daily = product.endswith("11A1")
     layers = modis.LST_LAYERS if daily else modis.VEGETATION_LAYERS
-    bands = tuple(_layer_band(layer) for layer in layers)
     wanted: NDArray[np.datetime64] = layout.time
     if not daily:
         wanted = own_start("aqua" if product[1] == "Y" else "terra", vegetation_starts(layout))
-    for tile, box in sorted(modis_boxes(layout).items()):
-        write = TileFiles(folder, product, tile, layers)
-        for batch in batches(tuple(wanted), images_at_once(box, bands)):
-            stamps = catalog.there(asset, batch)
+    fine = PRODUCTS[product].grid
+    grid = replace(SINUSOIDAL, cell=(fine.pixel, fine.pixel))
+    times = fine.pixels_per_degree // KILOMETRE.pixels_per_degree
+    groups = [(layer,) for layer in layers] if catalog.single else [layers]
+    for (tile, coarse), group in itertools.product(sorted(modis_boxes(layout).items()), groups):
+        rows, cols = (range(times * span.start, times * span.stop) for span in coarse)
+        bands = tuple(_layer_band(layer) for layer in group)
+        write = TileFiles(folder, product, tile, group)
+        most = 1 if catalog.single else images_at_once((rows, cols), bands)
+        for batch in batches(tuple(wanted), most):
+            stamps = catalog.there(asset, batch, tile)
             if not stamps:
                 continue
             days = [stamp.astype(object) for stamp in stamps]
-            files = tuple(write.path(day, layer) for day in days for layer in layers)
-            request = Request(asset, bands, SINUSOIDAL, *box, stamps)
+            files = tuple(write.path(day, layer) for day in days for layer in group)
+            request = Request(asset, bands, grid, rows, cols, stamps)
             yield Delivery(product.lower(), (request,), files, write)
 
 
@@ -272,6 +283,16 @@ def _map(
 
 def _terrain(asset: str, layout: Layout, folder: Path, catalog: Catalog) -> Iterator[Delivery]:
     """Yield MERIT Hydro by its provider's tiles of 5 degrees."""
+    for name, boxes in sorted(terrain_boxes(layout).items()):
+        requests = (
+            Request(asset, TERRAIN, ARC_SECONDS_3, *part) for part in pieces(boxes, TERRAIN)
+        )
+        write = terrain_files(folder, name)
+        yield Delivery("merit_hydro", tuple(requests), write.files, write)
+
+
+def terrain_boxes(layout: Layout) -> dict[str, list[Box]]:
+    """Rows and columns of 3 arcsec that a layout needs, by MERIT Hydro's tiles."""
     size = merit_hydro.TILE_DEGREES * merit_hydro.CELLS_PER_DEGREE
     wanted: dict[str, list[Box]] = {}
     for tile in layout.tiles():
@@ -282,21 +303,21 @@ def _terrain(asset: str, layout: Layout, folder: Path, catalog: Catalog) -> Iter
             turn = 72 * size if west >= 180 else 0  # 180 E is 180 W
             box = part[0], range(part[1].start - turn, part[1].stop - turn)
             wanted.setdefault(merit_hydro.tile_name(south, west), []).append(box)
-    for name, boxes in sorted(wanted.items()):
-        requests = (
-            Request(asset, TERRAIN, ARC_SECONDS_3, *part) for part in pieces(boxes, TERRAIN)
-        )
-        files = tuple(folder / f"{name}_{band.name}.tif" for band in TERRAIN)
-        write = MapFiles(files, (LOST, LOST, 247), ("float32", "float32", "uint8"), TERRAIN_RECODED)
-        yield Delivery("merit_hydro", tuple(requests), files, write)
+    return wanted
+
+
+def terrain_files(folder: Path, name: str) -> MapFiles:
+    """Return what writes the layers of a tile of MERIT Hydro."""
+    files = tuple(folder / f"{name}_{band.name}.tif" for band in TERRAIN)
+    return MapFiles(files, (LOST, LOST, 247), ("float32", "float32", "uint8"), TERRAIN_RECODED)
 
 
 ORDERS: Mapping[str, Callable[[str, Layout, Path, Catalog], Iterator[Delivery]]] = {
     "era5_land": _meteorology,
-    "mod11a1": partial(_modis, "MOD11A1"),
-    "myd11a1": partial(_modis, "MYD11A1"),
-    "mod13a2": partial(_modis, "MOD13A2"),
-    "myd13a2": partial(_modis, "MYD13A2"),
+    "mod11a1": partial(modis_deliveries, "MOD11A1"),
+    "myd11a1": partial(modis_deliveries, "MYD11A1"),
+    "mod13a2": partial(modis_deliveries, "MOD13A2"),
+    "myd13a2": partial(modis_deliveries, "MYD13A2"),
     "soilgrids": _soil,
     "merit_hydro": _terrain,
     "wtd": _water_table,

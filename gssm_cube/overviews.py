@@ -20,17 +20,17 @@ import zarr
 from numpy.typing import NDArray
 from xarray.core import indexing
 
-from gssm_cube import blocks
+from gssm_cube import blocks, places
 from gssm_cube.blocks import Client, Progress
 from gssm_cube.coarsen import coarsen, gather_flags
 from gssm_cube.flags import PRODUCT_FLAGS, flag_attrs
 from gssm_cube.grid import WINDOW_DAYS, Block, Layout, Window, inner_chunks
 from gssm_cube.growth import begin_growth, consolidate, end_growth
 from gssm_cube.lazy import PackedArray, StoredReader
-from gssm_cube.places import Place, is_url
+from gssm_cube.places import Place
 from gssm_cube.product.store import STAGE as PREDICTED
 from gssm_cube.product.store import check_product, check_whole
-from gssm_cube.shards import read_box
+from gssm_cube.shards import held, read_box
 from gssm_cube.stores import (
     DIMS,
     LAT_ATTRS,
@@ -39,6 +39,7 @@ from gssm_cube.stores import (
     create_array,
     created_whole,
     day_numbers,
+    exists,
     open_dataset,
     open_group,
     packed_attrs,
@@ -107,14 +108,22 @@ def group_name(degrees: float) -> str:
 
 
 def write_overviews(
-    place: Place, *, client: Client | None = None, progress: Progress = blocks.silent
+    store: Place,
+    *,
+    scratch: Path | None = None,
+    client: Client | None = None,
+    progress: Progress = blocks.silent,
 ) -> tuple[int, int]:
     """Write the overviews of all that is predicted, or what is left of them.
 
     Parameters
     ----------
-    place : path
-        Of the product; nobody may be writing it.
+    store : path or URL
+        The product; nobody may be writing it.
+    scratch : Path, optional
+        Folder that all workers see, for what one pass leaves to the other; by default that of the
+        product. For one at a URL it must be given: over a network the second pass, a look into
+        every block for each slab, would take days.
     client : distributed.Client, optional
     progress : callable
 
@@ -128,14 +137,12 @@ def write_overviews(
     UnitsFailed
         If parts failed, after all of their window were tried.
     ValueError
-        If the product is at a URL.
+        If the product is at a URL and no folder is given.
     """
-    if is_url(place):
+    if places.is_url(store) and scratch is None:
         raise ValueError(
-            f"{place} is at a URL, overviews are written into products on disk; write them before "
-            "the product is copied there"
+            f"{store} is at a URL: give a folder on disk for what waits between two passes"
         )
-    store = Path(place)
     check_product(store)
     layout = read_layout(store)
     done = skipped = 0
@@ -143,26 +150,31 @@ def write_overviews(
         blocks.remove_partial_files(store)
         create_levels(store, layout)
         for window in layout.windows():
-            work = FillSlab(store, layout, window)
+            coarse = scratch_of(store, window, scratch)
+            work = FillSlab(store, coarse, layout, window)
             slabs = [f"{window}_d{day:03d}" for day in range(0, window.days, SLAB_DAYS)]
             key = work.key()
             todo = [slab for slab in slabs if not blocks.is_done(store, STAGE, slab, key)]
             skipped, done = skipped + len(slabs) - len(todo), done + len(todo)
             if todo:
-                _coarsen_window(store, layout, window, client, progress)
+                _coarsen_window(store, coarse, layout, window, client, progress)
                 stage = f"overview {window}"
                 blocks.run_units(work, todo, stage=stage, client=client, progress=progress)
-            shutil.rmtree(scratch_of(store, window), ignore_errors=True)
-            shutil.rmtree(f"{scratch_of(store, window)}.markers", ignore_errors=True)
+            shutil.rmtree(coarse, ignore_errors=True)
+            shutil.rmtree(f"{coarse}.markers", ignore_errors=True)
         end_growth(store)
     return done, skipped
 
 
 def _coarsen_window(
-    store: Path, layout: Layout, window: Window, client: Client | None, progress: Progress
+    store: Place,
+    scratch: Path,
+    layout: Layout,
+    window: Window,
+    client: Client | None,
+    progress: Progress,
 ) -> None:
     """Coarsen the blocks of a window that are not coarsened yet."""
-    scratch = scratch_of(store, window)
     _create_scratch(scratch, layout, window)
     work = CoarsenBlock(store, scratch, layout)
     units = predicted_units(store, layout, window)
@@ -171,7 +183,7 @@ def _coarsen_window(
     blocks.run_units(work, todo, stage=stage, client=client, progress=progress)
 
 
-def predicted_units(store: Path, layout: Layout, window: Window) -> list[str]:
+def predicted_units(store: Place, layout: Layout, window: Window) -> list[str]:
     """Return the blocks of a window that were predicted; all, if the product has no markers."""
     marked = set(blocks.marked_units(store, PREDICTED))
     every = [str(Block(tile, window)) for tile in layout.tiles()]
@@ -185,7 +197,7 @@ def predicted_units(store: Path, layout: Layout, window: Window) -> list[str]:
 class CoarsenBlock:
     """Task: the coarse maps of one block, one shard of the scratch store a level."""
 
-    product: Path
+    product: Place
     scratch: Path
     layout: Layout
 
@@ -210,7 +222,8 @@ class CoarsenBlock:
         """Return the cells of a block by level and layer, each (time, lat, lon); read by chunks."""
         rows, cols = self.layout.tile_slices(block.tile)
         root, days = open_group(self.product), block.window.days
-        arrays = {layer: array_of(root, layer) for layer in LAYERS}
+        whole = (block.window.slice, rows, cols)
+        arrays = {layer: held(array_of(root, layer), whole) for layer in LAYERS}
         sizes = {level: self.layout.tile_size // n for level, n in factors(self.layout).items()}
         found = {
             (level, layer): np.full((days, n, n), missing, arrays[layer].dtype)
@@ -251,7 +264,8 @@ def factors(layout: Layout) -> dict[float, int]:
 class FillSlab:
     """Task: six days of all levels, across the whole product."""
 
-    product: Path
+    product: Place
+    scratch: Path
     layout: Layout
     window: Window
 
@@ -265,7 +279,7 @@ class FillSlab:
         """Copy the slab's maps from the scratch store."""
         start = int(unit.rpartition("_d")[2])
         stop = min(start + SLAB_DAYS, self.window.days)
-        scratch = open_group(scratch_of(self.product, self.window))
+        scratch = open_group(self.scratch)
         root, objects = open_group(self.product, "r+"), []
         for level, layer in [(level, layer) for level in LEVELS for layer in LAYERS]:
             stored = array_of(scratch, scratch_name(level, layer))
@@ -273,22 +287,20 @@ class FillSlab:
             whole = tuple(slice(0, n) for n in target.shape[1:])
             maps = read_box(stored, (slice(start, stop), *whole))
             days = slice(self.window.start + start, self.window.start + stop)
-            written = write_region(target, (days, *whole), maps)
-            objects += [name for name in written if self._is_there(name)]
+            objects += write_region(target, (days, *whole), maps)
         blocks.write_marker(self.product, STAGE, unit, self.key(), objects)
         return {}
-
-    def _is_there(self, name: str) -> bool:
-        """Whether an object was written: those without a value are not."""
-        return (self.product / name).exists()
 
 
 # ---- the stores -------------------------------------------------------------------------------
 
 
-def scratch_of(store: Path, window: Window) -> Path:
-    """Return where the coarse blocks of a window wait."""
-    return store.with_name(f"{store.name}.overview_{window}")
+def scratch_of(store: Place, window: Window, folder: Path | None = None) -> Path:
+    """Return where the coarse blocks of a window wait: in a folder, or beside their product."""
+    name = f"{Path(store).name}.overview_{window}"
+    if folder is None:
+        return Path(store).with_name(name)
+    return folder / f"{blocks.digest(str(store))[:8]}_{name}"  # others have the same name
 
 
 def scratch_name(level: float, layer: str) -> str:
@@ -298,7 +310,7 @@ def scratch_name(level: float, layer: str) -> str:
 
 def _create_scratch(scratch: Path, layout: Layout, window: Window) -> None:
     """Create the scratch store of a window, unless it is there."""
-    if (scratch / "zarr.json").exists():
+    if exists(scratch):
         return
     with created_whole(scratch) as root:
         for level, n in factors(layout).items():
@@ -317,13 +329,13 @@ def dtype_of(layer: str) -> str:
     return "int16" if layer in MEANS else "uint16"
 
 
-def create_levels(store: Path, layout: Layout) -> None:
+def create_levels(store: Place, layout: Layout) -> None:
     """Create the empty levels of a product that has none; those of fewer days grow with it."""
     root = open_group(store, "r+")
     lacking = {
         level: n
         for level, n in factors(layout).items()
-        if not all((store / group_name(level) / name / "zarr.json").exists() for name in LAYERS)
+        if not all(exists(places.join(store, group_name(level), name)) for name in LAYERS)
     }
     for level, n in lacking.items():
         _create_level(root, group_name(level), layout, n)
@@ -332,7 +344,7 @@ def create_levels(store: Path, layout: Layout) -> None:
     lengthen_levels(store, layout)
 
 
-def lengthen_levels(store: Path, layout: Layout) -> None:
+def lengthen_levels(store: Place, layout: Layout) -> None:
     """Let writers see the levels with all days of the product."""
     names, days = [group_name(level) for level in LEVELS], day_numbers(layout.time)
     held = {name: array_of(open_group(store), f"{name}/time").shape[0] for name in names}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 CLAY_RANGE = (5.0, 60.0)
 SAND_RANGE = (5.0, 70.0)
 MARGIN = 0.05  # m3 m-3 above porosity that is let be: about the error of a mapped porosity
-FROST = 0.0  # degC, of the mean of 7 days; soil lags behind a day's weather
+FROST = 0.0  # degC, of the soil, or of the mean of 7 days: soil lags behind a day's weather
 SNOW = 10.0  # mm of water that count as a cover
 
 Values = NDArray[np.floating]
@@ -88,20 +88,23 @@ def bound(ssm: Values, residual: Values, porosity: Values, margin: float = MARGI
     return Bounded(np.where(clipped, most, ssm), ssm < residual, ssm > porosity, clipped)
 
 
-def frozen(tair_7d: Values, swe: Values) -> Mask:
+def frozen(tair_7d: Values, swe: Values, stl1: Values | None = None) -> Mask:
     """Tell where the upper soil counts as frozen, or lies under snow.
 
-    True where the mean air temperature of 7 days is below 0 degC, or the snow holds more than
-    10 mm of water.
+    True where the soil is below 0 degC, or the snow holds more than 10 mm of water. Where the
+    temperature of the soil is not known the mean air temperature of 7 days stands for it.
 
     Parameters
     ----------
     tair_7d : array, degC
     swe : array of the same shape, mm
+    stl1 : array of the same shape, degC, optional
+        Of the upper soil, such as ERA5-Land's of 0-7 cm; NaN where it is not known.
 
     Returns
     -------
     array, bool
         What is missing does not count as frozen.
     """
-    return np.asarray((tair_7d < FROST) | (swe > SNOW))
+    ground = tair_7d if stl1 is None else np.where(np.isnan(stl1), tair_7d, stl1)
+    return np.asarray((ground < FROST) | (swe > SNOW))

@@ -24,14 +24,15 @@ from gssm_cube.grid import Block, Layout
 from gssm_cube.interpolate import interpolate_days, nearest_window, upsample_window
 from gssm_cube.shards import read_points
 from gssm_cube.stores import array_of, open_group
-from gssm_cube.variables import FILL, PREDICTORS, names_of
+from gssm_cube.variables import FILL, STORED, Group, names_of
 
-STATIC = (*names_of("static"), "land", "filled")
-DAILY = (*names_of("daily"), "quality")
-COMPOSITE = names_of("composite")
-METEO = names_of("meteo")
-CLIMATE = names_of("climate")
-CLIMATOLOGY = names_of("climatology")
+CELL_STAGES: tuple[Group, ...] = ("climate", "meteo", "reanalysis")  # of 0.1 deg
+PLAIN: tuple[Group, ...] = ("climatology", "composite", *CELL_STAGES)
+HELD: dict[str, tuple[str, ...]] = {  # by stage
+    "static": (*names_of("static"), "land", "filled"),
+    "daily": (*names_of("daily"), "quality"),
+    **{stage: names_of(stage) for stage in PLAIN},
+}
 FLAGS = {"quality": "lst_quality", "filled": "static_filled", "land": "land"}  # stored: sampled
 CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))  # cells round a pixel, from the north-west one
 
@@ -57,13 +58,13 @@ def find_needs(
     starts : (composite,) int64
         Start days of the composites on the daily axis.
     stages : collection of str
-        Some of ``static``, ``climatology``, ``composite``, ``climate`` and ``meteo``.
+        Some of ``static``, ``climatology``, ``composite``, ``climate``, ``meteo``, ``reanalysis``.
 
     Returns
     -------
     dict of DataFrame
         For each of the stages: ``block``, ``unit``, ``row``, ``col``, no row twice; pixels, but
-        cells of 0.1 deg for the last two. Just what the rows need: a day on which a composite
+        cells of 0.1 deg for the last three. Just what the rows need: a day on which a composite
         starts needs no other.
     """
     needs = {}
@@ -73,8 +74,8 @@ def find_needs(
         pixels = places.drop_duplicates(["block", "row", "col"])
         of_tiles = pixels[["block", "row", "col"]].assign(unit=pixels["tile"])
         needs |= {"static": of_tiles, "climatology": of_tiles}
-    if {"climate", "meteo"} & set(stages):
-        needs["meteo"] = _cell_needs(pixels, layout)
+    if set(CELL_STAGES) & set(stages):
+        needs["meteo"] = needs["reanalysis"] = _cell_needs(pixels, layout)
         chunks = needs["meteo"]["unit"].str.split("_").str[0]
         needs["climate"] = needs["meteo"].assign(unit=chunks)
     return {stage: needs[stage] for stage in stages}
@@ -115,15 +116,7 @@ def needed_stages(chosen: Sequence[str]) -> list[str]:
 
 def needed_names(stage: str, chosen: Sequence[str]) -> tuple[str, ...]:
     """Return which stored arrays or features of a stage the chosen columns of samples need."""
-    stored = {
-        "static": STATIC,
-        "climatology": CLIMATOLOGY,
-        "daily": DAILY,
-        "composite": COMPOSITE,
-        "climate": CLIMATE,
-        "meteo": METEO,
-    }
-    return tuple(name for name in stored[stage] if FLAGS.get(name, name) in chosen)
+    return tuple(name for name in HELD[stage] if FLAGS.get(name, name) in chosen)
 
 
 # ---- reading ----------------------------------------------------------------------------------
@@ -155,11 +148,17 @@ def read_composites(
 
 
 def read_cells(
-    root: zarr.Group, layout: Layout, names: Names, unit: str, rows: Numbers, cols: Numbers
+    path: str,
+    root: zarr.Group,
+    layout: Layout,
+    names: Names,
+    unit: str,
+    rows: Numbers,
+    cols: Numbers,
 ) -> NDArray[np.int16]:
     """Return codes (feature, day, place) of a window's chunks of meteorology at cells."""
     window = layout.windows()[int(unit.split("_w")[1])]
-    cells, features, box = _box_of(root, "meteo/cells", rows, cols)
+    cells, features, box = _box_of(root, path, rows, cols)
     # A chunk holds one feature: those that are not wanted are not read.
     found = [np.asarray(cells[features.index(name), window.slice, *box]) for name in names]
     return np.stack(found)[..., rows - box[0].start, cols - box[1].start]
@@ -188,7 +187,8 @@ READERS: dict[str, Callable[..., NDArray[np.int16]]] = {
     "climatology": partial(read_layers, "climatology"),
     "composite": read_composites,
     "climate": read_climate,
-    "meteo": read_cells,
+    "meteo": partial(read_cells, "meteo/cells"),
+    "reanalysis": partial(read_cells, "meteo/reanalysis"),
 }
 
 
@@ -329,7 +329,7 @@ def sample_codes(
     if composite := names["composite"]:
         composites = _composite_codes(scratch, needs["composite"], starts, places, len(composite))
         codes |= zip(composite, composites, strict=True)
-    for stage in ("climate", "meteo"):
+    for stage in CELL_STAGES:
         if names[stage]:
             refine = upsample_window if upsampling_of(root) == "bilinear" else nearest_window
             cells = _cell_codes(scratch, layout, (stage, needs[stage]), places, refine)
@@ -390,9 +390,7 @@ def decode_features(
     codes: Mapping[str, Codes], layout: Layout, row: Numbers, col: Numbers
 ) -> dict[str, NDArray[np.float32]]:
     """Return float32 features in their units, in the table's order, by the one decode."""
-    values = {
-        name: PREDICTORS[name].packing.decode(codes[name]) for name in codes.keys() & PREDICTORS
-    }
+    values = {name: STORED[name].packing.decode(codes[name]) for name in codes.keys() & STORED}
     values["lat"] = layout.lat[row].astype("float32")
     values["lon"] = layout.lon[col].astype("float32")
-    return {name: values[name] for name in PREDICTORS if name in values}
+    return {name: values[name] for name in STORED if name in values}

@@ -19,7 +19,6 @@ from gssm_cube.applicability import overview_layer
 from gssm_cube.blocks import Progress, digest, silent
 from gssm_cube.check import Report, check_run
 from gssm_cube.clusters import Profile, open_client
-from gssm_cube.downloads import complete, local_sources
 from gssm_cube.evaluate import Evaluation
 from gssm_cube.evaluate import evaluate as evaluate_samples
 from gssm_cube.exhibits import skill_exhibits, station_exhibits
@@ -46,6 +45,7 @@ from gssm_cube.once import (
 )
 from gssm_cube.placing import check_places, describe_unchosen
 from gssm_cube.quality import Rules
+from gssm_cube.remote_sources import complete, local_sources
 from gssm_cube.report import write_report
 from gssm_cube.run_facts import flag_line, product_units, run_facts
 from gssm_cube.run_log import LOG_FOLDER, RunLog
@@ -57,7 +57,7 @@ from gssm_cube.station_summary import station_list, summarise_table
 from gssm_cube.station_tables import read_station_counts, remove_station_table
 from gssm_cube.stations import write_archive
 from gssm_cube.stores import ROOT
-from gssm_cube.trials import COLUMNS, complete_samples
+from gssm_cube.trials import BASELINE_COLUMNS, COLUMNS, STRATA, complete_samples
 from gssm_cube.variables import PREDICTORS
 
 logger = logging.getLogger(__name__)
@@ -180,8 +180,7 @@ def train(settings: Settings, *, progress: Progress = silent) -> str:
     key = digest(key_of(settings.home, "samples"), preset.model_dump(), seed, search, __version__)
 
     def work() -> str:
-        names = dict.fromkeys([*preset.features, *COLUMNS.values()])
-        table = open_samples(source, columns=list(names))
+        table = open_samples(source, columns=_columns(preset))
         chosen, said = _searched(settings, table, preset) if search else (preset, {})
         about = {
             "seed": seed,
@@ -216,9 +215,10 @@ def evaluate(settings: Settings, *, progress: Progress = silent) -> str:
     scores, predictions, importance, reference = (settings.table(name) for name in EVALUATED)
 
     def work() -> str:
+        preset = Preset.model_validate(load_forest(settings.forest).card["preset"])
         found = evaluate_samples(
-            open_samples(source),
-            Preset.model_validate(load_forest(settings.forest).card["preset"]),
+            open_samples(source, columns=_columns(preset), optional=(*STRATA, *BASELINE_COLUMNS)),
+            preset,
             seed=training.seed,
             trees=training.evaluation_trees,
             full=training.full_evaluation,
@@ -259,7 +259,7 @@ def predict_all(
         "forest_digest": forest.digest,
         "forest_preset": forest.preset,
         "settings": settings.model_dump_json(
-            exclude={"folder", "sources", "stores", "cluster", "surface", "earthengine"}
+            exclude={"folder", "sources", "stores", "cluster", "surface", "earthengine", "web"}
         ),
         "sources": "; ".join(sorted({variable.source for variable in PREDICTORS.values()})),
         "scores": json.dumps(forest.card.get("scores", {})),
@@ -363,6 +363,11 @@ def _preset(settings: Settings) -> Preset:
     preset = find_preset(settings.training.preset)
     trees = settings.training.trees
     return preset if trees is None else preset.model_copy(update={"trees": trees})
+
+
+def _columns(preset: Preset) -> list[str]:
+    """Columns of the samples that a preset needs."""
+    return list(dict.fromkeys([*preset.features, *COLUMNS.values()]))
 
 
 def _searched(

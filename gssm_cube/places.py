@@ -53,6 +53,13 @@ def beside(place: Place, suffix: str) -> Place:
     return f"{place}{suffix}" if is_url(place) else Path(f"{place}{suffix}")
 
 
+def sibling(place: Place, name: str) -> Place:
+    """Return the place of another name in the same folder."""
+    if is_url(place):
+        return f"{str(place).rpartition('/')[0]}/{name}"
+    return Path(place).with_name(name)
+
+
 def join(folder: Place, *names: str) -> Place:
     """Return a place within a folder."""
     return "/".join([str(folder), *names]) if is_url(folder) else Path(folder, *names)
@@ -136,6 +143,16 @@ def _entries(folder: str, prefix: str) -> Iterator[Found]:
             yield Found(prefix + entry.name, about.st_size, about.st_mtime)
 
 
+def folders(folder: Place) -> list[str]:
+    """Return the names of the folders right in a folder, sorted; none if it is not there."""
+    if is_url(folder):
+        return sorted(object_stores.folders(str(folder)))
+    if not os.path.isdir(folder):
+        return []
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir())
+
+
 def names(folder: Place, suffix: str = ".json") -> list[str]:
     """Return the names of the files right in a folder that end so, without their end, sorted."""
     found = (file.name for file in files(folder))
@@ -170,4 +187,10 @@ def check_writable(*stores: Place | None) -> None:
         write(probe, b"gssm_cube")
         if read(probe) != b"gssm_cube":
             raise object_stores.StoreError(f"{store}: what is written there reads otherwise")
+        twice = create(probe, b"another run")
         delete(probe)
+        if twice:
+            raise object_stores.StoreError(
+                f"{store}: this store writes over what was to be new (it does not know "
+                "If-None-Match), so that two runs could not be told apart; use another"
+            )

@@ -15,7 +15,7 @@ from gssm_cube.picks import FLAGS
 from gssm_cube.places import Place
 from gssm_cube.splits import place_groups
 from gssm_cube.station_tables import read_station_parts
-from gssm_cube.variables import PREDICTORS
+from gssm_cube.variables import STORED
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def check_day(store: Place, table: pd.DataFrame) -> None:
 
 def check_columns(table: pd.DataFrame) -> None:
     """Raise if a table has columns that samples add."""
-    added = {*OWN, *RENAMED.values(), *PREDICTORS} - RENAMED.keys()
+    added = {*OWN, *RENAMED.values(), *STORED} - RENAMED.keys()
     taken = sorted(name for name in map(str, table.columns) if name in added or name[0] == "_")
     if taken:
         raise ValueError(

@@ -12,7 +12,6 @@ from typing import Any
 from rich.table import Table
 
 from gssm_cube import cube
-from gssm_cube.downloads import local_sources
 from gssm_cube.forest import find_preset
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Layout
 from gssm_cube.ingest import scratch
@@ -24,6 +23,7 @@ from gssm_cube.ingest.inputs import (
     vegetation_starts,
 )
 from gssm_cube.places import is_url
+from gssm_cube.remote_sources import local_sources
 from gssm_cube.settings import Settings
 from gssm_cube.sources import merit_hydro
 from gssm_cube.variables import PREDICTORS, names_of
@@ -188,9 +188,9 @@ def core_hours(settings: Settings, plan: Plan) -> dict[str, float]:
 
 
 def scratch_bytes(layout: Layout, land_pixel_days: float, sensors: tuple[int, int]) -> float:
-    """Bytes of the scratch's arrays before compression, sea left out."""
+    """Bytes of the scratch's arrays before compression, sea left out, ERA5-Land's soil included."""
     rows, cols = layout.cells_shape
-    meteo = 4.0 * len(scratch.METEO) * rows * cols * len(meteo_days(layout))
+    meteo = 4.0 * len((*scratch.METEO, *scratch.SOIL)) * rows * cols * len(meteo_days(layout))
     lst = 2 * len(scratch.OVERPASSES) * sensors[0] * land_pixel_days
     composites = len(vegetation_starts(layout)) / layout.days
     vegetation = 2 * len(scratch.VEGETATION) * sensors[1] * composites * land_pixel_days

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from gssm_cube import blocks, cube, places, product
 from gssm_cube.block_inputs import block_sizes, check_complete, input_units
 from gssm_cube.blocks import Client, Progress
-from gssm_cube.clusters import ForestPlugin
+from gssm_cube.clusters import ForestPlugin, register
 from gssm_cube.estimate import Frozen, estimate_block
 from gssm_cube.fetched import fetch_folder
 from gssm_cube.forest import CompiledForest, forest_hash, load_forest
@@ -31,7 +31,7 @@ from gssm_cube.grid import Block, Layout
 from gssm_cube.growth import end_growth, is_growing
 from gssm_cube.places import Place
 from gssm_cube.run_log import NO_LOG, RunLog
-from gssm_cube.stores import DIMS, read_layout
+from gssm_cube.stores import DIMS, open_group, read_layout
 from gssm_cube.variables import FILL, SSM, SSM_SPREAD
 
 STAGE = product.STAGE
@@ -208,10 +208,11 @@ class PredictBlock:
     layout: Layout
     starts: tuple[int, ...]  # of the composites, days after the first day
     frozen: Frozen
+    reanalysis: bool = False  # whether the cube holds ERA5-Land's own soil
 
     def key(self, block: Block, read: blocks.ReadContents | None = None) -> str:
         """Return a hash of all that a block depends on: forest, packing, its inputs' markers."""
-        parts = input_units(self.layout, block, self.starts)
+        parts = input_units(self.layout, block, self.starts, reanalysis=self.reanalysis)
         read = read or blocks.read_together(self.cube, parts)
         inputs = [
             (stage, blocks.stage_digest(self.cube, stage, units, read))
@@ -307,13 +308,16 @@ def predict_product(
     read = cache(blocks.marker_contents)  # many blocks share a marker
     every, starts = check_complete(store, read)
     units = every if part is None else every[part[0] - 1 :: part[1]]
-    work = PredictBlock(store, target, forest_url or forest, opened.digest, layout, starts, frozen)
+    soil = bool(cube.reanalysis_of(open_group(store)))
+    work = PredictBlock(
+        store, target, forest_url or forest, opened.digest, layout, starts, frozen, soil
+    )
     hold = partial(blocks.locked, take_over=take_over) if part is None else blocks.locked_in_part
     with hold(target, partial(_prepare, target, layout, attrs)) as check_held:
         todo = work.left(units, read)
         blocks.remove_damaged(target, STAGE, todo)
         if client is not None:
-            client.register_plugin(work.forest_plugin())
+            register(client, work.forest_plugin())
         sizes, skipped = block_sizes(store, layout, todo), len(units) - len(todo)
         with log.stage(STAGE, sizes, skipped, blocks.marker_folder(target, STAGE)) as stage_log:
             status = blocks.run_units(

@@ -58,14 +58,16 @@ def export(
 def climatology(
     source: Source,
     years: Annotated[str, typer.Option(help="Baseline, as 2001-2020; both included.")],
-    out: Annotated[Path | None, typer.Option(help="Zarr; beside the product by default.")] = None,
+    out: Annotated[
+        str | None, typer.Option(help="Zarr, path or URL; beside the product by default.")
+    ] = None,
 ) -> None:
     """Describe each day of the year: mean, standard deviation, percentiles over years."""
     from gssm_cube.climatology import describe_product
 
     with told(), bars() as progress:
         store = product_of(source)
-        target = out or beside_product(store, "climatology.zarr")
+        target = beside_product(store, "climatology.zarr", out)
         baseline = _parse_years(years)
         with client_of(source) as client:
             status, skipped = describe_product(
@@ -74,13 +76,35 @@ def climatology(
     say(f"climatology: {len(status)} tiles done, {skipped} skipped, in {target}")
 
 
-def overviews(source: Source) -> None:
+def overviews(
+    source: Source,
+    scratch: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that all workers see, for what waits between two passes; by default the "
+            "product's or, if that is at a URL, the run's or this one."
+        ),
+    ] = None,
+) -> None:
     """Write coarse daily maps (0.05 and 0.1 deg) into the product, for looking at whole days."""
     from gssm_cube.overviews import write_overviews
 
     with told(), bars() as progress, client_of(source) as client:
-        done, skipped = write_overviews(product_of(source), client=client, progress=progress)
+        store = product_of(source)
+        done, skipped = write_overviews(
+            store, scratch=scratch or _scratch_of(source, store), client=client, progress=progress
+        )
     say(f"overviews: {done} slabs of six days done, {skipped} skipped")
+
+
+def _scratch_of(source: str, store: Place) -> Path | None:
+    """Return the folder of a run, or this one, for a product that is far away."""
+    from gssm_cube.places import is_url
+    from gssm_cube.settings import read_settings
+
+    if not is_url(store):
+        return None
+    return read_settings(source).folder if source.endswith(".toml") else Path.cwd()
 
 
 def view(
@@ -127,17 +151,21 @@ def product_of(source: str) -> Place:
     return read_settings(source).product if source.endswith(".toml") else place_of(source)
 
 
-def beside_product(store: Place, name: str) -> Path:
-    """Return the place of something beside its product on disk.
+def beside_product(store: Place, name: str, chosen: str | None) -> Place:
+    """Return the place that was chosen, or that of something beside its product.
 
     Raises
     ------
     ValueError
-        If the product is far away.
+        If it would be on a web server.
     """
-    if isinstance(store, str):
-        raise ValueError(f"{store} is at a URL: give the place of {name} by --out")
-    return store.with_name(name)
+    from gssm_cube.object_stores import is_web
+    from gssm_cube.places import place_of, sibling
+
+    place = place_of(chosen) if chosen else sibling(store, name)
+    if is_web(str(place)):
+        raise ValueError(f"{place} is on a web server, which is only read: give --out elsewhere")
+    return place
 
 
 def client_of(source: str) -> Any:

@@ -29,7 +29,7 @@ def surface(
     run_file: Annotated[Path, typer.Argument(help="Settings of the run (TOML).")],
 ) -> None:
     """Write into the product what its places are: water, towns, steep terrain, unlike stations."""
-    from gssm_cube.downloads import local_sources
+    from gssm_cube.remote_sources import local_sources
     from gssm_cube.settings import read_settings
     from gssm_cube.surface import Origins, write_surface
 
@@ -127,7 +127,9 @@ def _credits(run_file: Path) -> "Credits":
 
 def stac(
     source: Source,
-    out: Annotated[Path | None, typer.Option(help="JSON; beside the product by default.")] = None,
+    out: Annotated[
+        str | None, typer.Option(help="JSON, path or URL; beside the product by default.")
+    ] = None,
     href: Annotated[
         str | None, typer.Option(help="Where readers find the product; its own path by default.")
     ] = None,
@@ -137,6 +139,6 @@ def stac(
 
     with told():
         store = product_of(source)
-        target = out or beside_product(store, f"{Path(store).stem}.stac.json")
+        target = beside_product(store, f"{Path(store).stem}.stac.json", out)
         write_item(product_item(store, href), target)
     say(f"{target}")

@@ -5,7 +5,7 @@ from typing import Any
 import zarr
 from zarr.storage import ObjectStore, StorePath
 
-from gssm_cube.object_stores import explained, opened
+from gssm_cube.object_stores import explained, opened, send
 
 ZARR_CONCURRENCY = 64  # objects that zarr asks for at a time; its own 10 suit disks
 
@@ -42,8 +42,9 @@ class RemoteStore(ObjectStore):
 
     async def set(self, key: str, value: Any) -> None:
         """Write an object, whole or not at all."""
+        self._check_writable()
         with explained(f"{self.url}/{key}"):
-            await super().set(key, value)
+            await send(self.store, key, value.as_buffer_like())
 
     async def delete(self, key: str) -> None:
         """Delete an object, if it is there."""

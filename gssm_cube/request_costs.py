@@ -1,4 +1,4 @@
-"""What a run takes from Earth Engine, before anybody is asked: requests, bytes, compute.
+"""What a run takes from elsewhere, before anybody is asked: requests, bytes, compute.
 
 Requests and bytes are counted from the very requests that will be sent; grids of maps, which are
 asked for first, are taken to be the usual ones. Compute is an estimate: Google publishes no figure
@@ -15,6 +15,7 @@ from gssm_cube.downloads import Places, open_requests
 from gssm_cube.grid import Layout
 from gssm_cube.plan import size
 from gssm_cube.sources.ee_requests import Band, Request, images_at_once
+from gssm_cube.web_downloads import WHOM
 
 # Assumed of a core there: see the module. Compare with the Cloud console after some days of data.
 BAND_SECONDS = 0.02  # to find and open one band of one image
@@ -35,9 +36,14 @@ class Cost:
 
 def costs(places: Places) -> list[Cost]:
     """Return what is still to be asked, source by source."""
+    open_ones = {
+        source: open_requests(places.lacking(source), places.folder) for source in places.assets
+    }
+    if places.whom != WHOM:
+        return [cost_of(source, requests) for source, requests in open_ones.items()]
     return [
-        cost_of(source, open_requests(places.lacking(source), places.folder))
-        for source in places.assets
+        Cost(source, sum(map(places.sends, requests)), sum(r.bytes for r in requests), 0.0)
+        for source, requests in open_ones.items()
     ]
 
 
@@ -65,6 +71,20 @@ def naive_cost(layout: Layout, tiles: int) -> Cost:
     seconds = BAND_SECONDS * bands + VALUE_SECONDS * values
     requests = tiles * -(-layout.days // days)
     return Cost("18 predictors at 1 km", requests, 4 * values, seconds / 3600)
+
+
+def web_table(found: Iterable[Cost]) -> Table:
+    """Return costs of open archives as a table to print."""
+    table = Table("source", "requests", "bytes", title="From open archives")
+    rows = list(found)
+    total = Cost("all", sum(c.requests for c in rows), sum(c.bytes for c in rows), 0.0)
+    for cost in (*rows, total):
+        table.add_row(cost.source, f"{cost.requests:,}", size(cost.bytes))
+    table.caption = (
+        "at most, besides those that list what there is; bytes are of values: what is compressed "
+        "on the way takes fewer"
+    )
+    return table
 
 
 def cost_table(found: Iterable[Cost], naive: Cost) -> Table:

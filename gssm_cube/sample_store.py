@@ -23,6 +23,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from gssm_cube import blocks
+from gssm_cube.variables import PREDICTORS
 
 FORMAT = "gssm_cube samples 1"
 STAGE = "samples"
@@ -87,7 +88,7 @@ def write_part(
     folder: Path, unit: str, rows: pa.Table, columns: Mapping[str, NDArray[Any]], key: str
 ) -> dict[str, Any]:
     """Write the samples of a block, then its marker; return the marker's facts."""
-    features = [values for values in columns.values() if values.dtype.kind == "f"]
+    features = [columns[name] for name in columns.keys() & PREDICTORS]
     lacking = np.isnan(features).any(axis=0) if features else np.zeros(len(rows), dtype=bool)
     for name, values in columns.items():
         rows = rows.append_column(name, pa.array(values))
@@ -171,7 +172,9 @@ def sample_files(folder: str | Path) -> list[Path]:
     return [place / MANIFEST, *(place / name for name in read_manifest(place)["files"])]
 
 
-def open_samples(folder: str | Path, *, columns: Sequence[str] | None = None) -> pd.DataFrame:
+def open_samples(
+    folder: str | Path, *, columns: Sequence[str] | None = None, optional: Sequence[str] = ()
+) -> pd.DataFrame:
     """Read the samples that ``write_samples`` wrote.
 
     Parameters
@@ -179,6 +182,8 @@ def open_samples(folder: str | Path, *, columns: Sequence[str] | None = None) ->
     folder : path
     columns : sequence of str, optional
         All by default.
+    optional : sequence of str
+        More columns, which are read if they are there.
 
     Returns
     -------
@@ -202,6 +207,7 @@ def open_samples(folder: str | Path, *, columns: Sequence[str] | None = None) ->
         )
     stored = _dataset(paths)
     wanted = list(stored.schema.names if columns is None else columns)
+    wanted += [name for name in optional if name in stored.schema.names and name not in wanted]
     missing = sorted(set(wanted) - set(stored.schema.names))
     if missing:
         raise ValueError(

@@ -103,7 +103,8 @@ def write_samples(
         ``elevation`` of the station renamed to ``station_lat`` and so on; ``pixel`` (global
         number), ``tile``, ``place_block`` (of 25 km, see ``place_groups``); one float32 column a
         feature in its units, NaN where the cube has none; ``lst_quality`` (bits of
-        ``flags.LST_FLAGS``), ``static_filled`` and ``land`` (0 or 1).
+        ``flags.LST_FLAGS``), ``static_filled`` and ``land`` (0 or 1); what the cube holds of
+        ERA5-Land's own soil, ``swvl1`` (m3 m-3) and ``stl1`` (degC).
     features : sequence of str, optional
         Which features and of the last three flags to write, and so to read; all by default.
     client : distributed.Client, optional
@@ -128,8 +129,9 @@ def write_samples(
         If blocks failed, after all were tried; the folder is not whole then.
     """
     layout = read_layout(store)
-    chosen = choose_features(features)
-    starts = cube.composite_starts_of(open_group(store), layout)
+    root = open_group(store)
+    chosen = choose_features(features, cube.reanalysis_of(root))
+    starts = cube.composite_starts_of(root, layout)
     survey = _survey(store, table, layout, starts, chosen)
     units = sorted(survey.hashes)
     with blocks.locked(folder):
@@ -150,15 +152,19 @@ def write_samples(
     return status, len(units) - len(todo)
 
 
-def choose_features(features: Sequence[str] | None) -> tuple[str, ...]:
+def choose_features(
+    features: Sequence[str] | None, reanalysis: Sequence[str] = ()
+) -> tuple[str, ...]:
     """Return the names of features and flags in the order of the samples' columns; all by default.
+
+    ``reanalysis`` names what the cube has beside them.
 
     Raises
     ------
     ValueError
         If one is unknown, or none is named.
     """
-    known = (*PREDICTORS, *FLAGS.values())
+    known = (*PREDICTORS, *reanalysis, *FLAGS.values())
     unknown = [] if features is None else sorted(set(features) - set(known))
     if unknown or (features is not None and not features):
         raise ValueError(

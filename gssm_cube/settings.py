@@ -4,7 +4,6 @@ Unknown keys and impossible values fail with the key's path before any work is d
 paths count from the folder of the TOML file.
 """
 
-import tomllib
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,7 +13,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationError,
     field_serializer,
     field_validator,
     model_validator,
@@ -25,7 +23,9 @@ from gssm_cube.earthengine_settings import EarthEngine, asset_of, check_asset
 from gssm_cube.grid import Grid, Layout, Tile
 from gssm_cube.places import Place, is_url, place_of
 from gssm_cube.regions import read_region, touched_tiles
+from gssm_cube.toml_tables import checked, read_table
 from gssm_cube.variables import Legend, Upsampling
+from gssm_cube.web_settings import Web, address_of, check_address
 
 
 class _Part(BaseModel):
@@ -46,7 +46,8 @@ class Sources(_Part):
     """Folders of the providers' files; ``ismn`` is an archive (zip or folder).
 
     ``era5_land`` may be a Zarr as well: a path that ends in ``.zarr`` or an address with ``://``.
-    ``ee://ASSET`` stands for the files that are made of an asset of Earth Engine.
+    ``ee://ASSET`` stands for the files that are made of an asset of Earth Engine, ``https://...``
+    and ``stac+https://...`` for those that are made of an open archive (``web_settings``).
     Optional, to stand in where Terra saw nothing: ``vnp21a1d`` and ``vnp21a1n`` (LST of VIIRS by
     day and by night, both or neither) and ``vnp13a2``, its vegetation; ``myd11a1`` and
     ``myd13a2``, those of Aqua.
@@ -82,11 +83,15 @@ class Sources(_Part):
     def _check_addresses(self) -> "Sources":
         """Refuse addresses that nothing reads."""
         for name, place in self.gridded.items():
-            asset = asset_of(place)
+            asset, address = asset_of(place), address_of(place)
             if asset is not None:
                 check_asset(name, asset)
+            elif address is not None:
+                check_address(name, address)
             elif isinstance(place, str) and name != "era5_land":
-                raise ValueError(f"{name} is {place}, expected a folder or ee://ASSET")
+                raise ValueError(
+                    f"{name} is {place}, expected a folder or ee://ASSET, or an address https://..."
+                )
         return self
 
     @property
@@ -94,6 +99,12 @@ class Sources(_Part):
         """Assets of Earth Engine by source."""
         found = {name: asset_of(place) for name, place in self.gridded.items()}
         return {name: asset for name, asset in found.items() if asset is not None}
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Addresses of open archives by source."""
+        found = {name: address_of(place) for name, place in self.gridded.items()}
+        return {name: address for name, address in found.items() if address is not None}
 
     @property
     def gridded(self) -> dict[str, Any]:
@@ -201,6 +212,7 @@ class Settings(_Part):
     surface: Surface = Surface()
     cluster: Cluster = Cluster()
     earthengine: EarthEngine | None = None
+    web: Web = Web()
 
     @model_validator(mode="after")
     def _check_account(self) -> "Settings":
@@ -294,17 +306,8 @@ def read_settings(path: str | Path) -> Settings:
         One line for each key that is unknown, missing or impossible.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no settings file {path}: give the path of a run's TOML file")
-    try:
-        values = tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path} is not valid TOML: {error}") from error
-    try:
-        return Settings.model_validate(_absolute(values, path.parent.resolve()))
-    except ValidationError as error:
-        lines = (f"  {'.'.join(map(str, e['loc'])) or 'run'}: {e['msg']}" for e in error.errors())
-        raise ValueError(f"{path} cannot be used:\n" + "\n".join(lines)) from error
+    values = _absolute(read_table(path, "run's TOML file"), path.parent.resolve())
+    return checked(Settings, values, str(path), "run")
 
 
 def _absolute(values: dict[str, Any], base: Path) -> dict[str, Any]:

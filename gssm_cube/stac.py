@@ -139,6 +139,6 @@ def _midnight(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
-def write_item(item: "pystac.Item", path: Path) -> None:
+def write_item(item: "pystac.Item", place: Place) -> None:
     """Write an item as JSON."""
-    write_atomically(path, json.dumps(item.to_dict(include_self_link=False), indent=1))
+    write_atomically(place, json.dumps(item.to_dict(include_self_link=False), indent=1))

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from gssm_cube import blocks, cube
 from gssm_cube.applicability import Reference, dissimilarity_layer
+from gssm_cube.block_inputs import land_tiles
 from gssm_cube.blocks import Client, Progress
 from gssm_cube.grid import Layout, inner_chunks, moved
 from gssm_cube.harmonise.regrid import area_mean
@@ -135,8 +136,7 @@ def write_surface(
             f"{store} covers {layout.bounds}, {features} covers {box.bounds}, expected the cube "
             "that the product was predicted from; give its settings"
         )
-    land = array_of(open_group(features), "static/land")
-    tiles = [str(t) for t in layout.tiles() if np.any(land[layout.tile_slices(t)])]
+    tiles = [str(tile) for tile in land_tiles(features, layout)]
     key = blocks.digest(origins.key, blocks.stage_digest(features, "static", tiles))
     work = SurfaceTile(store, features, origins, key)
     with blocks.locked(store, partial(check_whole, store)):

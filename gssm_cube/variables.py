@@ -1,7 +1,8 @@
 """The one table of predictors and product layers: names, units, ranges and packings.
 
 The 18 predictors of GSSM1km; ``api``, which Zhang et al. (2021) use in place of ``apei``; the
-memory of water (``harmonise.memory``) and the climate of the place (``harmonise.climate``).
+memory of water (``harmonise.memory``) and the climate of the place (``harmonise.climate``). Beside
+them what ERA5-Land itself says of the soil, which the cube may hold and no forest sees.
 
 A value is stored as an int16 code. There is one way back, ``Packing.decode``, used by the cube,
 the samples and the forest alike, so that a forest sees in a block the very float32 that it saw
@@ -18,8 +19,9 @@ Legend = Literal["esa_cci", "worldcover", "mcd12q1"]  # of land cover
 Upsampling = Literal["bilinear", "nearest"]  # how 0.1 deg cells become pixels
 FILL = -32768  # never reached by a value: encode saturates at -32767
 Group = Literal[
-    "position", "static", "daily", "composite", "meteo", "climate", "climatology", "product"
-]
+    "position", "static", "daily", "composite", "meteo", "climate", "climatology", "reanalysis",
+    "product",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,9 @@ class Variable:
 
     ``group`` tells where the cube keeps it and so its dims: ``static`` (lat, lon) 1 km; ``daily``
     (time, lat, lon) 1 km; ``composite`` (composite, lat, lon) 1 km, 16 days; ``meteo``
-    (feature, time, lat, lon) 0.1 deg; ``climate`` (feature, lat, lon) 0.1 deg; ``climatology``
-    (lat, lon) 1 km; ``position`` is the pixel centre itself.
+    (feature, time, lat, lon) 0.1 deg; ``climate`` (feature, lat, lon) 0.1 deg; ``reanalysis`` as
+    ``meteo``, where the files have it; ``climatology`` (lat, lon) 1 km; ``position`` is the pixel
+    centre itself.
     """
 
     name: str
@@ -180,6 +183,18 @@ _TABLE = (
 
 PREDICTORS: dict[str, Variable] = {variable.name: variable for variable in _TABLE}
 
+# Estimates of another model: soil moisture to be compared with, and what tells frozen ground.
+_REANALYSIS = (
+    Variable("swvl1", "Soil moisture of ERA5-Land, 0-7 cm, daily mean", "m3 m-3", (0, 1),
+             Packing(0.0001), "reanalysis", _ERA5, "volume_fraction_of_condensed_water_in_soil"),
+    Variable("stl1", "Soil temperature of ERA5-Land, 0-7 cm, daily mean", "degC", (-90, 60),
+             Packing(0.01), "reanalysis", _ERA5, "soil_temperature"),
+)  # fmt: skip
+
+REANALYSIS: dict[str, Variable] = {variable.name: variable for variable in _REANALYSIS}
+
+STORED = PREDICTORS | REANALYSIS  # all that a feature cube can hold
+
 SSM = Variable(
     "ssm", "Surface soil moisture, 0-5 cm", "m3 m-3", (0, 1), Packing(0.001), "product",
     "gssm_cube random forest", "volume_fraction_of_condensed_water_in_soil",
@@ -192,5 +207,5 @@ SSM_SPREAD = Variable(
 
 
 def names_of(group: Group) -> tuple[str, ...]:
-    """Names of the predictors of one group, in the table's order."""
-    return tuple(name for name, variable in PREDICTORS.items() if variable.group == group)
+    """Names of one group of what a cube holds, in the table's order."""
+    return tuple(name for name, variable in STORED.items() if variable.group == group)

@@ -23,14 +23,21 @@ class Proxy:
     refused: frozenset[str] = frozenset()  # methods that are always answered 503
     refused_paths: str = ""  # and writes to paths that hold this
     denied: bool = False  # whether all are answered 403
+    unconditional: bool = False  # whether conditions of writes get lost
+    cut: int = 0  # answers to GET of which half is sent before the line breaks
     seen: list[tuple[str, str, int, int]] = field(
         default_factory=list
     )  # method, path, status, size
     asked: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
+    @property
+    def handler(self) -> type["ProxyHandler"]:
+        """What answers a request."""
+        return ProxyHandler
+
     def __enter__(self) -> "Proxy":
-        class Handler(_Handler):
+        class Handler(self.handler):
             proxy = self
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -59,6 +66,13 @@ class Proxy:
             busy |= self.refused_paths in path
         return (503, BUSY) if busy else None
 
+    def breaks(self, method: str, size: int) -> bool:
+        """Whether the line breaks within an answer."""
+        with self.lock:
+            broken = method == "GET" and size > 1 and self.cut > 0
+            self.cut -= broken
+        return broken
+
     def note(self, method: str, path: str, status: int, size: int) -> None:
         """Remember a request, with the bytes of its answer, or of its content."""
         with self.lock:
@@ -81,7 +95,7 @@ class Proxy:
             return sum(size for other, _, _, size in self.seen if other == method)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class ProxyHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     proxy: Proxy
 
@@ -103,12 +117,20 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if self.command in ("GET", "HEAD"):
             time.sleep(self.proxy.delay)
-        headers = {name: value for name, value in self.headers.items() if name != "Connection"}
-        self.backend.request(self.command, self.path, content or None, headers)
+        self.backend.request(self.command, self.sent_path(), content or None, self.sent_headers())
         found = self.backend.getresponse()
         body = found.read()
         self.proxy.note(self.command, self.path, found.status, len(content) or len(body))
         self.reply(found.status, dict(found.getheaders()), body)
+
+    def sent_path(self) -> str:
+        """What is asked of the store."""
+        return self.path
+
+    def sent_headers(self) -> dict[str, str]:
+        """What goes with it."""
+        lost = {"connection"} | ({"if-none-match"} if self.proxy.unconditional else set())
+        return {name: value for name, value in self.headers.items() if name.lower() not in lost}
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer
 
@@ -122,7 +144,10 @@ class _Handler(BaseHTTPRequestHandler):
                 length = value
         self.send_header("Content-Length", length)
         self.end_headers()
-        if self.command != "HEAD":
+        if self.proxy.breaks(self.command, len(body)):
+            self.wfile.write(body[: len(body) // 2])
+            self.close_connection = True
+        elif self.command != "HEAD":
             self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:

@@ -72,7 +72,8 @@ def test_a_search_trains_what_it_chose_and_the_evaluation_judges_that(run_file):
     assert len(search["rmse"]) == 12 and search["places"] >= search["folds"] == 5
     assert {name: forest.card["preset"][name] for name in search["chosen"]} == search["chosen"]
     invoke("evaluate", run_file)
-    assert "Of 12 settings of the forest" in (run_file.parent / "forest/card.md").read_text()
+    card = (run_file.parent / "forest/card.md").read_text()
+    assert "Of 12 settings of the forest" in card and "they flatter a little" in card
     assert load_forest(run_file.parent / "forest").digest == forest.digest
     assert "skipped" not in invoke("train", run_file)  # without the search it is another forest
     assert "search" not in load_forest(run_file.parent / "forest").card

@@ -4,11 +4,13 @@ import os
 import resource
 import signal
 import time
+from types import SimpleNamespace
 
 import dask
 import numpy as np
 import pytest
 from distributed import LocalCluster, Security, Status
+from distributed.comm import CommClosedError
 
 from gssm_cube import clusters
 from gssm_cube.cluster_settings import Cluster
@@ -18,6 +20,7 @@ from gssm_cube.clusters import (
     SameSoftware,
     check_workers,
     open_client,
+    register,
     worker_faults,
 )
 from gssm_cube.software import software
@@ -215,6 +218,77 @@ def test_ingest_may_grow_with_the_work():
         client.wait_for_workers(1, timeout=120)
         assert client.submit(sum, [1, 2]).result() == 3
         assert len(client.scheduler_info()["workers"]) <= 2
+
+
+def test_workers_of_a_job_are_told_by_its_name():
+    workers = [SimpleNamespace(name=f"SLURMCluster-{n}") for n in ("0-0", "0-1", "10-0")]
+    assert [clusters._job_of(w) for w in workers] == [
+        "SLURMCluster-0", "SLURMCluster-0", "SLURMCluster-10",
+    ]  # fmt: skip
+
+
+def test_a_worker_that_leaves_while_a_plugin_is_registered_does_not_end_the_run(tmp_path):
+    with (
+        LocalCluster(processes=False, **ONE_WORKER) as cluster,
+        cluster.get_client() as client,
+    ):
+        really, failed = cluster.scheduler.broadcast, []
+
+        async def fail_twice(**options):
+            if len(failed) < 2:
+                failed.append(options["msg"]["op"])
+                raise CommClosedError("broken off") if len(failed) == 1 else OSError("not found")
+            return await really(**options)
+
+        cluster.scheduler.broadcast = fail_twice
+        register(client, ForestPlugin("forest", opener(tmp_path / "log")))
+        assert failed == ["plugin-add"] * 2
+    assert (tmp_path / "log").read_text().split()[1:] == ["forest"]
+
+
+def test_what_a_plugin_itself_raises_is_raised_at_once(tmp_path):
+    def open_forest(path):
+        with (tmp_path / "log").open("a") as file:
+            file.write("tried\n")
+        raise FileNotFoundError("no forest")
+
+    with (
+        LocalCluster(processes=False, **ONE_WORKER) as cluster,
+        cluster.get_client() as client,
+        pytest.raises(FileNotFoundError, match="no forest"),
+    ):
+        register(client, ForestPlugin("forest", open_forest))
+    assert (tmp_path / "log").read_text() == "tried\n"
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_a_worker_that_leaves_at_the_end_does_not_fail_a_run_that_is_done(tmp_path, joined):
+    told = []
+    with LocalCluster(host="127.0.0.1", **ONE_WORKER) as cluster:
+        kind = cluster.scheduler_address if joined else "local"
+        with open_client(Cluster(kind=kind, workers=1), "predict", folder=tmp_path) as client:
+
+            def fail(name):
+                told.append(name)
+                raise OSError("timed out trying to connect")
+
+            client.unregister_worker_plugin = fail
+    assert told == (["gssm-software"] if joined else [])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_worker_that_has_left_is_not_held_to_be_unlike():
+    class Left:
+        def run(self, *work, **options):
+            return {"tcp://gone": CommClosedError("gone"), "tcp://here": OSError("no disk")}
+
+        def scheduler_info(self, n_workers):
+            return {"workers": {"tcp://here": {}}}
+
+    with pytest.raises(
+        ValueError, match="1 of 2 workers .*\n  worker tcp://here: OSError: no disk"
+    ):
+        check_workers(Left(), software())
 
 
 def test_a_scheduler_without_workers_is_given_up():

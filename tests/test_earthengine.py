@@ -21,7 +21,7 @@ from rasterio.transform import Affine
 from gssm_cube import downloads, orders
 from gssm_cube.downloads import Places, download
 from gssm_cube.grid import Layout, Tile
-from gssm_cube.sources import earthengine, ee_requests, modis
+from gssm_cube.sources import earthengine, ee_requests, modis, tries
 from gssm_cube.sources.ee_requests import Band, Request
 
 ASSET = "MODIS/061/MOD11A1"
@@ -92,7 +92,7 @@ def request_of_a_day():
 
 def days_on_disk(places) -> dict[date, np.ndarray]:
     """LST by day of all files that were delivered, read as the ingest reads them."""
-    folder = downloads.folder_of(places.folder, "mod11a1", ASSET, LAYOUT)
+    folder = orders.folder_of(places.folder, "mod11a1", ASSET, LAYOUT)
     files = modis.find_files(folder, "MOD11A1", modis.LST_LAYERS)
     return {day: modis.read_lst(tiles, "Day", *BOX).values for day, tiles in files.items()}
 
@@ -204,9 +204,31 @@ def test_failures_that_may_pass_are_tried_again(connected, request_of_a_day, fet
 
 def test_a_failure_that_does_not_pass_ends_after_eight_tries(connected, places, fetch):
     connected.fail(503, times=1000, message="The service is currently unavailable.")
-    with pytest.raises(earthengine.NoAnswer, match="no answer in 8 tries.*unavailable"):
+    with pytest.raises(tries.NoAnswer, match="no answer in 8 tries.*unavailable"):
         download(places, at_once=1, fetch=fetch)
     assert len(connected.pixels) <= 2 * 8  # the one that had begun meanwhile, no more
+
+
+@pytest.mark.timeout(120)
+def test_who_waits_to_ask_again_keeps_no_download_that_ends_from_ending(
+    connected, places, monkeypatch
+):
+    monkeypatch.setattr(tries, "FIRST_PAUSE", 3600.0)
+    monkeypatch.setattr(tries, "LONGEST_PAUSE", 3600.0)
+    connected.fail(503, times=2)
+    connected.fail(403, message="The caller does not have permission.")
+    with pytest.raises(earthengine.NoAccess, match="does not have permission"):
+        download(places, at_once=3)
+
+
+@pytest.mark.parametrize("left", [0, 100])
+def test_an_answer_that_a_power_cut_left_short_is_asked_again(connected, places, fetch, left):
+    (first, *_) = places.wanted("mod11a1")
+    part = downloads.part_of(places.folder, first.requests[0])
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"\x93NUMPY".ljust(left, b"0")[:left])
+    assert download(places, at_once=3, fetch=fetch)["requests"] == 5
+    assert list(days_on_disk(places)) == DAYS
 
 
 def test_a_refused_request_is_never_sent_again_and_the_others_are_done(connected, places, fetch):
@@ -221,7 +243,7 @@ def test_a_refused_request_is_never_sent_again_and_the_others_are_done(connected
 
 def test_an_unknown_asset_is_refused_with_its_name(connected, request_of_a_day):
     other = Request("NO/SUCH", request_of_a_day.bands, orders.SINUSOIDAL, *BOX)
-    with pytest.raises(earthengine.Refused, match="NO/SUCH.*not found"):
+    with pytest.raises(tries.Refused, match="NO/SUCH.*not found"):
         earthengine.fetch(other)
 
 
@@ -343,17 +365,22 @@ def test_without_credentials_each_way_says_what_to_do(server, key_file, tmp_path
         ("application_default", "run `gcloud auth application-default login`"),
         (str(tmp_path / "lost.json"), "no key of a service account at .*lost.json"),
     ):
-        with pytest.raises(earthengine.NoAccess, match=expected):
+        with pytest.raises(tries.NoAccess, match=expected):
             earthengine.connect("someone", words, server.url)
     key_file.write_text('{"type": "authorized_user", "private_key": "secret"}')
+    with pytest.raises(tries.NoAccess, match="key.json names is no key") as caught:
+        earthengine.connect("someone", str(key_file), server.url)
+    assert "secret" not in str(caught.value)
+    key_file.write_text('{"private_key": "secret", ')
     with pytest.raises(earthengine.NoAccess, match="key.json names is no key") as caught:
         earthengine.connect("someone", str(key_file), server.url)
     assert "secret" not in str(caught.value)
+    assert caught.value.__cause__ is None and caught.value.__suppress_context__
 
 
 def test_a_project_that_is_not_registered_is_told_before_work_starts(server, key_file):
     server.fail(403, path="value:compute", message="Project someone is not registered to use it.")
-    with pytest.raises(earthengine.NoAccess, match="not registered.*register the project at"):
+    with pytest.raises(tries.NoAccess, match="not registered.*register the project at"):
         earthengine.connect("someone", str(key_file), server.url)
     assert not server.pixels
 
@@ -389,7 +416,7 @@ def test_a_withdrawn_account_ends_the_work_and_keeps_what_is_done(
             server.refresh_works = False
 
     server.hold = withdraw
-    with pytest.raises(earthengine.NoAccess, match="authenticate anew"):
+    with pytest.raises(tries.NoAccess, match="authenticate anew"):
         download(places, at_once=1, fetch=fetch)
     assert len(server.pixels) <= 4
     server.refresh_works = True

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import zarr
+from cube_codes import codes_of
 from ee_server import EarthEngineServer, let_anyone_in
 from ee_world import ASSETS, catalog_of
 from typer.testing import CliRunner
@@ -44,15 +44,6 @@ def write_run(folder: Path, small_world, short, server, assets: dict[str, str]) 
     path = folder / "run.toml"
     path.write_text(text + f'[earthengine]\nproject = "someone"\nurl = "{server.url}"\n')
     return path
-
-
-def codes_of(store: Path) -> dict[str, np.ndarray]:
-    """All arrays of a cube as stored, by group and name."""
-    root = zarr.open_group(store, mode="r")
-    arrays = (
-        member for member in root.members(max_depth=None) if isinstance(member[1], zarr.Array)
-    )
-    return {name: array[:] for name, array in arrays}
 
 
 def test_the_cube_from_earth_engine_equals_that_from_files(

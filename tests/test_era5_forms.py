@@ -1,6 +1,7 @@
 """Every form in which people have ERA5-Land gives the same days, each under its own label."""
 
 import shutil
+from dataclasses import replace
 from datetime import date
 
 import netCDF4
@@ -340,7 +341,6 @@ def test_open_sea_alone_stays_missing():
     ("name", "message"),
     [
         ("daily_surface_cancities_1990-1993.nc", "is not gridded: dims .*location"),
-        ("ERA5_Western-Australia_20200601_20200607.nc", r"holds none of .*\['swvl1', 'lsm'\]"),
         ("zampy_era5_mtpr_2020-1.nc", "latitude 60, 59.75, ... steps by 0.25 deg.*not ERA5-Land"),
         ("landmask_0.1_0.1.nc", r"holds none of .*\['land'\]"),
     ],
@@ -360,6 +360,15 @@ def test_the_header_of_a_real_era5_land_file_is_read_and_its_sea_is_missing(real
     day = span[0].astype("M8[D]").item()
     with pytest.raises(ValueError, match="latitude 59.70..60.00 does not hold the cells"):
         era5_land.check_cells(file, Layout.covering((0.0, 59.6, 0.4, 60.0), day, day, 48))
+
+
+@pytest.mark.real_data
+def test_a_real_week_of_soil_moisture_stands_beside_meteorology_and_not_for_it(real_data):
+    place = real_data / "grids" / "era5"
+    file, known = era5_land.read_header(place / "ERA5_Western-Australia_20200601_20200607.nc")
+    assert (file.names, file.step, known) == (("swvl1",), "hour", True)
+    assert era5_land.soil_names([file]) == ("swvl1",)
+    assert era5_land.soil_names([replace(file, names=("t2m", "tp", "e"))]) == ()
 
 
 @pytest.mark.real_data

@@ -96,8 +96,9 @@ def test_the_product_s_flags_are_those_of_the_cube(small_world, block, flagged, 
 # ---- physics ----------------------------------------------------------------------------------
 
 
-def test_frozen_ground_is_flagged_by_the_week_and_the_snow(flagged, features, forest):
-    cold = ((features["tair_7d"] < 0) | (features["swe"] > 10)).values
+def test_frozen_ground_is_flagged_by_its_soil_and_the_snow(flagged, features, forest):
+    cold = ((features["stl1"] < 0) | (features["swe"] > 10)).values
+    assert (cold != ((features["tair_7d"] < 0) | (features["swe"] > 10)).values).any()
     land = features["land"].values == 1
     assert 0 < (cold & land).sum() < land.sum() * cold.shape[0]
     np.testing.assert_array_equal(has(flagged.quality, "frozen"), cold & land)

@@ -180,6 +180,7 @@ def test_stations_in_both_tables_are_counted_and_warned_of(samples, caplog):
     with caplog.at_level(logging.WARNING):
         scores = evaluate(samples, PRESET, trees=1, test=samples[:240]).scores
     assert scores["test"]["stations_in_common"] == 2
+    assert scores["test"]["stations_near"] == 2
     assert "2 stations are in the training table too" in caplog.text
 
 

@@ -5,6 +5,7 @@ import os
 import fsspec
 import pytest
 
+from gssm_cube import places
 from gssm_cube.fetched import fetch_folder
 
 
@@ -44,6 +45,23 @@ def test_a_copy_that_is_not_what_is_wanted_takes_no_place(remote, tmp_path):
 def test_an_empty_url_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="no files under memory://nowhere: put"):
         fetch_folder("memory://nowhere", "forest_ab", lambda folder: None, tmp_path)
+
+
+def test_a_file_that_leads_out_of_the_folder_is_refused(remote, tmp_path):
+    fsspec.filesystem("memory").store["/bucket/forest/../../out"] = fsspec.filesystem(
+        "memory"
+    ).open("/bucket/forest/forest.json")
+    with pytest.raises(ValueError, match="'../../out', which leads out of the folder"):
+        fetch(remote, tmp_path / "cache")
+    assert not list(tmp_path.rglob("out"))
+
+
+def test_a_file_of_a_bucket_that_goes_meanwhile_ends_the_fetch(tmp_path, monkeypatch):
+    found = [places.Found("forest.json", 2, 0.0)]
+    monkeypatch.setattr(places, "files", lambda url: found)
+    monkeypatch.setattr(places, "read", lambda url: None)
+    with pytest.raises(FileNotFoundError, match="s3://b/forest/forest.json was removed meanwhile"):
+        fetch("s3://b/forest", tmp_path / "cache")
 
 
 def fetch(url, cache=None):

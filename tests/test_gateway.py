@@ -2,13 +2,14 @@
 
 import re
 import shutil
+import time
 import tomllib
 
 import dask
 import pytest
 from gateway_server import PASSWORD, gateway_server
 
-from gssm_cube import pipeline
+from gssm_cube import pipeline, predict
 from gssm_cube.cluster_settings import Cluster
 from gssm_cube.clusters import open_client
 from gssm_cube.run_log import read_rows
@@ -62,6 +63,41 @@ def test_two_workers_of_a_gateway_write_the_product_of_the_local_run(small_run, 
     rows = read_rows(next((path.parent / "log").glob("*.json")))
     assert len(rows) == 4 and (rows["worker"] != "").all() and (rows["bytes"] > 0).all()
     assert clusters_at(gateway) == []  # closed with the run
+
+
+def test_workers_of_a_gateway_follow_the_work_and_the_run_ends(
+    small_run, tmp_path, gateway, monkeypatch
+):
+    path = small_run.copy(tmp_path / "run")
+    calm = shards(path.parent / "ssm.zarr")
+    for name in ("ssm.zarr", "ssm.zarr.markers"):
+        shutil.rmtree(path.parent / name)
+    table = f'[cluster]\nkind = "gateway"\naddress = "{gateway}"\nworkers = 1\nmax_workers = 2\n'
+    path.write_text(re.sub(r"\[cluster\]\nkind = .*\n", table, path.read_text()))
+    seen, really = [], predict.predict_product
+
+    def noting(*places, client, **options):
+        seen.append(len(client.scheduler_info()["workers"]))
+        more_work = client.map(time.sleep, [0.5] * 400, pure=False)
+        client.wait_for_workers(2, timeout=300)
+        client.cancel(more_work)
+        found = really(*places, client=client, **options)
+        seen.append(workers_come_to(client, 1))
+        return found
+
+    monkeypatch.setattr(predict, "predict_product", noting)
+    said = pipeline.predict_all(read_settings(path))
+    assert said.startswith("predict: 4 blocks done, 0 skipped; ")
+    assert seen == [1, 1] and shards(path.parent / "ssm.zarr") == calm
+    assert clusters_at(gateway) == []
+
+
+def workers_come_to(client, count, seconds=300):
+    """Wait until so many workers are there; return how many are."""
+    end = time.monotonic() + seconds
+    while (there := len(client.scheduler_info()["workers"])) != count and time.monotonic() < end:
+        time.sleep(0.2)
+    return there
 
 
 def test_a_cluster_of_a_gateway_is_closed_after_an_error_and_its_workers_see_the_folder(

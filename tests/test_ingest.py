@@ -18,7 +18,7 @@ from gssm_cube.harmonise import memory
 from gssm_cube.harmonise.memory import RECURSIVE
 from gssm_cube.ingest.run import default_climate_years
 from gssm_cube.stores import array_of, open_group
-from gssm_cube.variables import PREDICTORS, names_of
+from gssm_cube.variables import PREDICTORS, STORED, names_of
 
 DAYS = (0, 1, 150, 365, 366, 369)  # the second window begins with day 366
 INLAND = (30, 60)  # a pixel with land all round it
@@ -55,9 +55,9 @@ def test_no_land_pixel_day_is_missing_and_land_is_where_the_truth_is(small_world
     for name, array in features.drop_vars("land").data_vars.items():
         values = array.values
         assert np.isfinite(values[..., land]).all(), name
-        low, high = PREDICTORS[name].valid_range
+        low, high = STORED[name].valid_range
         assert low <= values[..., land].min() <= values[..., land].max() <= high, name
-        if PREDICTORS[name].group not in ("meteo", "climate"):
+        if STORED[name].group not in ("meteo", "climate", "reanalysis"):
             assert np.isnan(values[..., ~land]).all(), name
 
 

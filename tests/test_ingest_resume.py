@@ -147,7 +147,8 @@ ALL_METEO = {"ERA5-Land files": 23, "meteorology": 2, "climate": 1}
          r"daily/\w+/c/1/"),
         # Memory: every window depends on all days before, those of the lead-in too. 735 days are
         # 23 runs of 32.
-        ("era5_land/*_2019_02.nc", ALL_METEO | {"MOD11A1 files": 23, "LST blocks": 2},
+        ("era5_land/*_2019_02.nc",
+         ALL_METEO | {"ERA5-Land's soil": 1, "MOD11A1 files": 23, "LST blocks": 2},
          r"meteo/|daily/\w+/c/0/"),
         ("era5_land/*_2017_06.nc", ALL_METEO, "meteo/"),
         ("soilgrids/clay*", {"static layers": 2}, "static/"),

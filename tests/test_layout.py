@@ -20,7 +20,13 @@ ALLOWED = {
     "regions": {"grid"},
     "cluster_settings": set(),
     "earthengine_settings": set(),
-    "settings": GROUND | {"cluster_settings", "earthengine_settings", "places", "regions"},
+    "web_settings": set(),
+    "toml_tables": set(),
+    "settings": GROUND
+    | {
+        *("cluster_settings", "earthengine_settings", "places", "regions", "toml_tables"),
+        "web_settings",
+    },
     "object_stores": set(),
     "places": {"object_stores"},
     "remote_zarr": {"object_stores"},
@@ -47,6 +53,12 @@ ALLOWED = {
     | {"growth", "places", "run_log", "years"},
     "orders": GROUND | {"blocks", "harmonise", "ingest", "sources"},
     "downloads": GROUND | {"blocks", "orders", "settings", "sources"},
+    "web_orders": GROUND | {"harmonise", "orders", "sources", "web_settings"},
+    "web_downloads": {
+        *("blocks", "downloads", "orders", "settings", "sources", "web_orders", "web_settings"),
+    },
+    "remote_sources": {"blocks", "downloads", "orders", "settings", "web_downloads"},
+    "fetch": GROUND | {"blocks", "ingest", "orders", "sources"},
     "archive": set(),
     "lines": set(),
     "station_days": {"quality"},
@@ -61,7 +73,7 @@ ALLOWED = {
     "station_summary": {"grid", "station_tables"},
     "station_figures": {"figures", "quality", "station_summary"},
     "picks": GROUND | {"cube", "blocks", "shards", "stores", "interpolate"},
-    "sample_store": {"blocks"},
+    "sample_store": {"blocks", "variables"},
     "sphere": set(),
     "years": set(),
     "splits": GROUND | {"cube", "sphere", "years"},
@@ -97,7 +109,8 @@ ALLOWED = {
     "overviews": GROUND
     | {"blocks", "coarsen", "flags", "growth", "lazy", "places", "product", "shards", "stores"},
     "surface": GROUND
-    | {"applicability", "blocks", "cube", "harmonise", "places", "product", "sources", "stores"},
+    | {"applicability", "block_inputs", "blocks", "cube", "harmonise", "places", "product"}
+    | {"sources", "stores"},
     "difference_maps": GROUND,
     "difference": GROUND | {"blocks", "difference_maps", "places", "product", "shards", "stores"},
     "citations": {"archive"},
@@ -113,17 +126,22 @@ ALLOWED = {
     "predict": GROUND
     | {"cube", "product", "forest", "blocks", "clusters", "stores", "estimate"}
     | {"block_inputs", "fetched", "growth", "places", "run_log"},
+    "replay": {"cube", "physics", "predict", "variables"},
     "status": {"places", "run_log"},
     "detached": set(),
-    "plan": GROUND | {"cube", "downloads", "forest", "ingest", "places", "settings", "sources"},
-    "request_costs": GROUND | {"downloads", "plan", "sources"},
+    "plan": GROUND
+    | {"cube", "forest", "ingest", "places", "remote_sources", "settings", "sources"},
+    "request_costs": GROUND | {"downloads", "plan", "sources", "web_downloads"},
+    "routes": {
+        *("citations", "fetch", "plan", "remote_sources", "request_costs", "settings"),
+        "web_downloads",
+    },
     "calibration": GROUND | {"forest"},
     "forecast": GROUND
     | {"cube", "estimate", "forest", "places", "plan", "product", "run_log", "settings"},
     "check": {
         "archive",
         "blocks",
-        "downloads",
         "forest",
         "harvest",
         "ingest",
@@ -131,6 +149,7 @@ ALLOWED = {
         "places",
         "plan",
         "quality",
+        "remote_sources",
         "settings",
         "sources",
         "tables",
@@ -145,7 +164,7 @@ ALLOWED = {
     "run_facts": {"blocks", "estimate", "forest", "model_card", "predict", "settings"},
     "validate": {
         *("blocks", "bootstrap", "exhibits", "figures", "grid", "resolution", "score_rows"),
-        *("scores", "sphere", "stations", "stores"),
+        *("replay", "scores", "sphere", "stations", "stores", "toml_tables"),
     },
     "view": GROUND
     | {"export", "figures", "flags", "overviews", "places", "product", "shards", "sphere"}
@@ -158,18 +177,22 @@ COMPOSERS = {
     "demo": {"pipeline"},
     "product_commands": set(),
     "earthengine_commands": set(),
+    "quickstart": {"pipeline"},
+    "fetch_commands": {"quickstart"},
     "release_commands": {"product_commands"},
     "skill_commands": {"pipeline"},
     "validate_command": set(),
     "cli": {
-        *("pipeline", "demo", "earthengine_commands", "product_commands", "release_commands"),
-        *("skill_commands", "validate_command"),
+        *("pipeline", "demo", "earthengine_commands", "fetch_commands", "product_commands"),
+        *("release_commands", "skill_commands", "validate_command"),
     },
 }
 ONLY_IN = {
     "ee": {"sources/earthengine.py"},
     "distributed": {"blocks.py", "clusters.py"},
     "obstore": {"object_stores.py"},
+    "cdsapi": {"fetch/cds.py"},
+    "earthaccess": {"fetch/earthdata.py"},
 }
 BLOCKS = (ast.For, ast.While, ast.If, ast.With, ast.Try, ast.Match)
 

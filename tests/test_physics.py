@@ -70,3 +70,10 @@ def test_a_cold_week_or_a_cover_of_snow_is_frozen_ground():
     tair_7d = np.array([-0.1, 0.0, 5.0, 5.0, np.nan, np.nan])
     swe = np.array([0.0, 10.0, 10.1, np.nan, 20.0, np.nan])
     assert frozen(tair_7d, swe).tolist() == [True, False, True, False, True, False]
+
+
+def test_the_soil_s_own_temperature_goes_before_that_of_the_air():
+    tair_7d = np.array([-5.0, 5.0, -5.0, 5.0, np.nan])
+    stl1 = np.array([0.1, -0.1, np.nan, np.nan, -0.1])
+    swe = np.array([0.0, 0.0, 0.0, 11.0, 0.0])
+    assert frozen(tair_7d, swe, stl1).tolist() == [False, True, True, True, True]

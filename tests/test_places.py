@@ -48,6 +48,9 @@ def test_a_place_is_a_path_or_a_url_without_a_slash_at_its_end():
     assert places.join("s3://bucket/a", "b", "c") == "s3://bucket/a/b/c"
     assert places.join(Path("a"), "b") == Path("a/b")
     assert places.beside("s3://bucket/a", ".markers") == "s3://bucket/a.markers"
+    azure = "abfss://container@account.dfs.core.windows.net/a"
+    assert places.place_of(azure) == azure
+    assert places.place_of("https://host/") == "https://host"
 
 
 @pytest.mark.parametrize(
@@ -57,6 +60,10 @@ def test_a_place_is_a_path_or_a_url_without_a_slash_at_its_end():
         ("s3:///a", "s3:///a is no store's URL"),
         ("s3://key:secret@bucket/a", "s3://bucket/a came with a name, key or query"),
         ("https://host/a?token=secret", "https://host/a came with a name, key or query"),
+        ("abfss://container:secret@account/a", "abfss://account/a came with a name, key or query"),
+        ("s3://bucket/", "s3://bucket/ names no place within its bucket, expected such as s3://b"),
+        ("gs://bucket/a//b", "gs://bucket/a//b names no place within its bucket"),
+        ("s3://bucket/a/../b", "without empty steps, '.' and '..'"),
     ],
 )
 def test_a_url_that_no_store_has_or_that_holds_a_key_is_refused_and_not_repeated(url, match):

@@ -288,7 +288,7 @@ def test_a_cube_that_is_not_complete_is_refused_before_any_block(
 ):
     store = small_world.copy_cube(tmp_path)
     (tmp_path / "features.zarr.markers" / f"{part}.json").unlink()
-    with pytest.raises(ValueError, match=f"not complete: it lacks 1 of 15 parts, such as {part};"):
+    with pytest.raises(ValueError, match=f"not complete: it lacks 1 of 17 parts, such as {part};"):
         predict_product(store, tmp_path / "ssm.zarr", forest, {})
     assert not (tmp_path / "ssm.zarr").exists()
 

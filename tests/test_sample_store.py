@@ -125,7 +125,7 @@ def test_needs_are_among_the_units_that_prediction_reads(small_world):
     block = blocks.parse_block("r116c371_w00", layout)
     place = {"block": str(block), "tile": "r116c371", "window": "w00", "row": 47, "col": 95}
     places = pd.DataFrame([{**place, "day": day} for day in range(366)])
-    units = predict.input_units(layout, block, tuple(map(int, starts)))
+    units = predict.input_units(layout, block, tuple(map(int, starts)), reanalysis=True)
     for stage, needs in find_needs(places, layout, starts, READERS).items():
         assert sorted(set(needs["unit"])) == sorted(units[stage])
 
@@ -226,6 +226,8 @@ def test_chosen_columns_come_alone_and_in_order(two):
     found = open_samples(folder, columns=["observed", "station"])
     assert list(found.columns) == ["observed", "station"]
     assert list(found["station"]) == ["NET/0"] * 3 + ["NET/1"] * 3
+    more = open_samples(folder, columns=["observed"], optional=["wetness", "station", "observed"])
+    assert list(more) == ["observed", "station"]
     with pytest.raises(ValueError, match=r"has no columns \['wetness'\], it has"):
         open_samples(folder, columns=["wetness"])
 

@@ -109,6 +109,8 @@ def test_progress_counts_what_is_read_and_the_blocks(small_world):
         ("samples, climate", 1, 1),
         ("samples, meteo", 1, 2),
         ("samples, meteo", 2, 2),
+        ("samples, reanalysis", 1, 2),
+        ("samples, reanalysis", 2, 2),
         ("samples", 1, 2),
         ("samples", 2, 2),
     ]

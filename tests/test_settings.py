@@ -329,7 +329,7 @@ def test_assets_that_are_not_read_are_refused(write):
         "mod11a1 is ee://MODIS/006/MOD11A1, expected ee://MODIS/061/MOD11A1",
     )
     refused(from_earth_engine(write(), "wtd", "ee://"), "expected the asset of your upload")
-    refused(from_earth_engine(write(), "soilgrids", "https://x"), "expected a folder or ee://ASSET")
+    refused(from_earth_engine(write(), "soilgrids", "ftp://x"), "expected a folder or ee://ASSET")
 
 
 def test_earth_engine_needs_an_account_and_no_more_than_forty_at_once(write):
@@ -347,3 +347,41 @@ def test_a_key_is_found_beside_the_settings(write, tmp_path):
     path = from_earth_engine(write(), "mod11a1", "ee://MODIS/061/MOD11A1")
     path.write_text(path.read_text() + 'credentials = "key.json"\n')
     assert read_settings(path).earthengine.credentials == str(tmp_path / "key.json")
+
+
+def from_the_web(path, name, place):
+    path.write_text(path.read_text().replace(f'"raw/{name}"', f'"{place}"'))
+    return path
+
+
+def test_sources_from_open_archives_mix_with_files(write):
+    collection = "https://planetarycomputer.microsoft.com/api/stac/v1/collections/modis-11A1-061"
+    run = read_settings(from_the_web(write(), "mod11a1", f"stac+{collection}"))
+    assert run.sources.addresses == {"mod11a1": f"stac+{collection}"}
+    signer = "https://planetarycomputer.microsoft.com/api/sas/v1/token"
+    assert run.web.signer_of(f"stac+{collection}") == signer
+    assert run.web.signer_of("stac+https://host/collections/modis") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "message"),
+    [
+        ("wtd", "https://host/wtd", "wtd is https://host/wtd, a folder, expected one file"),
+        ("soilgrids", "https://host/{tile}.tif", r"a template, expected a folder or a template"),
+        ("merit_hydro", "https://host/merit", r"a folder, expected a template .*\{tile\}_\{layer"),
+        (
+            "mod13a2",
+            "https://host/items",
+            "a folder, expected a STAC collection such as stac",
+        ),
+        ("bedrock", "stac+https://host/c", "a STAC collection, expected one file"),
+        ("era5_land", "https://edh:secret@host/a.zarr", "https://host/a.zarr with a name, key"),
+        ("era5_land", "https://host/a.zarr?token=secret", "https://host/a.zarr with a name, key"),
+    ],
+)
+def test_addresses_that_are_not_read_are_refused_without_their_keys(write, name, place, message):
+    path = from_the_web(write(), name, place)
+    refused(path, message)
+    with pytest.raises(ValueError) as error:
+        read_settings(path)
+    assert "secret" not in str(error.value)

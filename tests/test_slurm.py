@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import dask
@@ -71,6 +72,43 @@ def test_two_jobs_write_the_product_of_the_local_run_over_tls(
     assert contents(empty_run.parent / "ssm.zarr") == contents(small_run.folder / "ssm.zarr")
     assert len(addresses) == 3 and all(a.startswith("tls://") for a in addresses)
     wait_until(lambda: told("squeue", "-h") == "", slurm)  # the jobs end with the run
+
+
+def test_jobs_follow_the_work_and_the_run_ends(small_run, empty_run, slurm, monkeypatch):
+    monkeypatch.setenv("HOME", str(empty_run.parent))
+    table = TABLE.replace("workers = 2", "workers = 1\nmax_workers = 2")
+    empty_run.write_text(re.sub(r"\[cluster\]\nkind = .*\n", table, empty_run.read_text()))
+    seen, really = [], predict.predict_product
+
+    def noting(*places, client, **options):
+        seen.append(len(jobs()))
+        more_work = client.map(time.sleep, [0.5] * 400, pure=False)
+        client.wait_for_workers(2, timeout=300)
+        client.cancel(more_work)
+        found = really(*places, client=client, **options)
+        wait_until(lambda: len(jobs()) == 1, slurm)
+        return found
+
+    monkeypatch.setattr(predict, "predict_product", noting)
+    line = pipeline.predict_all(read_settings(empty_run))
+    assert line.startswith("predict: 4 blocks done, 0 skipped; ") and seen == [1]
+    assert contents(empty_run.parent / "ssm.zarr") == contents(small_run.folder / "ssm.zarr")
+    wait_until(lambda: not jobs(), slurm)
+
+
+def jobs():
+    return told("squeue", "-h", "-o", "%i").split()
+
+
+@pytest.mark.parametrize("most", [None, 2])
+def test_either_shape_of_workers_takes_as_many_jobs(most, slurm, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    shape = {"workers": 2, "max_workers": most, "threads": 2, "memory_limit": "500MB"}
+    chosen = Cluster(kind="slurm", queue="debug", interface="lo", **shape)
+    with clusters.open_client(chosen, "ingest", folder=tmp_path) as client:
+        client.wait_for_workers(2, timeout=300)  # of the first job, the other may have to wait
+        wait_until(lambda: len(jobs()) == 2, slurm)
+    wait_until(lambda: not jobs(), slurm)
 
 
 @pytest.mark.parametrize(("profile", "threads"), [("predict", 1), ("ingest", 2)])

@@ -17,7 +17,7 @@ from pyproj import CRS, Transformer
 from rasterio.windows import Window
 
 from gssm_cube.grid import Grid, Layout
-from gssm_cube.sources import synthetic
+from gssm_cube.sources import synthetic, synthetic_era5
 from gssm_cube.sources.synthetic_ismn import place_stations
 from gssm_cube.sources.world import SPINUP_DAYS, TAIL_DAYS, Bucket, Soil, World, pixel_sums
 
@@ -107,7 +107,7 @@ def test_the_water_of_a_day_is_kept_as_storage_or_evaporation() -> None:
 
 def test_totals_since_midnight_put_the_whole_day_at_the_next_00_utc() -> None:
     hourly = np.repeat([[1.0], [2.0], [3.0]], 24, axis=1)  # mm h-1 on three days
-    stamps = synthetic.since_midnight(hourly)
+    stamps = synthetic_era5.since_midnight(hourly)
     assert stamps.shape == (48,)
     assert_allclose(stamps[:4], [24.0, 2.0, 4.0, 6.0])
     assert_allclose(stamps[24:28], [48.0, 3.0, 6.0, 9.0])

@@ -12,12 +12,14 @@ from typer.testing import CliRunner
 
 from gssm_cube.cli import app
 from gssm_cube.validate.compare import best_products, difference_rows, sentences, winner
-from gssm_cube.validate.consistency import LIMIT, autocorrelation_rows, change_rows
+from gssm_cube.validate.consistency import autocorrelation_rows, change_rows
 from gssm_cube.validate.matching import coarse_reference, keep_common
 from gssm_cube.validate.metrics import product_tables
-from gssm_cube.validate.references import Reference, irrigated_stations, read_reference
+from gssm_cube.validate.page import headline
+from gssm_cube.validate.references import Reference, irrigation_of, read_reference
 from gssm_cube.validate.run import compare, resolution_rows, write_findings
 from gssm_cube.validate.settings import make_comparison, read_comparison
+from gssm_cube.validate.steps import LIMIT
 
 DAYS = pd.date_range("2017-01-01", "2019-12-31", name="time")
 STATIONS = 8
@@ -133,6 +135,20 @@ def test_fewer_than_five_stations_give_no_difference(tables):
     assert difference_rows("own", few, draws=50, seed=0).empty
 
 
+def test_a_difference_is_of_the_stations_that_both_have_the_score_of(tables):
+    """The good product is constant at the station where both are worst: its r is unknown there."""
+    good, poor = (tables[name].copy() for name in ("good", "poor"))
+    good["r"], poor["r"] = 0.9, 0.8
+    good.iloc[:4, good.columns.get_loc("r")] = np.nan
+    poor.iloc[:4, poor.columns.get_loc("r")] = 0.99
+    rows = difference_rows("own", {"good": good, "poor": poor}, draws=50, seed=0)
+    r = rows.set_index("score").loc["station_r"]
+    np.testing.assert_allclose([r["first_value"], r["second_value"], r["difference"]],
+                               [0.9, 0.8, 0.1])  # fmt: skip
+    # Of four stations nothing can be said; a single one would give an interval without a width.
+    assert np.isnan(r["low"]) and not r["significant"] and pd.isna(r["better"])
+
+
 def test_the_best_product_of_each_station_is_that_of_the_highest_r(tables):
     assert set(best_products(tables)) == {"good"} and len(best_products(tables)) == STATIONS
     assert best_products({name: table.iloc[:0] for name, table in tables.items()}).empty
@@ -149,12 +165,62 @@ def test_a_step_of_a_product_on_a_day_of_change_is_found_and_fails(matched):
     rows = change_rows(broken, {"new sensor": day.date()}, draws=200, seed=0)
     by = rows.set_index("product")
     assert by.loc["good", "step"] == pytest.approx(0.01, abs=0.002)
-    assert by["passed"].tolist() == [False, True] and by.loc["good", "low"] > LIMIT
+    assert by["outcome"].tolist() == ["fail", "cannot tell"] and by.loc["good", "low"] > LIMIT
+    # Noise of 0.05 and of 0.01 at 8 stations, some 530 pairs of days: 0.0016 of a mean.
+    assert by.loc["poor", "detectable"] == pytest.approx(2.8 * 0.0016, rel=0.5)
+
+
+def errors_of(matched, error):
+    """Stations without noise, and a product with an error (station or 1, day)."""
+    values = np.stack([np.full((STATIONS, DAYS.size), 0.2)] * 2)
+    values[1] += error
+    return type(matched)(**{
+        **vars(matched), "values": values.astype("float32"), "columns": ("station", "p"),
+    })  # fmt: skip
+
+
+def test_a_bias_of_the_season_is_no_step(matched):
+    """A product that is wet in winter, seen from the summer before to the winter after."""
+    day = pd.Timestamp("2018-03-01")
+    winter = 0.03 * np.cos(2 * np.pi * np.arange(DAYS.size) / 365)
+    (row,) = change_rows(
+        errors_of(matched, winter), {"x": day.date()}, draws=50, seed=0
+    ).itertuples()
+    assert abs(row.step) < 1e-7 and row.outcome == "pass" and row.n == STATIONS
+
+
+def test_what_all_stations_share_in_a_year_widens_the_interval(matched):
+    """Of five other years' steps t of four degrees is 2.776; the year in question has none."""
+    days = pd.date_range("2010-01-01", periods=9 * 365)
+    levels = np.array([0.002, 0.0, 0.006, 0.008, 0, 0, 0, 0, 0]).repeat(365)
+    values = np.stack([np.full((STATIONS, days.size), 0.2)] * 2)
+    values[1] += (
+        levels + 1e-4 * np.arange(STATIONS)[:, None] * (np.arange(days.size) > 7 * 365)[None]
+    )
+    held = type(matched)(**{**vars(matched), "values": values.astype("float32"), "days": days,
+                            "columns": ("station", "p")})  # fmt: skip
+    change = days[6 * 365].date()
+    (row,) = change_rows(held, {"x": change}, draws=50, seed=0).itertuples()
+    # Those of years 1 to 4 and 8 are 2 years away or more: -2, 6, 2, -8 and 0 thousandths.
+    others = np.array([-0.002, 0.006, 0.002, -0.008, 0.0])
+    assert row.usual == pytest.approx(others.std(ddof=1), abs=2e-4)
+    half = 2.776 * row.usual * np.sqrt(1 + 1 / 5)
+    assert row.high - row.step == pytest.approx(half, rel=1e-3) and row.outcome == "cannot tell"
+
+
+def test_missions_add_the_days_on_which_they_begin_and_have_ended(tmp_path):
+    values = {"folder": "out", "stations": "s.csv", "products": {"p": {"path": "p.nc"}},
+              "missions": ["AMSR-E", "SMAP"], "changes": {"ours": "2019-01-01"}}  # fmt: skip
+    found = make_comparison(values, tmp_path, "x").all_changes
+    assert {name: str(day) for name, day in found.items()} == {
+        "AMSR-E begins": "2002-06-19", "AMSR-E has ended": "2011-10-04",
+        "SMAP begins": "2015-03-31", "ours": "2019-01-01",
+    }  # fmt: skip
 
 
 def test_a_change_outside_of_the_days_is_not_judged(matched):
     rows = change_rows(matched, {"later": pd.Timestamp("2030-01-01").date()}, draws=10, seed=0)
-    assert rows["step"].isna().all() and rows["passed"].isna().all()
+    assert rows["step"].isna().all() and rows["outcome"].isna().all()
 
 
 def test_autocorrelation_is_that_of_pairs_of_days(matched):
@@ -179,11 +245,73 @@ def test_resolution_is_told_of_stations_that_share_a_cell_and_by_irrigation(matc
     assert resolution_rows(matched, 10)["skipped"].notna().all()  # two stations share a cell
 
 
-def test_irrigated_stations_are_told_by_table_or_land_cover():
+def test_irrigated_fields_are_told_from_the_rainfed_ones_of_their_cell():
+    """Three cells of a wet irrigated field and a dry one each: none shares its cell with its like.
+
+    The first product sees all, the second the cells' means: 0.1 of each field, half above.
+    """
+    lat = np.repeat([50.0, 50.2, 50.4], 2) + np.tile([0.0, 0.01], 3)
+    stations = places(6).assign(lat=lat, lon=5.0, irrigated=[True, False] * 3)
+    wet, dry = 0.3 + 0.01 * np.sin(np.arange(40.0)), np.full(40, 0.1)
+    fields = np.stack([wet, dry] * 3)
+    means = np.broadcast_to((wet + dry) / 2, fields.shape)
+    values = np.stack([fields, fields, means]).astype("float32")
+    held = keep_common(
+        Reference(stations, DAYS[:40], values[0]), "own", ("station", "fine", "coarse"), values
+    )
+    rows = resolution_rows(held, 20).set_index(["product", "group"])
+    assert rows["stations"].tolist() == 2 * [6, 3, 3]
+    # Departures of the irrigated are all +0.1 or so, and change by half of the sine.
+    assert rows.loc[("fine", "irrigated"), "change_r"] == pytest.approx(1, abs=1e-5)
+    off = fields[0] - means[0]
+    np.testing.assert_allclose(rows.loc[("coarse", "irrigated"), "coarse_rmse"],
+                               np.sqrt((off**2).mean()), rtol=1e-5)  # fmt: skip
+
+
+def test_irrigation_is_told_by_table_or_land_cover_and_else_unknown():
     table = places(3).assign(irrigated=["yes", None, "no"])
-    assert irrigated_stations(table).tolist() == [True, False, False]
-    table = places(3).assign(irrigated=None, land_cover=["Cropland, irrigated", None, "Grassland"])
-    assert irrigated_stations(table).tolist() == [True, False, False]
+    assert irrigation_of(table).fillna("?").tolist() == ["irrigated", "?", "rainfed"]
+    cover = ["Cropland, irrigated or post-flooding", None, "Grassland"]
+    table = places(3).assign(irrigated=None, land_cover=cover)
+    assert irrigation_of(table).fillna("?").tolist() == ["irrigated", "?", "rainfed"]
+    assert irrigation_of(table.assign(land_cover=None)).isna().all()
+
+
+def reference_of(folder, rows):
+    pd.DataFrame(rows).to_csv(folder / "s.csv", index=False)
+    values = {"folder": "out", "stations": "s.csv", "products": {"p": {"path": "p.nc"}}}
+    return read_reference(make_comparison(values, folder, "x"))
+
+
+def test_stamps_with_a_zone_count_for_their_day_in_utc_and_fill_values_for_none(tmp_path):
+    """Summer time in Ohio is 4 hours behind UTC: 21 h there is the next day."""
+    place = {"station": "a", "lat": 40.0, "lon": -83.0}
+    times = ["2020-06-01T19:00-04:00", "2020-06-01T21:00-04:00", "2020-06-01T22:00-04:00"]
+    rows = [place | {"time": time, "observed": value, "frozen": frozen}
+            for time, value, frozen in zip(times, (0.1, 0.2, 0.4), (None, True, False),
+                                           strict=True)]  # fmt: skip
+    rows.append(place | {"time": "2020-06-03T12:00+00:00", "observed": -9999.0, "frozen": None})
+    found = reference_of(tmp_path, rows)
+    assert [f"{day:%d}" for day in found.days] == ["01", "02"]
+    np.testing.assert_allclose(found.observed, [[0.1, 0.3]], rtol=1e-6)
+    assert found.frozen.tolist() == [[False, True]]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"lat": 41.0}, "1 names stand at several places, such as 'a'; write the network"),
+        ({"lat": None}, "1 have no place on the globe, such as 'a'"),
+        ({"lon": 400.0}, "1 have no place on the globe, such as 'a'"),
+        ({"observed": 30.0}, "product stations: 2 of 2 values lie outside 0 .. 1 m3 m-3"),
+    ],
+)
+def test_stations_that_cannot_be_compared_are_refused(tmp_path, change, message):
+    row = {"station": "a", "lat": 40.0, "lon": -83.0, "time": "2020-01-01", "observed": 0.2}
+    assert len(reference_of(tmp_path, [row, row | {"lat": 40.001}]).stations) == 1  # rounded
+    rows = [row, row | change] if change.keys() != {"observed"} else 2 * [row | change]
+    with pytest.raises(ValueError, match=message):
+        reference_of(tmp_path, rows)
 
 
 # ---- from files to files ------------------------------------------------------------------------
@@ -303,6 +431,16 @@ def test_the_page_needs_nothing_else_and_shows_all(written):
     assert (out / "figures/winners.png").stat().st_size > 5000
 
 
+def test_of_few_stations_the_page_says_that_nothing_can_be_said(folder, tmp_path):
+    comparison = read_comparison(folder / "validate.toml")
+    table = pd.read_csv(comparison.stations)
+    table[table["station"].isin(["A/s0", "B/s1", "A/s2"])].to_csv(tmp_path / "few.csv", index=False)
+    changed = {"stations": tmp_path / "few.csv", "coarse_degrees": 0.0, "changes": {}}
+    found = compare(comparison.model_copy(update=changed))
+    assert found.winners["own"] is None and found.sentences["own"] == []
+    assert "3 stations have days enough, at least 5 are needed" in headline(found)
+
+
 def test_flags_do_what_the_file_does(folder, tmp_path):
     words = ["validate", "--stations", folder / "stations.csv", "--coarse", "0", "--min-days", "50",
              "--product", f"good={folder / 'good.nc'},variable=sm,scale=1", "--out", tmp_path,
@@ -341,6 +479,9 @@ def test_what_the_command_cannot_use_is_said_in_a_sentence(words, message):
         ("[products.station]\npath = 'a'\n", "'station' and '|' are taken"),
         ("first_day = 2020-01-02\nlast_day = 2020-01-01\n", "is after last_day"),
         ("[products.a]\npath = 'a'\ncolumns = {x = 'y'}\n", r"columns has \['x'\]"),
+        ("borders_of = 'a'\ncube = 'c'\n", "cube is given alone, expected cube and forest"),
+        ("cube = 'c'\nforest = 'f'\n", "without borders_of"),
+        ("missions = ['Envisat']\n", "no mission 'Envisat'; expected one of .*'SMAP'"),
         ("sations = 'x'\n", "sations: Extra inputs are not permitted"),
     ],
 )

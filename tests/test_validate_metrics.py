@@ -219,9 +219,18 @@ def test_triple_collocation_finds_the_errors_that_were_made():
 
 def test_covariances_against_the_assumptions_give_no_error():
     found = triple_collocation([[1.0, 0.5, -0.5], [0.5, 1.0, 0.5], [-0.5, 0.5, 1.0]])
-    assert np.isnan(found["r_truth"]).all()
+    assert all(np.isnan(values).all() for values in found.values())
     found = triple_collocation([[1.0, 0.9, 0.9], [0.9, 1.0, 0.1], [0.9, 0.1, 1.0]])
     assert np.isnan(found["err_std"][0]) and np.isnan(found["r_truth"][0])
+
+
+def test_a_series_that_runs_against_the_others_keeps_its_error_and_turns_its_correlation():
+    """Truth of variance 4; errors of variance 1, 1, 5; the third is the truth turned and halved."""
+    found = triple_collocation([[5.0, 4.0, -2.0], [4.0, 5.0, -2.0], [-2.0, -2.0, 1.0 + 5.0]])
+    np.testing.assert_allclose(found["beta"], [1, 1, -2])
+    np.testing.assert_allclose(found["err_std"], [1, 1, 2 * np.sqrt(5)])  # 5 of its own units
+    np.testing.assert_allclose(found["r_truth"], [np.sqrt(0.8), np.sqrt(0.8), -np.sqrt(1 / 6)])
+    np.testing.assert_allclose(found["snr_db"], 10 * np.log10([4, 4, 0.2]))
 
 
 def test_bootstrap_of_single_days_has_the_ends_of_pytesmo_within_the_draw():

@@ -72,12 +72,46 @@ def test_geotiffs_with_the_day_in_their_names(tmp_path):
 
 
 def test_geotiffs_of_years_with_a_band_a_day(tmp_path):
-    codes = np.round(VALUES * 1000)
+    """As GSSM1km is delivered: a continent and a year a file, thousandths, no word on nothing."""
+    codes = np.full((366, 3, 4), 100.0)
+    codes[:4] = np.round(VALUES * 1000)
     codes[0, 1, 1] = 65535
     write_tif(tmp_path / "Europe_2020.tif", codes, dtype="uint16")
-    found = read(tmp_path, units="m3 m-3", scale=0.001, missing=[65535])
-    np.testing.assert_allclose(found[:, 1:], EXPECTED[:, 1:], atol=5e-4)
+    write_tif(tmp_path / "Asia_2020.tif", codes, dtype="uint16",
+              transform=rasterio.Affine(0.5, 0, 60.0, 0, -0.5, 51.0))  # fmt: skip
+    days = pd.date_range("2020-01-01", "2020-12-31")
+    found = read(tmp_path, days=days, units="m3 m-3", scale=0.001, missing=[65535])
+    np.testing.assert_allclose(found[:, 1:4], EXPECTED[:, 1:], atol=5e-4)
     assert np.isnan(found[0, 0]) and np.isfinite(found[1, 0])
+    np.testing.assert_allclose(found[:, 365], 0.1, rtol=1e-6)
+
+
+def test_a_stack_that_does_not_begin_with_its_year_is_not_guessed(tmp_path):
+    """MODIS begins on 24 February 2000: 312 days of that year, which are not the first 312."""
+    write_tif(tmp_path / "Europe_2000.tif", np.full((312, 3, 4), 0.1))
+    with pytest.raises(ValueError, match="312 bands and only the year 2000 in the name, expected"):
+        read(tmp_path, units="m3 m-3")
+    (tmp_path / "Europe_2000.tif").rename(tmp_path / "Europe_20000224.tif")
+    days = pd.date_range("2000-01-01", "2000-12-31")
+    assert np.isfinite(read(tmp_path, days=days, units="m3 m-3")).sum(axis=1).tolist() == [312, 312]
+
+
+def test_a_day_in_a_name_may_go_on_with_the_time(tmp_path):
+    for day, band in zip(DAYS, VALUES, strict=True):
+        write_tif(tmp_path / f"ESACCI-COMBINED-{day:%Y%m%d}000000-fv08.1.tif", [band])
+    np.testing.assert_allclose(read(tmp_path, units="m3 m-3"), EXPECTED, rtol=1e-6)
+
+
+def test_missing_numbers_are_the_stored_ones_of_a_packed_file(tmp_path):
+    packing = {"dtype": "int16", "scale_factor": 0.001, "add_offset": 0.1, "_FillValue": -32768}
+    values = VALUES.copy()
+    values[1, 1, 1] = 0.1 + 0.001 * 7000  # no soil moisture: what the maker calls a lake
+    dataset(values).to_netcdf(tmp_path / "sm.nc", encoding={"sm": packing})
+    found = read(tmp_path / "sm.nc", missing=[7000])
+    np.testing.assert_array_equal(np.isnan(found[0]), [False, True, False, False])
+    at = Places(np.array([49.6]), np.array([6.3]))
+    found = read(tmp_path / "sm.nc", at, missing=[7000, 0])  # 0 is packed from 0.1
+    np.testing.assert_array_equal(np.isnan(found[0]), [True, False, False, False])
 
 
 def test_bands_that_name_their_day_may_leave_days_out(tmp_path):
@@ -109,6 +143,41 @@ def test_points_in_a_cell_are_averaged(tmp_path):
     assert np.isnan(found[0, 1:]).all() and np.isnan(found[1]).all()
 
 
+def ragged(path, indexed, first=0):
+    """Two locations of 3 and 2 observations, percent of saturation; a flag at the last."""
+    times = pd.to_datetime(["2020-01-01T06", "2020-01-01T18", "2020-01-03T06",
+                            "2020-01-02T06", "2020-01-04T07"])  # fmt: skip
+    data = xr.Dataset(
+        {"sm": ("obs", np.array([20.0, 40.0, 60.0, 80.0, 10.0]), {"units": "percent saturation"}),
+         "proc_flag": ("obs", np.array([0, 0, 2, 0, 1], "i1")),
+         "lat": ("locations", [50.3 + first, 49.6]), "lon": ("locations", [5.6, 6.9])},
+        {"time": ("obs", times)},
+    )  # fmt: skip
+    if indexed:
+        index = np.array([0, 0, 0, 1, 1])
+        data["locationIndex"] = "obs", index, {"instance_dimension": "locations"}
+        data = data.isel(obs=[3, 0, 4, 1, 2])  # the order of an index is its own
+    else:
+        data["row_size"] = "locations", [3, 2], {"sample_dimension": "obs"}
+    data.to_netcdf(path)
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+def test_series_of_locations_as_of_ascat_are_read_by_location(tmp_path, indexed):
+    ragged(tmp_path / "0165.nc", indexed)
+    ragged(tmp_path / "0166.nc", indexed, first=20)  # another cell, whose second place is the same
+    ascat = {"variable": "sm", "porosity": 0.5, "max_km": 5}
+    found = read(tmp_path, **ascat)
+    np.testing.assert_allclose(found[0], [0.15, np.nan, 0.3, np.nan], rtol=1e-6)
+    np.testing.assert_allclose(found[1], [np.nan, 0.4, np.nan, 0.05], rtol=1e-6)
+    flagged = read(tmp_path, **ascat, flag="proc_flag", bad_bits=1)
+    assert np.isnan(flagged[1, 3]) and flagged[0, 2] == found[0, 2]
+    far = Places(np.array([10.0]), np.array([5.6]))
+    assert np.isnan(read(tmp_path, far, **ascat)).all()
+    with pytest.raises(ValueError, match=r"no variable None; set `variable` to one of \['sm', "):
+        read(tmp_path, porosity=0.5)
+
+
 def test_separable_two_dimensional_coordinates_are_rows_and_columns(tmp_path):
     data = dataset()
     lat, lon = np.meshgrid(LAT, LON, indexing="ij")
@@ -124,6 +193,43 @@ def test_separable_two_dimensional_coordinates_are_rows_and_columns(tmp_path):
     flat.to_netcdf(tmp_path / "swath.nc")
     with pytest.raises(ValueError, match="changes along both, expected a grid whose rows"):
         read(tmp_path / "swath.nc")
+
+
+def test_files_of_smap_are_read_as_they_are_delivered(tmp_path):
+    """Level 3: coordinates, fill and names of the afternoon in a group; level 4: in the root."""
+    lat, lon = np.meshgrid(LAT, LON, indexing="ij")
+    for day, field in zip(DAYS, VALUES, strict=True):
+        holes = np.where(field == VALUES[1, 1, 1], -9999.0, field)
+        afternoon = xr.Dataset({
+            "soil_moisture_pm": (("a", "b"), holes, {"units": "cm**3/cm**3"}),
+            "latitude_pm": (("a", "b"), lat), "longitude_pm": (("a", "b"), lon),
+            "retrieval_qual_flag_pm": (("a", "b"), np.full((3, 4), 8 + (day == DAYS[2]), "u2")),
+        })  # fmt: skip
+        path = tmp_path / f"SMAP_L3_SM_P_{day:%Y%m%d}_R18290_001.h5"
+        fill = {name: {"_FillValue": -9999.0} for name in ("soil_moisture_pm", "latitude_pm")}
+        afternoon.to_netcdf(path, group="Soil_Moisture_Retrieval_Data_PM", encoding=fill)
+        path = tmp_path / f"l4/SMAP_L4_SM_gph_{day:%Y%m%d}T013000_Vv7032_001.h5"
+        path.parent.mkdir(exist_ok=True)
+        root = {"cell_lat": (("a", "b"), lat), "cell_lon": (("a", "b"), lon),
+                "y": ("a", 7e6 - 9e3 * np.arange(3)), "x": ("b", 9e3 * np.arange(4.0))}  # fmt: skip
+        xr.Dataset(root).to_netcdf(path)
+        geo = xr.Dataset({"sm_surface": (("a", "b"), field, {"units": "m3 m-3"})})
+        geo.to_netcdf(path, mode="a", group="Geophysical_Data")
+    found = read(
+        tmp_path / "*_P_*.h5", variable="soil_moisture_pm", flag="retrieval_qual_flag_pm",
+        bad_bits=1, group="Soil_Moisture_Retrieval_Data_PM",
+    )  # fmt: skip
+    expected = EXPECTED.copy()
+    expected[0, 1] = expected[:, 2] = np.nan
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    found = read(tmp_path / "l4", group="Geophysical_Data", variable="sm_surface")
+    np.testing.assert_allclose(found, EXPECTED, rtol=1e-6)
+
+
+def test_rows_in_metres_are_no_latitudes(tmp_path):
+    dataset().rename(lat="y", lon="x").assign_coords(y=LAT * 1e5).to_netcdf(tmp_path / "sm.nc")
+    with pytest.raises(ValueError, match="rows run from 4.975e.06 to .* expected degrees in -90"):
+        read(tmp_path / "sm.nc")
 
 
 def test_a_flag_leaves_values_out(tmp_path):

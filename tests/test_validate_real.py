@@ -1,5 +1,6 @@
 """Real stations and products of the kit: figures that independent sums give, or that were seen."""
 
+import io
 import zipfile
 
 import numpy as np
@@ -9,6 +10,8 @@ import rasterio
 import xarray as xr
 
 from gssm_cube.bootstrap import mean_scores
+from gssm_cube.resolution import cell_of
+from gssm_cube.stations import read_stations
 from gssm_cube.validate.compare import difference_rows, winner
 from gssm_cube.validate.metrics import published_table
 from gssm_cube.validate.run import compare
@@ -74,6 +77,56 @@ def test_oznet_against_both_on_common_days(oznet):
     assert era5.loc[("ERA5", "err_std"), "value"] < era5.loc[("SMAP", "err_std"), "value"]
 
 
+def test_oznet_against_smap_by_the_lists_as_they_are(real_data, tmp_path):
+    """A list holds three days' morning and afternoon passes, and does not say which is which.
+
+    Only its mean is surely of its three days. By pandas on the nearest cell: median r 0.672.
+    """
+    pack = real_data / "grids/era5/oznet_region_era5_swvl1_smap_201808_202007.zip"
+    with zipfile.ZipFile(pack) as lists:
+        lists.extractall(tmp_path, [name for name in lists.namelist() if "/SMAP/" in name])
+    archive = real_data / "ismn/Data_separate_files_header_20170101_20220101_kit.zip"
+    hours, means = oznet_hours(archive), []
+    stations = []
+    for path in sorted(tmp_path.glob("*/SMAP/*.nc")):
+        first = pd.Timestamp(path.name.split("_")[1])
+        with xr.open_dataset(path) as points:
+            if not points.sizes["index"]:
+                continue
+            table = points[["latitude", "longitude", "soil_moisture"]].to_dataframe()
+        mean = table.groupby(["latitude", "longitude"]).mean().reset_index()
+        means.append(mean.assign(time=first))
+        within = hours[(hours["time"] >= first) & (hours["time"] < first + pd.Timedelta("3D"))]
+        mean = within.groupby(["station", "lat", "lon"])["observed"].mean().reset_index()
+        stations.append(mean.assign(time=first))
+    pd.concat(means).to_csv(tmp_path / "smap.csv", index=False)
+    pd.concat(stations).to_csv(tmp_path / "stations.csv", index=False)
+    columns = {"lat": "latitude", "lon": "longitude", "value": "soil_moisture"}
+    smap = {"path": str(tmp_path / "smap.csv"), "units": "m3 m-3", "columns": columns}
+    found = compare(comparison(tmp_path, {"SMAP": smap}, tmp_path / "stations.csv", min_days=15))
+    assert len(found.by_station["SMAP"]) == 12
+    assert medians(found, "r")["SMAP"] == pytest.approx(0.672, abs=0.001)
+
+
+def oznet_hours(archive):
+    """Hours of OZNET with flag G: station, lat, lon, time, observed (m3 m-3)."""
+    parts = []
+    with zipfile.ZipFile(archive) as files:
+        for name in files.namelist():
+            if name.startswith("OZNET/") and name.endswith(".stm"):
+                text = files.read(name).decode("latin1")
+                _, _, station, lat, lon, *_ = text[: text.index("\n")].split()
+                names = ["day", "hour", "observed", "flag"]
+                table = pd.read_csv(io.StringIO(text), sep=r"\s+", skiprows=1, header=None,
+                                    usecols=range(4), names=names)  # fmt: skip
+                table = table[table["flag"] == "G"]
+                time = pd.to_datetime(table["day"] + " " + table["hour"], format="%Y/%m/%d %H:%M")
+                parts.append(table.assign(
+                    time=time, station=station, lat=float(lat), lon=float(lon)
+                ))  # fmt: skip
+    return pd.concat(parts)
+
+
 def test_deos_stations_against_the_daily_geotiffs_of_esa_cci(real_data, tmp_path):
     where = real_data / "grids/delaware_1km"
     places = pd.read_csv(where / "deos_stations.csv").rename(
@@ -109,6 +162,36 @@ def test_deos_stations_against_the_daily_geotiffs_of_esa_cci(real_data, tmp_path
         if len(rows) >= 10:
             r = rows["observed"].corr(rows["cci"])
             assert by_station.loc[name, "r"] == pytest.approx(r, abs=1e-5)
+
+
+def test_irrigated_and_rainfed_fields_of_remedhus_within_their_cells(real_data, tmp_path):
+    """Three fields are irrigated by ESA CCI's land cover, and five rainfed ones share a cell.
+
+    LasEritas and Canizal stand together, Granja-g beside the rainfed Carretoro. Who knows the
+    fields has all their departures, who knows the mean of the cell has none.
+    """
+    archive = real_data / "ismn/Data_separate_files_header_20240825_20250825_kit.zip"
+    table, _ = read_stations(archive)
+    table = table[table["network"] == "REMEDHUS"]
+    table.to_parquet(tmp_path / "stations.parquet")
+    cell = cell_of(table["lat"], table["lon"])
+    coarse = table.groupby([cell, table["time"]])["observed"].transform("mean")
+    products = {}
+    for name, values in (("fields", table["observed"]), ("cell", coarse)):
+        points = table[["lat", "lon", "time"]].assign(value=values)
+        points.to_parquet(tmp_path / f"{name}.parquet")
+        products[name] = {"path": str(tmp_path / f"{name}.parquet"), "units": "m3 m-3", "max_km": 1}
+    found = compare(comparison(tmp_path, products, tmp_path / "stations.parquet", min_days=50))
+    scores = found.tables["scores"]
+    counts = scores[(scores["stratum"] == "irrigation") & (scores["score"] == "station_r")]
+    counts = counts.set_index(["product", "group"])["stations"]
+    assert counts["fields"].to_dict() == {"irrigated": 3, "rainfed": 8}
+    within = found.tables["resolution"].set_index(["product", "group"])
+    assert within["stations"].astype(int).tolist() == 2 * [8, 3, 5]
+    np.testing.assert_allclose(within.loc["fields", "spatial_r"].astype(float), 1, atol=1e-6)
+    assert within.loc["cell", "spatial_r"].isna().all()
+    assert (within.loc["fields", "rmse"] < 1e-6).all()
+    assert (within.loc["cell", "coarse_rmse"] > 0.01).all()
 
 
 def test_gldas_cci_and_merra2_at_points(real_data, tmp_path):

@@ -18,6 +18,9 @@ VARIABLES = {
     "e": ("evaporation",),
     "t2m": ("tair", "tmin", "tmax"),
 }
+SOIL = {"swvl1": ("swvl1",), "stl1": ("stl1",)}  # the same, where files have it
+
+SOIL_WATER = (-0.01, 1.0)  # m3 m-3; a dry soil may be a packing's step below 0
 
 _HOUR = np.timedelta64(1, "h")
 Days = NDArray[np.datetime64]
@@ -33,7 +36,7 @@ def daily_values(
     ----------
     source : str
         ``tp`` gives ``precipitation`` mm d-1, ``e`` ``evaporation`` mm d-1 (upward), ``t2m``
-        ``tair``, ``tmin`` and ``tmax`` degC.
+        ``tair``, ``tmin`` and ``tmax`` degC; ``swvl1`` (m3 m-3) and ``stl1`` (degC) themselves.
     files : list of MeteoFile
     days : (day,) datetime64[D]
         Consecutive.
@@ -48,7 +51,8 @@ def daily_values(
         Precipitation below 0 that became 0.
     """
     shape = (days.size, *layout.cells_shape)
-    values = {name: np.full(shape, np.nan, dtype="float32") for name in VARIABLES[source]}
+    made = (VARIABLES | SOIL)[source]
+    values = {name: np.full(shape, np.nan, dtype="float32") for name in made}
     clipped = 0
     hourly = era5_cells.step_of(files, source) == "hour"
     for rows in era5_cells.slabs(files, source, days.size * (24 if hourly else 1), layout):
@@ -72,12 +76,15 @@ def daily_of_hours(source: str, read: Read, days: Days) -> list[xr.DataArray]:
     Parameters
     ----------
     source : str
-        ``t2m`` at 00..23 UTC; ``tp`` or ``e`` since 00 UTC, at 23 UTC and 00 UTC of the next day.
+        ``t2m`` or one of the soil at 00..23 UTC; ``tp`` or ``e`` since 00 UTC, at 23 UTC and 00 UTC
+        of the next day.
     read : callable
         From stamps to their values.
     days : (day,) datetime64[D]
     """
     first, after = days[0].astype("M8[h]"), days[-1].astype("M8[h]") + 24 * _HOUR
+    if source in SOIL:
+        return [temperature.daily_mean(read(np.arange(first, after)))]
     if source == "t2m":
         hourly = read(np.arange(first, after))
         temperature.check_kelvin(hourly)
@@ -90,11 +97,14 @@ def daily_of_hours(source: str, read: Read, days: Days) -> list[xr.DataArray]:
 
 
 def house_units(source: str, daily: xr.DataArray) -> tuple[xr.DataArray, int]:
-    """Return daily values in mm (evaporation upward) or degC, and how many were clipped."""
+    """Return daily values in mm (evaporation upward), degC or m3 m-3, and how many were clipped."""
     if source == "tp":
         return water.precipitation_mm(daily)
     if source == "e":
         return water.evaporation_mm(daily), 0
+    if source == "swvl1":
+        water.check_range(daily, *SOIL_WATER, "ERA5-Land has a share of the volume")
+        return daily, 0
     return temperature.celsius(daily), 0
 
 

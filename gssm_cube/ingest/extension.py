@@ -4,6 +4,7 @@ The harmonics of LST and air temperature and the climate of the place rest on th
 had when they were fitted; blocks and units of those days keep their keys.
 """
 
+import logging
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -11,12 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gssm_cube.cube import reanalysis_of
 from gssm_cube.grid import Layout
 from gssm_cube.growth import set_attrs
 from gssm_cube.harmonise.memory import MemoryState
 from gssm_cube.ingest.inputs import LEAD_DAYS
 from gssm_cube.places import Place
 from gssm_cube.stores import day_numbers, lengthen, open_group
+
+logger = logging.getLogger(__name__)
 
 
 def lengthen_cube(store: Place, layout: Layout, composites: NDArray[np.datetime64]) -> None:
@@ -78,6 +82,19 @@ def held_climate_years(store: Place, refit: bool) -> tuple[int, int] | None:
     if refit or years is None or not is_fitted(store):
         return None
     return years[0], years[1]
+
+
+def describe_soil(store: Place, found: tuple[str, ...]) -> None:
+    """Say once what a run's files or its cube lack of what ERA5-Land itself says of the soil."""
+    held = reanalysis_of(open_group(store))
+    names = {"swvl1": "baseline of its soil moisture", "stl1": "frozen ground by its soil"}
+    for name, use in names.items():
+        if name not in held and name in found:
+            logger.info(
+                "%s was begun without %s: no %s; build it anew to have it", store, name, use
+            )
+        elif name not in found:
+            logger.info("ERA5-Land's files have no %s: no %s on their days", name, use)
 
 
 def describe_memory(store: Place, lead_days: int, years: tuple[int, int]) -> None:

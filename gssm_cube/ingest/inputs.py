@@ -195,12 +195,16 @@ def find_lst(folder: Path, layout: Layout, elsewhere: Set[date], tell: Tell = st
 def find_vegetation(
     folder: Path, layout: Layout, elsewhere: Set[date] = frozenset(), tell: Tell = stop
 ) -> modis.Files:
-    """Find MOD13A2 of the composites that the smoother reaches; others may hold some of them."""
-    every = modis.find_files(folder, "MOD13A2", modis.VEGETATION_LAYERS, tell)
+    """Find MOD13A2 of the composites that the smoother reaches; others may hold some of them.
+
+    A folder may hold MOD13A1 (500 m) in its place.
+    """
+    product = modis.vegetation_product(folder, "MOD13A2")
+    every = modis.find_files(folder, product, modis.VEGETATION_LAYERS, tell)
     found = modis.only_tiles(every, modis_tiles(layout))
     if every:
         missing = missing_composites(found.keys() | elsewhere, layout)
-        check_complete("MOD13A2", folder, missing, tell)
+        check_complete(product, folder, missing, tell)
     starts = vegetation_starts(layout).astype(object)
     return _checked(found.only(starts), tell)
 
@@ -232,7 +236,8 @@ def find_vegetation_partners(
     """Find the vegetation of the sensors beside Terra, by sensor and start of Terra's composite."""
     found: dict[str, modis.Files | viirs.Files] = {}
     if "myd13a2" in folders:
-        files = modis.find_files(folders["myd13a2"], "MYD13A2", modis.VEGETATION_LAYERS, tell)
+        product = modis.vegetation_product(folders["myd13a2"], "MYD13A2")
+        files = modis.find_files(folders["myd13a2"], product, modis.VEGETATION_LAYERS, tell)
         found["aqua"] = _checked(modis.only_tiles(files, modis_tiles(layout)), tell)
     if "vnp13a2" in folders:
         found["viirs"] = viirs.find_files(folders["vnp13a2"], viirs.VNP13A2, tell)

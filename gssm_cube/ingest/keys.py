@@ -237,6 +237,13 @@ def meteo_keys(files: FileKeys, units: Sequence[str]) -> dict[str, str]:
     return {unit: keys[number_of(unit)] for unit in units}
 
 
+def reanalysis_keys(files: FileKeys, units: Sequence[str]) -> dict[str, str]:
+    """Key of each window of ERA5-Land's own soil: its days alone, for nothing is remembered."""
+    windows = files.layout.windows()
+    keys = [files.meteo(window_days(files.layout, window)) for window in windows]
+    return {unit: keys[number_of(unit)] for unit in units}
+
+
 def climate_keys(
     meteo: Mapping[str, str], units: Sequence[str], layout: Layout, years: tuple[int, int]
 ) -> dict[str, str]:

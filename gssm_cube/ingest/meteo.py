@@ -163,6 +163,31 @@ def meteo_features(
 
 
 @dataclass(frozen=True)
+class ReanalysisCells:
+    """Task: a window of what ERA5-Land itself says of the soil, on a chunk of 0.1 deg cells."""
+
+    cube: Place
+    scratch: Path
+    layout: Layout
+    key: str
+
+    def __call__(self, unit: str) -> dict[str, Any]:
+        """Write the stacked codes; what no file holds stays missing."""
+        window = self.layout.windows()[int(unit.split("_w")[1])]
+        cells, root = cell_slices(unit, self.layout), open_group(self.cube, "r+")
+        start = LEAD_DAYS + window.start
+        days, waiting = slice(start, start + window.days), open_group(self.scratch)
+        names = cube.reanalysis_of(root)
+        daily = {name: np.asarray(array_of(waiting, name)[(days, *cells)]) for name in names}
+        codes = np.stack([pack(name, values) for name, values in daily.items()])
+        region = (slice(0, len(names)), window.slice, *cells)
+        objects = write_region(array_of(root, "meteo/reanalysis"), region, codes)
+        facts = {"missing": int((codes == cube.FILL).sum()), "checksum": checksum(codes)}
+        write_marker(self.cube, "reanalysis", unit, self.key, objects, **facts)
+        return facts
+
+
+@dataclass(frozen=True)
 class ClimateCells:
     """Task: the climate of a chunk of cells, over the days of the cube in ``years``."""
 

@@ -9,26 +9,26 @@ from numpy.typing import NDArray
 from gssm_cube.grid import Layout, Tile
 from gssm_cube.harmonise.regrid import area_mean
 from gssm_cube.sources.raster import Bounds, Raster
-from gssm_cube.variables import PREDICTORS
+from gssm_cube.variables import STORED
 
 HOLE_PIXELS = 5  # holes in soil, water table or LST of up to 5 km are filled from nearby land
 SATURATED_SHARE = 1e-4
 
 
 def pack(name: str, values: NDArray[Any]) -> NDArray[np.int16]:
-    """Return a predictor's codes.
+    """Return the codes of what the cube stores under a name.
 
     Raises
     ------
     ValueError
         If more than 0.01 % of the values lie outside what the codes can say: wrong units.
     """
-    packing = PREDICTORS[name].packing
+    packing = STORED[name].packing
     saturated = packing.saturated(values)
     if saturated > SATURATED_SHARE * values.size:
         raise ValueError(
             f"{name}: {saturated} of {values.size} values lie outside the packing "
-            f"({packing.scale} {PREDICTORS[name].units} a step); check the source's units"
+            f"({packing.scale} {STORED[name].units} a step); check the source's units"
         )
     return packing.encode(values)
 

@@ -20,6 +20,8 @@ from gssm_cube.ingest.gaps import describe_gaps, floored_share
 from gssm_cube.ingest.keys import FileKeys
 from gssm_cube.places import Place
 from gssm_cube.run_log import NO_LOG, RunLog
+from gssm_cube.sources import era5_land
+from gssm_cube.stores import open_group
 from gssm_cube.variables import Upsampling
 from gssm_cube.years import first_held_day
 
@@ -115,7 +117,7 @@ def harmonise(
     found = files.find_inputs(folders, layout)
     hashes = FileKeys(layout, found, upsampling)
     rows = []
-    with blocks.locked(store, partial(_prepare, store, layout, upsampling)):
+    with blocks.locked(store, partial(_prepare, store, hashes)):
         held = extension.held_climate_years(store, refit_climatology)
         years = climate_years or held or default_climate_years(layout)
         fitting = extension.fitted_layout(store, layout, refit_climatology)
@@ -125,7 +127,7 @@ def harmonise(
         check_land(store)
         cube.note_floored_slopes(store, floored_share(store))
         fits = keys.fitted_digests(store, hashes, refit_climatology)
-        sources = _scratch_steps(waiting, hashes)
+        sources = _scratch_steps((store, waiting), hashes)
         passes = _final_steps((store, waiting), hashes, fitting, fits, years, lst_filling)
         for stages, steps in passes:
             reading = [sources[stage] for stage in stages]
@@ -138,11 +140,13 @@ def harmonise(
     return pd.DataFrame(rows).groupby("step", sort=False, as_index=False).sum()
 
 
-def _prepare(store: Place, layout: Layout, upsampling: Upsampling) -> None:
+def _prepare(store: Place, hashes: FileKeys) -> None:
     """Create the empty cube, or get one that is there ready for what it lacks."""
+    layout, soil = hashes.layout, era5_land.soil_names(hashes.found.era5_land)
     starts = files.composite_starts(layout)
     about = {"title": "GSSM features", "gssm_day": "UTC"}
-    cube.create_cube(store, layout, starts, about, upsampling)
+    cube.create_cube(store, layout, starts, about, hashes.upsampling, soil)
+    extension.describe_soil(store, soil)
     extension.lengthen_cube(store, layout, starts)
     blocks.remove_partial_files(store)
 
@@ -219,12 +223,13 @@ def _static_step(store: Place, hashes: FileKeys) -> Step:
     return Step("static layers", store, "static", keys.static_keys(hashes), work)
 
 
-def _scratch_steps(place: Path, hashes: FileKeys) -> dict[str, Step]:
+def _scratch_steps(stores: Stores, hashes: FileKeys) -> dict[str, Step]:
     """Return the steps that read provider files into the scratch, by stage."""
-    found, layout = hashes.found, hashes.layout
-    works: dict[str, tuple[str, Work]] = {
-        "meteo": ("ERA5-Land files", scratch.MeteoDays(place, found.era5_land, layout, "")),
-    }
+    found, layout, (store, place) = hashes.found, hashes.layout, stores
+    held = cube.reanalysis_of(open_group(store))
+    soil = tuple(name for name in era5_land.soil_names(found.era5_land) if name in held)
+    reading = scratch.MeteoDays(place, found.era5_land, layout, "", soil)
+    works: dict[str, tuple[str, Work]] = {"meteo": ("ERA5-Land files", reading)}
     for name, lst_reader in sensors.lst_readers(found.lst, found.lst_partners).items():
         stage = sensors.lst_stage(lst_reader.sensor)
         works[stage] = (f"{name} files", scratch.LstDays(place, lst_reader, layout, ""))
@@ -276,10 +281,14 @@ def _meteo_steps(stores: Stores, hashes: FileKeys) -> Iterator[Step]:
     layout, lead = hashes.layout, hashes.found.lead_days
     every = keys.meteo_keys(hashes, meteo.cell_units(layout))
     work = meteo.MeteoCells(*stores, layout, "", lead)
+    runs = partial(keys.meteo_runs, layout)
     for window in layout.windows():
         units = {unit: key for unit, key in every.items() if keys.number_of(unit) == window.number}
-        runs = partial(keys.meteo_runs, layout)
         yield Step("meteorology", stores[0], "meteo", units, work, runs)
+    if cube.reanalysis_of(open_group(stores[0])):
+        units = keys.reanalysis_keys(hashes, meteo.cell_units(layout))
+        own = meteo.ReanalysisCells(*stores, layout, "")
+        yield Step("ERA5-Land's soil", stores[0], "reanalysis", units, own, runs)
 
 
 def _climate_step(store: Place, hashes: FileKeys, years: tuple[int, int]) -> Step:

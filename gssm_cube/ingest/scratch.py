@@ -41,6 +41,7 @@ METEO_RUN_DAYS = 32  # days a task reads
 LST_RUN_DAYS = 16  # also the days of a chunk: 184 MB a zone and overpass
 ZONE_DEGREES = 20
 METEO = tuple(name for names in era5_days.VARIABLES.values() for name in names)
+SOIL = tuple(era5_days.SOIL)
 
 
 # ---- the store --------------------------------------------------------------------------------
@@ -48,8 +49,8 @@ METEO = tuple(name for names in era5_days.VARIABLES.values() for name in names)
 
 def create_scratch(store: Path, layout: Layout) -> None:
     """Create the empty scratch; one that is there is kept, unless its days are others."""
-    spans = layout.to_dict()
-    if (store / "zarr.json").exists() and open_group(store).attrs.get("layout") == spans:
+    about: dict[str, Any] = {"layout": layout.to_dict(), "meteo": [*METEO, *SOIL]}
+    if (store / "zarr.json").exists() and about.items() <= dict(open_group(store).attrs).items():
         return
     remove_scratch(store)
     rows, cols = layout.cells_shape
@@ -57,7 +58,7 @@ def create_scratch(store: Path, layout: Layout) -> None:
     size, zone = layout.tile_size, zone_size(layout)
     chunks, shards = (1, size, size), (1, zone, zone)
     with created_whole(store) as root:
-        for name in METEO:
+        for name in (*METEO, *SOIL):
             cells = (METEO_RUN_DAYS, rows, cols)
             _array(root, name, (days, rows, cols), cells, None, "float32", np.nan)
         run, spread = (LST_RUN_DAYS, size, size), (LST_RUN_DAYS, zone, zone)
@@ -68,7 +69,7 @@ def create_scratch(store: Path, layout: Layout) -> None:
             for name in VEGETATION:
                 shape = (len(starts), *layout.shape)
                 _array(root, vegetation_array(sensor, name), shape, chunks, shards, "int16", FILL)
-        root.attrs.update({"layout": spans, "composites": [str(day) for day in starts]})
+        root.attrs.update({**about, "composites": [str(day) for day in starts]})
 
 
 def lst_degrees(numbers: Any) -> NDArray[np.float32]:
@@ -150,6 +151,7 @@ class MeteoDays:
     files: list[era5_land.MeteoFile]
     layout: Layout
     key: str
+    soil: tuple[str, ...] = ()  # of what ERA5-Land says of the soil, what is read too
 
     def __call__(self, unit: str) -> dict[str, Any]:
         """Write precipitation, evaporation (mm d-1, upward) and air temperatures (degC)."""
@@ -157,7 +159,7 @@ class MeteoDays:
         first = int((np.datetime64(unit) - days[0]).astype(int))
         last = min(first + METEO_RUN_DAYS, len(days)) - 1
         root, missing, below = open_group(self.scratch, "r+"), 0, 0
-        for source in era5_days.VARIABLES:
+        for source in (*era5_days.VARIABLES, *self.soil):
             found, clipped = era5_days.daily_values(
                 source, self.files, days[first : last + 1], self.layout
             )

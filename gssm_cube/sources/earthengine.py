@@ -7,43 +7,28 @@ comes back as the fill of its band. Failures that may pass are tried again, othe
 import http.client
 import io
 import logging
-import random
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, Literal, TypeVar
+from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gssm_cube.sources import tries
 from gssm_cube.sources.ee_requests import HEADER_BYTES, MOST_AT_ONCE, Band, PixelGrid, Request
+from gssm_cube.sources.tries import Answer, NoAccess, Pause, Refused, first_line
 
 logger = logging.getLogger(__name__)
 
 HIGH_VOLUME = "https://earthengine-highvolume.googleapis.com"  # for many small requests at once
 DEADLINE_SECONDS = 600  # computePixels may compute for five minutes before it answers
-TRIES = 8
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 64.0  # s
 # NumPy parses the header of an NPY as Python, which in Python 3.11 fails now and then when several
 # threads do so at once ("AST constructor recursion depth mismatch").
 _one_header = threading.Lock()
 EE_TYPES = {"float32": "float", "float64": "double"}
 STORED, APPLICATION_DEFAULT = "stored", "application_default"
-Pause = Callable[[float], None]
-Answer = TypeVar("Answer")
-
-
-class NoAccess(RuntimeError):
-    """Earth Engine does not let this account or project in; nothing else can go on."""
-
-
-class NoAnswer(RuntimeError):
-    """Failures that may pass, eight times in a row."""
-
-
-class Refused(ValueError):
-    """A request that cannot succeed, however often it is sent."""
 
 
 # ---- access -----------------------------------------------------------------------------------
@@ -81,7 +66,7 @@ def connect(project: str, credentials: str = STORED, url: str | None = None) -> 
     except (GoogleAuthError, ee.EEException, OSError) as error:
         raise NoAccess(
             f"Earth Engine does not let project {project!r} in with credentials "
-            f"{credentials!r}: {_first_line(error)}; {_advice(error)}"
+            f"{credentials!r}: {first_line(error)}; {_advice(error)}"
         ) from error
     logger.info("Earth Engine: project %s, %s", project, url)
 
@@ -114,7 +99,7 @@ class _Transport:
                 method, uri, data=body, headers=headers, timeout=DEADLINE_SECONDS
             )
         except requests.exceptions.RequestException as error:
-            raise ConnectionError(_first_line(error)) from error
+            raise ConnectionError(first_line(error)) from error
         found = dict(response.headers) | {"status": response.status_code}
         return httplib2.Response(found), response.content
 
@@ -142,10 +127,11 @@ def _credentials(word: str) -> Any:
             f"no key of a service account at {Path(word)}; expected a JSON file, 'stored' or "
             "'application_default'"
         ) from error
-    except ValueError as error:
+    except ValueError:
+        # Of a damaged file the error holds all the text.
         raise NoAccess(
             f"what {word} names is no key (its contents are not shown); download the JSON key anew"
-        ) from error
+        ) from None
     except DefaultCredentialsError as error:
         raise NoAccess(
             "no application default credentials; run `gcloud auth application-default login`, or "
@@ -161,11 +147,6 @@ def _advice(error: Exception) -> str:
     if "permission" in text or "not registered" in text or "has not been used" in text:
         return "register the project at code.earthengine.google.com/register and enable its API"
     return "check [earthengine] project, credentials and the network"
-
-
-def _first_line(error: Exception) -> str:
-    """First line of an error's text."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 # ---- what is there ----------------------------------------------------------------------------
@@ -299,10 +280,7 @@ def _checked(request: Request, answer: NDArray[np.void]) -> NDArray[np.void]:
 
 
 def persist(what: str, call: Callable[[], Answer], pause: Pause = time.sleep) -> Answer:
-    """Return what a call returns; try again after failures that may pass.
-
-    Pauses double from 1 to 64 s, each cut at random so that many do not come back at once.
-    """
+    """Return what a call returns; try again after failures that may pass."""
     import ee
     from google.auth.exceptions import GoogleAuthError
 
@@ -315,19 +293,7 @@ def persist(what: str, call: Callable[[], Answer], pause: Pause = time.sleep) ->
         ValueError,
         EOFError,
     )
-    for number in range(TRIES):
-        try:
-            return call()
-        except known as error:
-            _raise_lasting(what, error)
-            logger.info("%s: %s, try %d of %d", what, _first_line(error), number + 1, TRIES)
-            last = error
-        if number + 1 < TRIES:
-            pause(random.uniform(0.5, 1) * min(FIRST_PAUSE * 2**number, LONGEST_PAUSE))
-    raise NoAnswer(
-        f"{what}: no answer in {TRIES} tries, the last failed by {_first_line(last)}; what is "
-        "done is kept: run it again later"
-    ) from last
+    return tries.persist(what, call, known, _raise_lasting, pause)
 
 
 def _raise_lasting(what: str, error: Exception) -> None:
@@ -340,9 +306,9 @@ def _raise_lasting(what: str, error: Exception) -> None:
     withdrawn = isinstance(error, RefreshError) and not error.retryable
     status = _status_of(error) if isinstance(error, ee.EEException) else 503
     if withdrawn or status in (401, 403):
-        raise NoAccess(f"{what}: {_first_line(error)}; {_advice(error)}") from error
+        raise NoAccess(f"{what}: {first_line(error)}; {_advice(error)}") from error
     if status is None or 400 <= status < 500 and status not in (408, 429):
-        raise Refused(f"{what}: Earth Engine refuses it: {_first_line(error)}") from error
+        raise Refused(f"{what}: Earth Engine refuses it: {first_line(error)}") from error
 
 
 def _status_of(error: Exception) -> int | None:

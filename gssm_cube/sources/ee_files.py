@@ -126,8 +126,8 @@ def projection_of(grid: PixelGrid) -> str:
     if is_homolosine(crs):
         return PROJECTION
     raise ValueError(
-        f"Earth Engine has a map in {grid.crs[:80]}, expected EPSG:4326 or {PROJECTION}; upload it "
-        "in one of these"
+        f"a map is in {grid.crs[:80]}, expected EPSG:4326 or {PROJECTION}; upload it in one of "
+        "these"
     )
 
 
@@ -175,22 +175,15 @@ class MeteoFile:
     def __call__(self, answers: Answers) -> None:
         """Write all stamps of all slabs; shorter files that begin alike are removed."""
         replaced(self.path, lambda partial: self._write(partial, answers))
-        start = self.path.name.rsplit("_", 1)[0]
-        for other in self.path.parent.glob(f"{start}_*.nc"):
-            if other != self.path:
-                other.unlink()
+        remove_shorter(self.path)
 
     def _write(self, path: Path, answers: Answers) -> None:
         """Write a new file."""
         box, (first, _) = whole_box(answers), answers[0]
         with netCDF4.Dataset(path, "w") as dataset:
             dataset.Conventions = "CF-1.7"
-            _add_axes(dataset, first.grid, box, ("latitude", "longitude"))
-            seconds = np.array(first.stamps).astype("M8[s]").astype("int64")
-            dataset.createDimension("valid_time", seconds.size)
-            time = dataset.createVariable("valid_time", "i8", ("valid_time",))
-            time.units = "seconds since 1970-01-01"
-            time[:] = seconds
+            add_axes(dataset, first.grid, box, ("latitude", "longitude"))
+            add_stamps(dataset, np.array(first.stamps))
             for number, name in enumerate(self.names):
                 self._add_variable(dataset, name, number, answers, box)
 
@@ -198,11 +191,7 @@ class MeteoFile:
         self, dataset: Any, name: str, number: int, answers: Answers, box: Box
     ) -> None:
         """Write one variable, slab by slab."""
-        dims = ("valid_time", "latitude", "longitude")
-        variable = dataset.createVariable(
-            name, "f4", dims, zlib=True, complevel=1, fill_value=np.float32("nan")
-        )
-        variable.units = self.units[number]
+        variable = add_meteo_variable(dataset, name, self.units[number])
         for request, answer in answers:
             fields = (answer.dtype.names or ())[number :: len(self.names)]
             values = np.stack([answer[field] for field in fields])
@@ -223,7 +212,7 @@ class WaterTableFile:
         def write(partial: Path) -> None:
             box, grid = whole_box(answers), answers[0][0].grid
             with netCDF4.Dataset(partial, "w") as dataset:
-                _add_axes(dataset, grid, box, ("lat", "lon"))
+                add_axes(dataset, grid, box, ("lat", "lon"))
                 heights = dataset.createVariable(
                     "WTD", "f4", ("lat", "lon"), zlib=True, complevel=1,
                     fill_value=np.float32("nan"),
@@ -240,7 +229,34 @@ class WaterTableFile:
         replaced(self.path, write)
 
 
-def _add_axes(dataset: Any, grid: PixelGrid, box: Box, names: tuple[str, str]) -> None:
+def remove_shorter(path: Path) -> None:
+    """Remove files beside a new one whose names begin alike but for the last stamp."""
+    start = path.name.rsplit("_", 1)[0]
+    for other in path.parent.glob(f"{start}_*.nc"):
+        if other != path:
+            other.unlink()
+
+
+def add_stamps(dataset: Any, stamps: NDArray[np.datetime64]) -> None:
+    """Add the axis of stamps."""
+    seconds = stamps.astype("M8[s]").astype("int64")
+    dataset.createDimension("valid_time", seconds.size)
+    time = dataset.createVariable("valid_time", "i8", ("valid_time",))
+    time.units = "seconds since 1970-01-01"
+    time[:] = seconds
+
+
+def add_meteo_variable(dataset: Any, name: str, units: str) -> Any:
+    """Add a variable of meteorology, to be filled."""
+    dims = ("valid_time", "latitude", "longitude")
+    variable = dataset.createVariable(
+        name, "f4", dims, zlib=True, complevel=1, fill_value=np.float32("nan")
+    )
+    variable.units = units
+    return variable
+
+
+def add_axes(dataset: Any, grid: PixelGrid, box: Box, names: tuple[str, str]) -> None:
     """Add latitude and longitude of cell centres."""
     left, top = grid.corner_of(box)
     lat = top - grid.cell[1] * (np.arange(len(box[0])) + 0.5)

@@ -16,7 +16,7 @@ from gssm_cube.sources.era5_land import DIMS, MeteoFile, Step, open_place, place
 SLAB_VALUES = 2**24  # 64 MB of float32
 # Files packed apart give the same hour in steps of their own: twice the half step of 16 bits over
 # the largest range (150 K, 2 m) is 0.002 K and 0.03 mm. What differs by more is other data.
-SAME = {"t2m": 0.01, "mn2t": 0.01, "mx2t": 0.01, "tp": 1e-4, "e": 1e-4}
+SAME = {"t2m": 0.01, "mn2t": 0.01, "mx2t": 0.01, "tp": 1e-4, "e": 1e-4, "stl1": 0.01, "swvl1": 1e-4}
 
 Values = NDArray[np.float32]
 
@@ -68,7 +68,7 @@ def read_stamps(
     ----------
     files : list of MeteoFile
     name : str
-        ``t2m``, ``mn2t`` or ``mx2t`` K, ``tp`` or ``e`` m.
+        ``t2m``, ``mn2t``, ``mx2t`` or ``stl1`` K, ``tp`` or ``e`` m, ``swvl1`` m3 m-3.
     stamps : (stamp,) datetime64
         Whole hours, or days of daily aggregates; rising.
     layout : Layout

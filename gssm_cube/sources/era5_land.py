@@ -27,6 +27,8 @@ from gssm_cube.sources.doors import Tell, stop, told
 UNITS = {"t2m": ("K",), "tp": ("m",), "e": ("m of water equivalent", "m")}
 # Of daily aggregates that have them: the lowest and highest temperature of the day.
 EXTREMES = {"mn2t": ("K",), "mx2t": ("K",)}
+# What ERA5-Land says of the soil, where files have it: water and temperature of 0-7 cm.
+SOIL = {"swvl1": ("m**3 m**-3", "m3 m-3"), "stl1": ("K",)}
 CELL_DEGREES = 0.1
 DIMS = {
     "valid_time": "time", "time": "time",
@@ -144,7 +146,7 @@ def read_header(place: Place) -> tuple[MeteoFile, bool]:
         if any(axis not in array.dims for array in arrays):
             raise ValueError(f"{place}: {list(names)} do not share the axis {axis!r}; split it")
         stamps = dataset[axis].values
-        daily = [_says_daily(place, array) for array in arrays]
+        daily = [says_daily(place, array) for array in arrays]
         step = check_stamps(stamps, place, all(daily))
         versions = np.atleast_1d(dataset["expver"].values) if "expver" in dataset else ()
     span = stamps[[0, -1]].astype("M8[D]" if step == "day" else "M8[h]").astype("M8[h]")
@@ -153,7 +155,7 @@ def read_header(place: Place) -> tuple[MeteoFile, bool]:
     return file, bool((stamps != stamps[0]).any())
 
 
-def _says_daily(place: Place, array: xr.DataArray) -> bool:
+def says_daily(place: Place, array: xr.DataArray) -> bool:
     """Whether a file says of itself that its values are daily aggregates.
 
     Stamps a day apart do not: the hours 00 UTC alone, which hold the day before, look the same.
@@ -210,7 +212,7 @@ def check_grid(dataset: xr.Dataset, place: Place) -> None:
 
 def check_variables(dataset: xr.Dataset, place: Place) -> tuple[str, ...]:
     """Return the wanted variables of a file; raise if there is none, or in other units."""
-    known = UNITS | EXTREMES
+    known = UNITS | EXTREMES | SOIL
     names = tuple(name for name in known if name in dataset)
     if not names:
         raise ValueError(
@@ -244,6 +246,11 @@ def check_stamps(stamps: NDArray[np.datetime64], place: Place, says_daily: bool)
 def has_extremes(files: list[MeteoFile]) -> bool:
     """Whether daily aggregates hold the extremes of temperature."""
     return all(any(name in file.names for file in files) for name in EXTREMES)
+
+
+def soil_names(files: list[MeteoFile]) -> tuple[str, ...]:
+    """Return which variables of the soil any file holds."""
+    return tuple(name for name in SOIL if any(name in file.names for file in files))
 
 
 def missing_days(

@@ -19,6 +19,7 @@ from gssm_cube.sources.modis_files import (
     in_outage,
     missing_tiles,
     only_tiles,
+    vegetation_product,
 )
 from gssm_cube.sources.modis_tiles import (
     CODINGS,
@@ -51,6 +52,7 @@ __all__ = [
     "read_tile",
     "read_vegetation",
     "usable_lst",
+    "vegetation_product",
 ]
 
 

@@ -141,6 +141,25 @@ def find_files(folder: Path, product: str, layers: tuple[str, ...], tell: Tell =
     return found
 
 
+def vegetation_product(folder: Path, coarse: str) -> str:
+    """Return the product of vegetation that a folder holds.
+
+    Parameters
+    ----------
+    folder : Path
+    coarse : str
+        ``"MOD13A2"`` or ``"MYD13A2"``, at 1 km.
+
+    Returns
+    -------
+    str
+        That product, or the one of 500 m where the folder has only that.
+    """
+    fine = coarse.replace("A2", "A1")
+    held = (any(walk(folder, (f"{name}.", f"{name}_"))) for name in (coarse, fine))
+    return fine if list(held) == [False, True] else coarse
+
+
 def _sound_days(
     names: Names, product: str, layers: tuple[str, ...], tell: Tell
 ) -> Iterator[tuple[date, Day]]:

@@ -87,6 +87,22 @@ def _directories_end(file: BinaryIO, kind: "_Tiff") -> int:
     return end
 
 
+def directories_end(path: Path) -> tuple[int, int]:
+    """Return where a TIFF's first directory begins, and the byte behind all directories.
+
+    Raises
+    ------
+    ValueError
+        If the file is no TIFF.
+    """
+    with path.open("rb") as file:
+        kind = _TIFFS.get(file.read(4))
+        if kind is None:
+            raise ValueError(f"{path} is no TIFF")
+        file.seek(kind.first)
+        return _number(file, kind.offset), _directories_end(file, kind)
+
+
 def _number(file: BinaryIO, form: struct.Struct) -> int:
     """Read one number; 0 behind the end."""
     return int(form.unpack(file.read(form.size).ljust(form.size, b"\0"))[0])

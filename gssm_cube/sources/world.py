@@ -5,16 +5,15 @@ any place, so that every provider's grid samples the same world. The climate is 
 latitudes wherever the layout lies, and all constants are invented: learnable, not true.
 """
 
-import zlib
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
-from scipy.signal import lfilter
 
 from gssm_cube.grid import Layout
+from gssm_cube.sources.waves import MovingWaves, Waves, drifting_waves, random_waves, rng_of
 
 Floats = NDArray[np.floating]
 Bools = NDArray[np.bool_]
@@ -29,66 +28,6 @@ WEATHER_DEG = ((0.6, 4.0), (2.0, 8.0), (0.06, 0.5))  # wavelengths of storm, spe
 LAPSE = 0.0065  # K m-1, International Standard Atmosphere
 MARGIN_PIXELS = 18  # one and a half 0.1 deg cells
 LAND_SHARE, HIGHEST = 0.6, 1200.0  # m
-
-
-def rng_of(seed: int, *key: str | int) -> np.random.Generator:
-    """Return the random generator of one part of the world, whatever was drawn before."""
-    return np.random.default_rng([seed, *(zlib.crc32(str(word).encode()) for word in key)])
-
-
-@dataclass(frozen=True)
-class Waves:
-    """A smooth field of mean 0: ``north`` and ``east`` in rad deg-1, complex ``amplitude``."""
-
-    north: Floats
-    east: Floats
-    amplitude: NDArray[np.complexfloating]
-
-    def on(self, lat: Floats, lon: Floats) -> Floats:
-        """Return the field on a regular grid (lat, lon)."""
-        rows = np.exp(1j * np.outer(lat, self.north)) * self.amplitude
-        cols = np.exp(1j * np.outer(self.east, lon))
-        return rows.real @ cols.real - rows.imag @ cols.imag
-
-
-@dataclass(frozen=True)
-class MovingWaves:
-    """A field that drifts and changes hour by hour: ``series`` holds amplitudes (hour, wave)."""
-
-    north: Floats
-    east: Floats
-    series: NDArray[np.complexfloating]
-
-    def on(self, lat: Floats, lon: Floats) -> Floats:
-        """Return the field (hour, lat, lon); for small grids."""
-        angle = np.outer(lat, self.north)[:, None] + np.outer(lon, self.east)
-        turn = np.exp(1j * angle).reshape(-1, self.north.size)
-        field = self.series.real @ turn.real.T - self.series.imag @ turn.imag.T
-        return field.reshape(-1, lat.size, lon.size)
-
-
-def random_waves(rng: np.random.Generator, count: int, lengths: tuple[float, float]) -> Waves:
-    """Return a field of variance 1; wavelengths between two in deg, amplitude in proportion."""
-    ranks = (np.arange(count) + rng.random(count)) / count
-    size = lengths[0] * (lengths[1] / lengths[0]) ** ranks
-    angle, phase = 2 * np.pi * rng.random((2, count))
-    number, amplitude = 2 * np.pi / size, size * np.sqrt(2 / np.sum(size**2))
-    return Waves(number * np.sin(angle), number * np.cos(angle), amplitude * np.exp(1j * phase))
-
-
-def drifting_waves(
-    waves: Waves, rng: np.random.Generator, hours: int, memory: float, wind: tuple[float, float]
-) -> MovingWaves:
-    """Let a field drift and change; ``memory`` in hours, ``wind`` (north, east) in deg h-1."""
-    keep = np.exp(-1 / memory)
-    fresh = np.sqrt(1 - keep**2)
-    noise = rng.standard_normal((2, hours, waves.north.size)) * (fresh / np.sqrt(2))
-    noise[:, 0] /= fresh  # starts in its steady state
-    turn = keep * np.exp(-1j * (waves.north * wind[0] + waves.east * wind[1]))
-    series = (noise[0] + 1j * noise[1]) * np.abs(waves.amplitude)
-    for wave in range(turn.size):
-        series[:, wave] = lfilter([1.0], [1.0, -turn[wave]], series[:, wave])
-    return MovingWaves(waves.north, waves.east, series)
 
 
 @dataclass(frozen=True)
@@ -300,14 +239,16 @@ class Bucket:
 
 @dataclass(frozen=True)
 class Water:
-    """Soil moisture m3 m-3 and greenness 0-1 (day, land pixel), evaporation mm d-1 of the cells.
+    """Soil moisture m3 m-3 and greenness 0-1 (day, land pixel), and what the cells' own soil does.
 
-    The first two begin ``TAIL_DAYS`` before the layout, evaporation with the weather.
+    The first two begin ``TAIL_DAYS`` before the layout, ``evaporation`` (mm d-1) and ``cell_ssm``
+    (m3 m-3) of the cells with the weather.
     """
 
     ssm: NDArray[np.float32]
     green: NDArray[np.float32]
     evaporation: NDArray[np.float32]
+    cell_ssm: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -388,12 +329,14 @@ def run_water(world: World) -> Water:
     more = 1 + 0.07 * waves.on(world.layout.lat, world.layout.lon)[world.land]
     pixels = Bucket(world.soil, world.inner(terrain.ridge)[world.land])
     coarse = Bucket(soil_on(weather.lat, weather.lon, height, world.seed), np.zeros_like(height))
-    ssm, green, evaporation = [], [], []
+    ssm, green, evaporation, cell_ssm = [], [], [], []
     for turn, day in enumerate([*range(365), *range(weather.days.size)]):
         evaporation.append(coarse.step(rain[day], tair[day], weather.pet[day]))
+        cell_ssm.append(coarse.ssm.astype("float32"))
         wet = world.at_pixels(rain[day]) * more
         pixels.step(wet, world.tair[day], world.at_pixels(weather.pet[day]))
         if turn >= 365 + SPINUP_DAYS - TAIL_DAYS:
             ssm.append(pixels.ssm.astype("float32"))
             green.append(pixels.green.astype("float32"))
-    return Water(np.stack(ssm), np.stack(green), np.stack(evaporation[365:]))
+    cells = np.stack(evaporation[365:]), np.stack(cell_ssm[365:])
+    return Water(np.stack(ssm), np.stack(green), *cells)

@@ -120,18 +120,21 @@ def difference_rows(grid: str, tables: Tables, *, draws: int, seed: int) -> pd.D
     -------
     DataFrame
         ``grid``, ``first``, ``second``, ``score``, ``first_value``, ``second_value``,
-        ``difference`` (first less second), ``low``, ``high``, ``significant`` (the interval
+        ``difference`` (first less second, over the stations of which both have the score),
+        ``low``, ``high``, ``significant`` (the interval
         excludes 0), ``better`` (the product that is significantly better; missing if none is, and
         for scores of which neither more nor less is better), ``stations``.
     """
     rows = []
-    whole = {name: mean_scores([table]) for name, table in tables.items() if len(table)}
-    for first, second in combinations(whole, 2):
-        found = paired_difference(tables[first], tables[second], draws=draws, seed=seed)
-        scored = int(tables[first]["rmse"].notna().sum())
+    known = [name for name, table in tables.items() if len(table)]
+    for first, second in combinations(known, 2):
+        pair = _scored_by_both(tables[first], tables[second])
+        whole = [mean_scores([table]) for table in pair]
+        found = paired_difference(*pair, draws=draws, seed=seed)
+        scored = int(pair[0]["rmse"].notna().sum())
         for score, said in found.items():
             low, high = said["interval"] or (np.nan, np.nan)
-            values = whole[first][score], whole[second][score]
+            values = whole[0][score], whole[1][score]
             better = _better(first, second, score, said)
             rows.append((grid, first, second, score, *values, said["difference"], low, high,
                          said["significant"], better, scored))  # fmt: skip
@@ -211,6 +214,13 @@ def _rows(
         for score, value in mean_scores([table]).items():
             low, high = ends.get(score) or (np.nan, np.nan)
             yield grid, stratum, group, product, score, value, low, high, scored, days
+
+
+def _scored_by_both(first: pd.DataFrame, second: pd.DataFrame) -> list[pd.DataFrame]:
+    """Return two tables with the scores of stations that both have: a constant series has no r."""
+    names = list(SCORES)
+    both = first[names].notna().to_numpy() & second[names].notna().to_numpy()
+    return [table.assign(**table[names].where(both)) for table in (first, second)]
 
 
 def _better(first: str, second: str, score: str, said: Mapping[str, Any]) -> str | None:

@@ -1,18 +1,23 @@
 """Breaks in a product's time: steps on days of change, and how long it remembers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.stats import t as student
 
 from gssm_cube.bootstrap import LEAST_STATIONS, LEVEL
 from gssm_cube.validate.matching import Matched
+from gssm_cube.validate.steps import LIMIT, outcome_of
 
-LIMIT = 0.002  # m3 m-3: a mean step that no user would see among a product's errors
-HALF_DAYS, LEAST_DAYS = 365, 30  # before and after a change; what a station must have of each
+YEAR, LEAST_PAIRS = 365, 30  # days between the days of a pair; pairs that a station must have
+SEEN_AT = 1.96 + 0.84  # standard errors: a step that 80 % of tests at 95 % see
+LEAST_CONTROLS = 3  # other years, for what years differ by
+COLUMNS = ["kind", "against", "name", "product", "step", "usual", "low", "high", "detectable", "n",
+           "limit", "outcome"]  # fmt: skip
 BLOCK = 128  # stations at once
 LAGS = (1, 3, 10, 30)  # days
 
@@ -22,9 +27,11 @@ def change_rows(
 ) -> pd.DataFrame:
     """Tell whether products stepped away from the stations on days of change.
 
-    At each station the mean of product minus observation over the year after the change less that
-    over the year before; then the mean over the stations. The stations are the neighbours that no
-    sensor of a product changes.
+    At each station the product less the observation on the days of the year after the change, less
+    the same 365 days before, so that a bias that comes with the season drops out; then the mean
+    over the stations, which are the neighbours that no sensor of a product changes. All stations
+    share what one year differs by from the next: where there are other years without a change,
+    their steps on the same day of the year widen the interval.
 
     Parameters
     ----------
@@ -37,21 +44,19 @@ def change_rows(
     Returns
     -------
     DataFrame
-        ``kind`` ("change"), ``name``, ``product``, ``step`` (m3 m-3), ``low``, ``high`` (95 % over
-        stations), ``n`` (stations), ``limit``, ``passed`` (the step is below the limit, or not
-        told apart from 0).
+        ``kind`` ("change"), ``against`` ("stations"), ``name``, ``product``, ``step`` (m3 m-3),
+        ``usual`` (spread of the steps of other years; NaN for fewer than three), ``low``, ``high``
+        (95 %), ``detectable`` (what 80 % of such tests would see), ``n`` (stations), ``limit``,
+        ``outcome``: "pass" if the interval lies within the limit, "fail" if it lies beyond, "cannot
+        tell"; missing where no station has days enough.
     """
     rows = []
     for name, day in changes.items():
         for number, product in enumerate(matched.products, start=1):
-            steps = _steps(matched.values[number] - matched.values[0], matched.days, day)
-            step, low, high = _mean_interval(steps, draws, seed)
-            told_apart = np.isfinite(low) and not low <= 0 <= high
-            passed = bool(abs(step) < LIMIT or not told_apart) if np.isfinite(step) else None
-            rows.append(("change", f"{name}, {day}", product, step, low, high, steps.size, LIMIT,
-                         passed))  # fmt: skip
-    columns = ["kind", "name", "product", "step", "low", "high", "n", "limit", "passed"]
-    return pd.DataFrame(rows, columns=columns)
+            error = matched.values[number] - matched.values[0]
+            found = _year_step(error, matched.days, day, changes.values(), draws, seed)
+            rows.append(("change", "stations", f"{name}, {day}", product, *found))
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def autocorrelation_rows(matched: Matched, *, min_days: int) -> pd.DataFrame:
@@ -83,16 +88,44 @@ def autocorrelation_rows(matched: Matched, *, min_days: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["column", "lag", "r", "stations"])
 
 
-def _steps(error: NDArray[np.float32], days: pd.DatetimeIndex, change: date) -> NDArray[np.float64]:
-    """Step of each station (station) that has days enough on both sides."""
-    at = int((pd.Timestamp(change) - days[0]).days)
-    if not 0 < at < len(days):
-        return np.empty(0)
-    sides = error[:, max(at - HALF_DAYS, 0) : at], error[:, at : at + HALF_DAYS]
-    counts = [np.isfinite(side).sum(axis=1) for side in sides]
-    enough = (counts[0] >= LEAST_DAYS) & (counts[1] >= LEAST_DAYS)
-    before, after = (np.nanmean(side[enough].astype("float64"), axis=1) for side in sides)
-    return after - before
+def _year_step(
+    error: NDArray[np.float32],
+    days: pd.DatetimeIndex,
+    day: date,
+    changes: Iterable[date],
+    draws: int,
+    seed: int,
+) -> tuple[Any, ...]:
+    """Step on a day, what years differ by, interval, detectable step, stations and outcome."""
+    at = int((pd.Timestamp(day) - days[0]).days)
+    steps = _steps(error, at)
+    step, low, high = _mean_interval(steps, draws, seed)
+    others = [int((pd.Timestamp(other) - days[0]).days) for other in changes]
+    controls = [
+        float(found.mean())
+        for shifted in range(at % YEAR, len(days), YEAR)
+        if min(abs(shifted - other) for other in others) >= 2 * YEAR
+        and (found := _steps(error, shifted)).size
+    ]
+    usual = np.nan
+    error_of_mean = (high - low) / (2 * 1.96)
+    if len(controls) >= LEAST_CONTROLS and np.isfinite(low):
+        usual, count = float(np.std(controls, ddof=1)), len(controls)
+        of_years = usual * np.sqrt(1 + 1 / count)
+        half = student.ppf((1 + LEVEL) / 2, count - 1) * of_years
+        low, high = min(low, step - half), max(high, step + half)
+        error_of_mean = max(error_of_mean, of_years)
+    outcome = outcome_of(low, high) if steps.size else None
+    return step, usual, low, high, SEEN_AT * error_of_mean, steps.size, LIMIT, outcome
+
+
+def _steps(error: NDArray[np.float32], at: int) -> NDArray[np.float64]:
+    """Step (station) from the year before a day to the year after, of enough pairs of days."""
+    count = error.shape[1]
+    after = np.arange(max(at, YEAR), min(at + YEAR, count)) if 0 < at < count else np.arange(0)
+    pairs = error[:, after].astype("float64") - error[:, after - YEAR]
+    enough = np.isfinite(pairs).sum(axis=1) >= LEAST_PAIRS
+    return np.nanmean(pairs[enough], axis=1)
 
 
 def _mean_interval(

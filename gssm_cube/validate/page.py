@@ -8,6 +8,7 @@ import jinja2
 import numpy as np
 import pandas as pd
 
+from gssm_cube.bootstrap import LEAST_STATIONS
 from gssm_cube.exhibits import Exhibit
 from gssm_cube.score_rows import number
 from gssm_cube.validate import plots
@@ -79,6 +80,13 @@ def headline(found: Findings) -> str:
         return (
             f"By the ubRMSD of the stations {best} is significantly nearer to them than every "
             f"other product, on {judged}."
+        )
+    differences = found.tables["differences"]
+    if not (differences["grid"] == "own").any():
+        scored = int(next(iter(found.by_station.values()))["rmse"].notna().sum())
+        return (
+            f"Nothing can be said of which product is nearer: {scored} stations have days enough, "
+            f"at least {LEAST_STATIONS} are needed; {judged}."
         )
     return (
         f"By the ubRMSD of the stations no product is significantly nearer than all, on {judged}."

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gssm_cube.blocks import Progress, silent
 from gssm_cube.sphere import nearest
 from gssm_cube.validate.products import Part, files_of, open_part, stored_values
+from gssm_cube.validate.series import Series, is_series, open_series
 from gssm_cube.validate.settings import Source
 from gssm_cube.validate.units import units_of, volumetric
 
@@ -89,6 +90,8 @@ def read_places(
     kind, files = files_of(name, source)
     if kind == "points":
         values, said = _read_points(name, source, files, places, days), None
+    elif kind == "netcdf" and is_series(files[0]):
+        values, said = _read_series(name, source, files, places, days, progress)
     else:
         values, said = _read_grids(name, source, kind, files, places, days, progress)
     units = units_of(name, source.units, said)
@@ -303,6 +306,54 @@ def _read_points(
         sums = total[chosen].sum(axis=0)
         found[place] = np.where(known > 0, sums / np.maximum(known, 1), np.nan)
     return found
+
+
+def _read_series(
+    name: str,
+    source: Source,
+    files: list[str],
+    places: Places,
+    days: pd.DatetimeIndex,
+    progress: Progress,
+) -> tuple[NDArray[np.float64], str | None]:
+    """Means (place, day) of the nearest location's series, and the units that the files state."""
+    about, said = [], None
+    for number, path in enumerate(files):
+        with open_series(name, source, path) as series:
+            said = said or series.units
+            own = np.arange(len(series.lat))
+            about.append(np.column_stack([series.lat, series.lon, np.full(own.size, number), own]))
+    lat, lon, *numbers = np.concatenate(about).T
+    file, location = (column.astype("int64") for column in numbers)
+    total = np.zeros((len(places), len(days)))
+    count = np.zeros(total.shape, dtype="int32")
+    chosen = list(_points_of(places, lat, lon, source.max_km))
+    for number, path in enumerate(files):
+        wanted = [
+            (place, int(location[k]))
+            for place, of in enumerate(chosen) for k in of if file[k] == number
+        ]  # fmt: skip
+        if wanted:
+            with open_series(name, source, path) as series:
+                _add_series(series, wanted, days, total, count)
+        progress(name, number + 1, len(files))
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan), said
+
+
+def _add_series(
+    series: Series,
+    wanted: list[tuple[int, int]],
+    days: pd.DatetimeIndex,
+    total: NDArray[np.float64],
+    count: NDArray[np.int32],
+) -> None:
+    """Add the values of a file's locations, each to the place that wants it."""
+    for place, location in wanted:
+        when, values = series.read(location)
+        day = (when - days[0]).days.to_numpy()
+        good = np.isfinite(values) & (day >= 0) & (day < len(days))
+        np.add.at(total[place], day[good], values[good])
+        np.add.at(count[place], day[good], 1)
 
 
 def _points_of(

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from gssm_cube.figures import BLACK, INK, WIDTH
+from gssm_cube.figures import BLACK, INK, WIDTH, stretch
 
 # Okabe and Ito (2008); the stations are black.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#F0E442", "#999999")
@@ -200,24 +200,17 @@ def _edges(stations: pd.DataFrame) -> tuple[float, float, float, float]:
     return west - air, east + air, max(south - air, -90.0), min(north + air, 90.0)
 
 
-def _stretch(stations: pd.DataFrame) -> float:
-    """Height of a degree north in degrees east; 1 for large parts of the globe."""
-    _, _, south, north = _edges(stations)
-    middle = np.deg2rad((south + north) / 2)
-    return float(1 / np.cos(middle)) if north - south < 60 else 1.0
-
-
 def _map_height(stations: pd.DataFrame, columns: int) -> float:
     """Height in inches of one of so many maps beside each other."""
     west, east, south, north = _edges(stations)
-    height = 0.8 * WIDTH / columns * _stretch(stations) * (north - south) / (east - west)
+    height = 0.8 * WIDTH / columns * stretch(south, north) * (north - south) / (east - west)
     return float(np.clip(height + 0.5, 1.8, 5.5))
 
 
 def _frame(axes: Axes, stations: pd.DataFrame) -> None:
     """Show all stations in their proportions."""
     west, east, south, north = _edges(stations)
-    axes.set(xlim=(west, east), ylim=(south, north), aspect=_stretch(stations))
+    axes.set(xlim=(west, east), ylim=(south, north), aspect=stretch(south, north))
     axes.grid(color="#e3e3df", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=8)

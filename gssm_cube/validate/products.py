@@ -28,9 +28,12 @@ ENDINGS = {
     ".nc": "netcdf", ".nc4": "netcdf", ".h5": "netcdf", ".hdf5": "netcdf", ".zarr": "zarr",
     ".tif": "geotiff", ".tiff": "geotiff", ".csv": "points", ".parquet": "points",
 }  # fmt: skip
-LAT, LON, TIME = ("lat", "latitude", "cell_lat", "y"), ("lon", "longitude", "cell_lon", "x"), (
-    "time", "valid_time")  # fmt: skip
-DAY_IN_NAME = re.compile(r"(?<!\d)(\d{4})[-_.]?(\d{2})[-_.]?(\d{2})(?!\d)")
+# SMAP's afternoon passes and its level 4 have names of their own; x and y may be metres.
+LAT = ("lat", "latitude", "latitude_pm", "cell_lat", "y")
+LON = ("lon", "longitude", "longitude_pm", "cell_lon", "x")
+TIME = ("time", "valid_time")
+# A time of day may follow at once, as in 20180101000000.
+DAY_IN_NAME = re.compile(r"(?<!\d)(\d{4})[-_.]?(\d{2})[-_.]?(\d{2})(?:\d{4}|\d{6})?(?!\d)")
 ORDINAL_IN_NAME = re.compile(r"(?<!\d)(\d{4})(\d{3})(?!\d)")
 NO_DAYS = pd.DatetimeIndex([])
 YEAR_IN_NAME = re.compile(r"(?<!\d)((?:19|20)\d{2})(?!\d)")
@@ -133,7 +136,8 @@ def open_part(
         if kind == "zarr":
             options = {"engine": "zarr", "consolidated": None if "://" in path else False}
         with xr.open_dataset(path, chunks=None, decode_timedelta=False, **options) as dataset:
-            yield _dataset_part(name, source, dataset, path, dated)
+            whole = dataset if source.group is None else _with_root(dataset, path)
+            yield _dataset_part(name, source, whole, path, dated)
     except OSError as error:
         raise ValueError(
             f"product {name}: {path} cannot be read, it may be cut off: {error}; fetch it again"
@@ -153,6 +157,7 @@ def _dataset_part(name: str, source: Source, dataset: xr.Dataset, path: str, dat
     chunk = _chunk_of(field, (time, rows, cols))
     field = _three_dims(where, field, time, rows, cols)
     days = _days_of_field(where, dataset, field, time, path) if dated else NO_DAYS
+    unpacked = _unpacked(source, field)
     flag = None
     if source.flag is not None:
         if source.flag not in dataset:
@@ -161,7 +166,7 @@ def _dataset_part(name: str, source: Source, dataset: xr.Dataset, path: str, dat
 
     def read(times: slice, across: slice, along: slice) -> NDArray[np.float64]:
         box = {"time": times, rows: across, cols: along}
-        values = stored_values(field.isel(box).to_numpy(), source)
+        values = stored_values(field.isel(box).to_numpy(), unpacked)
         if flag is None:
             return values
         raised = flag.isel(box).to_numpy()
@@ -170,6 +175,29 @@ def _dataset_part(name: str, source: Source, dataset: xr.Dataset, path: str, dat
         return np.where(known & (bits == 0), values, np.nan)
 
     return Part(days, lats, lons, field.attrs.get("units"), chunk, read)
+
+
+def _unpacked(source: Source, field: xr.DataArray) -> Source:
+    """Return the settings with `missing` as the numbers that the file's own packing makes of it."""
+    packing = field.encoding
+    scale, offset = packing.get("scale_factor", 1.0), packing.get("add_offset", 0.0)
+    if not source.missing or (scale == 1 and offset == 0):
+        return source
+    stored = np.array(source.missing)
+    # As the reader decodes: in the precision of the field.
+    missing = (stored.astype(field.dtype) * field.dtype.type(scale)) + field.dtype.type(offset)
+    return source.model_copy(update={"missing": tuple(missing.astype("float64").tolist())})
+
+
+def _with_root(dataset: xr.Dataset, path: str) -> xr.Dataset:
+    """Add the coordinates of a file's root to those of a group: SMAP's level 4 keeps them there."""
+    with xr.open_dataset(path, engine="netcdf4", decode_times=False) as root:
+        wanted = {
+            str(key): (array.dims, array.to_numpy())
+            for key, array in root.variables.items()
+            if str(key).lower() in (*LAT, *LON) and key not in dataset.variables
+        }
+    return dataset.assign_coords(wanted)
 
 
 def _variable(
@@ -208,18 +236,29 @@ def _axis(
         )
     axis = dataset[found]
     if axis.ndim == 1:
-        return str(axis.dims[0]), axis.to_numpy().astype("float64")
+        return str(axis.dims[0]), _degrees(where, axis.to_numpy().astype("float64"), along)
     if axis.ndim == 2:
         values = stored_values(axis.to_numpy(), Source(path="", missing=(-9999.0,)))
         other = 1 - along
         with np.errstate(invalid="ignore"):
             straight = np.nanmax(np.nanmax(values, other) - np.nanmin(values, other)) < 1e-3
         if straight:  # as of a cylindrical EASE grid
-            return str(axis.dims[along]), np.nanmean(values, axis=other)
+            return str(axis.dims[along]), _degrees(where, np.nanmean(values, axis=other), along)
     raise ValueError(
         f"{where}: {found} has dims {axis.dims} and changes along both, expected a grid whose rows "
         "have one latitude; regrid it first"
     )
+
+
+def _degrees(where: str, centres: NDArray[np.float64], along: int) -> NDArray[np.float64]:
+    """Return centres of rows or columns; raise unless they are degrees."""
+    low, high = ((-90, 90), (-180, 360))[along]
+    if not (np.nanmin(centres) >= low and np.nanmax(centres) <= high):
+        raise ValueError(
+            f"{where}: {('rows', 'columns')[along]} run from {np.nanmin(centres):g} to "
+            f"{np.nanmax(centres):g}, expected degrees in {low} .. {high}; warp it first"
+        )
+    return centres
 
 
 def _chunk_of(field: xr.DataArray, dims: tuple[Any, ...]) -> tuple[int, int, int]:
@@ -304,6 +343,7 @@ def _days_of_name(where: str, path: str, count: int) -> pd.DatetimeIndex:
             first = pd.to_datetime("".join(match.groups()), format="%Y%j")
         elif (match := YEAR_IN_NAME.search(name)) and count > 1:
             first = pd.Timestamp(int(match[1]), 1, 1)
+            _check_year(where, first, count)
         else:
             raise ValueError("none in it")
     except ValueError as error:
@@ -312,6 +352,16 @@ def _days_of_name(where: str, path: str, count: int) -> pd.DatetimeIndex:
             f"({error}), expected YYYYMMDD, YYYY-MM-DD or YYYYDDD in it"
         ) from error
     return pd.date_range(first, periods=count)
+
+
+def _check_year(where: str, first: pd.Timestamp, count: int) -> None:
+    """Raise unless a stack of which only the year is known has a band for each of its days."""
+    days = 366 if first.is_leap_year else 365
+    if count != days:
+        raise ValueError(
+            f"{where}: {count} bands and only the year {first.year} in the name, expected {days}: "
+            "describe the bands by their days (YYYY-MM-DD), or put the first day into the name"
+        )
 
 
 def _kind(name: str) -> str | None:

@@ -8,9 +8,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gssm_cube.validate.settings import Comparison
+from gssm_cube.validate.units import VOLUMETRIC, volumetric
 
 NEEDED = ("station", "lat", "lon", "time", "observed")
 ABOUT = ("network", "koeppen", "land_cover", "irrigated")  # what a table may say of a station
+ONE_PLACE = 0.01  # degrees: files of a station may round its place unequally
 IRRIGATED = "irrigated"  # in the words of ESA CCI land cover
 
 
@@ -47,11 +49,16 @@ def read_reference(settings: Comparison) -> Reference:
     FileNotFoundError
         If it is not there.
     ValueError
-        If columns are missing, or nothing is left in the chosen days.
+        If columns are missing, a station has no place or several, most observations are no
+        volumes, or nothing is left in the chosen days.
     """
     table = _read_table(settings.stations)
+    _check_places(settings.stations, table)
+    observed = table["observed"].to_numpy("float64")[None]
+    table = table.assign(observed=volumetric("stations", observed, VOLUMETRIC)[0])
     table = table.dropna(subset=["observed"])
-    day = pd.DatetimeIndex(table["time"]).floor("D")
+    # Stamps with a zone are brought to UTC, others are UTC.
+    day = pd.DatetimeIndex(pd.to_datetime(table["time"], utc=True)).tz_localize(None).floor("D")
     inside = np.ones(len(table), dtype="bool")
     if settings.first_day is not None:
         inside &= day >= pd.Timestamp(settings.first_day)
@@ -65,7 +72,7 @@ def read_reference(settings: Comparison) -> Reference:
     return _reference(table[inside], day[inside])
 
 
-def irrigated_stations(stations: pd.DataFrame) -> pd.Series:
+def irrigation_of(stations: pd.DataFrame) -> pd.Series:
     """Tell which stations are irrigated: as the table says, or by their land cover.
 
     Parameters
@@ -74,14 +81,18 @@ def irrigated_stations(stations: pd.DataFrame) -> pd.Series:
 
     Returns
     -------
-    Series (station), bool
-        All False where nothing is known.
+    Series (station)
+        "irrigated", "rainfed", or missing where nothing is known.
     """
     if stations["irrigated"].notna().any():
-        words = stations["irrigated"].astype("str").str.lower()
-        return words.isin(["true", "1", "1.0", "yes"])
-    words = stations["land_cover"].astype("str").str.lower()
-    return words.str.contains(IRRIGATED, regex=False) & ~words.str.contains("not irrigated")
+        said = stations["irrigated"]
+        watered = said.astype("str").str.lower().isin(["true", "1", "1.0", "yes"])
+    else:
+        said = stations["land_cover"]
+        words = said.astype("str").str.lower()
+        watered = words.str.contains(IRRIGATED, regex=False)
+        watered &= ~words.str.contains("not irrigated", regex=False)
+    return watered.map({True: "irrigated", False: "rainfed"}).astype("object").where(said.notna())
 
 
 def _read_table(path: Path) -> pd.DataFrame:
@@ -102,6 +113,25 @@ def _read_table(path: Path) -> pd.DataFrame:
             f"table has {list(NEEDED)} and perhaps {list(ABOUT)} and frozen"
         )
     return table
+
+
+def _check_places(path: Path, table: pd.DataFrame) -> None:
+    """Raise unless each station stands at one place on the globe."""
+    places = table[["station", "lat", "lon"]].drop_duplicates()
+    on_globe = places["lat"].between(-90, 90) & places["lon"].between(-180, 360)
+    if not on_globe.all():
+        lost = places.loc[~on_globe, "station"].unique()
+        raise ValueError(
+            f"stations {path}: {len(lost)} have no place on the globe, such as {lost[0]!r}; give "
+            "lat in -90 .. 90 and lon in -180 .. 360 degrees"
+        )
+    reach = places.groupby("station", observed=True)[["lat", "lon"]].agg(np.ptp)
+    several = reach.index[(reach > ONE_PLACE).any(axis=1)]
+    if several.size:
+        raise ValueError(
+            f"stations {path}: {several.size} names stand at several places, such as "
+            f"{several[0]!r}; write the network before the name, as in 'SCAN/Abrams'"
+        )
 
 
 def _header(path: Path) -> list[str]:
@@ -128,5 +158,6 @@ def _reference(table: pd.DataFrame, day: pd.DatetimeIndex) -> Reference:
     frozen = None
     if "frozen" in table:
         frozen = np.zeros(shape, dtype="bool")
-        frozen[row, col] = table["frozen"].to_numpy("bool")
+        raised = table["frozen"].eq(True).to_numpy("bool")  # what is not known is not frozen
+        frozen[row[raised], col[raised]] = True
     return Reference(stations, days, observed, frozen)

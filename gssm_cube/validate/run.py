@@ -1,7 +1,7 @@
 """The whole comparison: read, match, score, and write what was found."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,10 @@ from gssm_cube.validate.compare import (
     tables_of,
     winner,
 )
-from gssm_cube.validate.consistency import autocorrelation_rows, change_rows
+from gssm_cube.validate.consistency import COLUMNS, autocorrelation_rows, change_rows
 from gssm_cube.validate.findings import Findings
 from gssm_cube.validate.matching import Matched, match
-from gssm_cube.validate.references import irrigated_stations, read_reference
+from gssm_cube.validate.references import irrigation_of, read_reference
 from gssm_cube.validate.settings import Comparison
 from gssm_cube.validate.triplets import median_triplets, triplet_table
 
@@ -65,7 +65,7 @@ def compare(settings: Comparison, *, progress: Progress = silent) -> Findings:
         coarse = match(settings, reference, "coarse", progress=progress)
         found["coarse"] = compare_matched(coarse, settings)
     result = _joined(found)
-    steps = change_rows(own, settings.changes, draws=settings.draws, seed=settings.seed)
+    steps = change_rows(own, settings.all_changes, draws=settings.draws, seed=settings.seed)
     result.tables["consistency"] = pd.concat([steps, _seams(settings, progress)], ignore_index=True)
     result.tables["autocorrelation"] = autocorrelation_rows(own, min_days=settings.min_days)
     result.tables["resolution"] = resolution_rows(own, settings.draws)
@@ -109,11 +109,17 @@ def resolution_rows(matched: Matched, draws: int) -> pd.DataFrame:
         ``product``, ``group`` ("all", "irrigated", "rainfed"), what `resolution.within_cells`
         tells, the ends of its intervals as ``..._low`` and ``..._high``, or ``skipped``.
     """
+    close = _close_stations(matched.stations)
+    irrigation = irrigation_of(close)
+    groups: dict[str, pd.Index | None] = {"all": None}
+    if irrigation.eq("irrigated").any():
+        groups |= {group: close.index[irrigation.eq(group)] for group in ("irrigated", "rainfed")}
     rows = []
-    for group, members in _by_irrigation(matched):
-        for product in matched.products:
-            held = matched.table(product, members)
-            rows.append({"product": product, "group": group} | _resolved(held, draws))
+    for product in matched.products:
+        held = matched.table(product, close.index)
+        for group, members in groups.items():
+            said = _resolved(within_cells(held, members=members, draws=draws))
+            rows.append({"product": product, "group": group} | said)
     return pd.DataFrame(rows)
 
 
@@ -163,30 +169,29 @@ def _joined(found: dict[str, Findings]) -> Findings:
 
 def _seams(settings: Comparison, progress: Progress) -> pd.DataFrame:
     """Look for seams in the product that the settings name, if they do."""
-    from gssm_cube.validate.seams import COLUMNS, seams_of_store
-
-    if settings.borders_of is None:
-        return pd.DataFrame(columns=COLUMNS)
     store = settings.borders_of
+    if store is None:
+        return pd.DataFrame(columns=COLUMNS)
+    from gssm_cube.replay import replayed  # late: most comparisons have neither cube nor forest
+    from gssm_cube.validate.seams import seams_of_store
+
+    control = None
+    if settings.cube is not None:
+        control = replayed(str(settings.cube), str(settings.forest))
     return seams_of_store(
-        store, settings.changes, product=store.stem, seed=settings.seed, progress=progress
-    )
+        store, settings.all_changes,
+        product=store.stem, control=control, seed=settings.seed, progress=progress,
+    )  # fmt: skip
 
 
-def _by_irrigation(matched: Matched) -> Iterator[tuple[str, pd.Index]]:
-    """Yield all stations that share a cell, and those irrigated and not where there are any."""
-    cell = pd.Series(cell_of(*(matched.stations[name] for name in ("lat", "lon"))))
-    close = matched.stations[cell.duplicated(keep=False).to_numpy()]
-    yield "all", close.index
-    watered = irrigated_stations(close)
-    if watered.any():
-        yield "irrigated", watered.index[watered]
-        yield "rainfed", watered.index[~watered]
+def _close_stations(stations: pd.DataFrame) -> pd.DataFrame:
+    """Return the stations that share a cell of 0.1 degrees with another."""
+    cell = pd.Series(cell_of(stations["lat"], stations["lon"]))
+    return stations[cell.duplicated(keep=False).to_numpy()]
 
 
-def _resolved(held: pd.DataFrame, draws: int) -> dict[str, Any]:
+def _resolved(said: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is known within cells as one flat row."""
-    said = within_cells(held, draws=draws)
     if "skipped" in said:
         return {"skipped": said["skipped"]}
     row = {name: said[name] for name in RESOLVED}

@@ -1,13 +1,19 @@
 """Seams of a product in space and time: at the borders of tiles and windows there must be none.
 
 What is compared with the border are its neighbours: the edges between pixels, or the days, near by.
-A difference of second order, the step across an edge less the mean of the steps beside it, is the
-same for all of them where the field is whole, however steep it is.
+Across tiles a difference of second order, the step across an edge less the mean of the steps beside
+it, is the same for all of them where the field is whole, however steep it is. In time it is the
+median over places of the step from one day to the next: on most days most places have no rain.
+
+Hills and rain hide small steps. Where the same estimate can be made again without borders, it is
+taken off first: then hills and rain are gone, and the step of the borders themselves is left.
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,17 +24,46 @@ from numpy.typing import NDArray
 from gssm_cube.blocks import Progress, silent
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Layout
 from gssm_cube.stores import open_dataset, read_layout
-from gssm_cube.validate.consistency import LIMIT
+from gssm_cube.validate.consistency import COLUMNS
+from gssm_cube.validate.steps import LIMIT, judge_steps
 
 logger = logging.getLogger(__name__)
 
 Values = NDArray[np.float64]
+Border = tuple[float, Values]  # its step, and those of its neighbours
+# Slices of time, rows and columns to what is estimated there in one piece, m3 m-3.
+Control = Callable[[slice, slice, slice], NDArray[np.floating]]
 
-BOXES = 60  # looked at, of each kind of border
+BOXES, FEW_BOXES = 240, 12  # looked at of each kind of border; with a control, which is exact
+SEA = 8  # times as many are tried, for most of a globe is water
+LEAST_BOXES = 12  # of a border in time: a median needs places of different weather
 NEAR_DAYS = 60  # before and after a border in time, which are its neighbours
+CONTROL_DAYS = 32  # looked at with a control
 LEAST_PIXELS = 20  # with a step, of a border
-DRAWS = 1000
-COLUMNS = ["kind", "name", "product", "step", "usual", "low", "high", "n", "limit", "passed"]
+LEAST_NEAR = 10  # neighbours, for what is usual
+NEIGHBOURS, WHOLE = "neighbours", "the same without borders"
+
+
+@dataclass(frozen=True)
+class _Field:
+    """The store's values, less a control's where there is one."""
+
+    ssm: xr.DataArray
+    layout: Layout
+    control: Control | None
+
+    @property
+    def boxes(self) -> int:
+        """How many boxes are looked at."""
+        return BOXES if self.control is None else FEW_BOXES
+
+    def read(self, days: slice, rows: slice, cols: slice) -> Values:
+        """Return a box (time, lat, lon), m3 m-3."""
+        box = {"time": days, "lat": rows, "lon": cols}
+        values = self.ssm.isel(box).transpose("time", "lat", "lon").to_numpy().astype("float64")
+        if self.control is None or not np.isfinite(values).any():
+            return values
+        return values - self.control(days, rows, cols)
 
 
 def seam_rows(
@@ -37,6 +72,7 @@ def seam_rows(
     changes: Mapping[str, date],
     *,
     product: str = "ssm",
+    control: Control | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> pd.DataFrame:
@@ -45,13 +81,17 @@ def seam_rows(
     Parameters
     ----------
     ssm : DataArray (time, lat, lon), m3 m-3
-        The whole store, lazy; at most 60 boxes of two inner chunks are read of each kind of border.
+        The whole store, lazy; at most 240 boxes of two inner chunks are read of each kind of
+        border.
     layout : Layout
         Of the store.
     changes : mapping of date
         Named days on which a sensor or the meteorology changed.
     product : str
         Name in the table.
+    control : callable, optional
+        The same estimate made in one piece, as `replay.replayed` gives it. Tile and window borders
+        are then judged a second time, by what is left of the product without it, in 12 boxes.
     seed : int
         Of the choice of boxes, and of neighbours.
     progress : callable
@@ -60,22 +100,26 @@ def seam_rows(
     -------
     DataFrame
         A row for tiles ("tile"), windows ("window") and each change ("day of change") that the
-        store spans: ``step``, the mean size of the step at the borders, m3 m-3; ``usual``, that of
-        the neighbours; ``low`` and ``high``, between which 95 % of as many neighbours lie, drawn at
-        random; ``n`` (borders); ``limit``; ``passed``: the step is less than the limit above the
-        usual, or within what neighbours have.
+        store spans, ``against`` the neighbours or the control: ``step`` and ``usual``, the roots of
+        the mean square of the step at borders beyond the neighbours', and of the neighbours', m3
+        m-3; ``low`` and ``high``, its 95 % interval; ``detectable``, the step that 80 % of such
+        looks would see; ``n`` (borders); ``limit``; ``outcome``: "pass" if the interval lies below
+        the limit, "fail" if above, else "cannot tell".
     """
     rng = np.random.default_rng(seed)
-    rows = []
-    if pairs := list(_tile_pairs(ssm, layout, rng, progress)):
-        rows.append(_judged("tile", "tile borders", product, pairs, rng))
     starts = [window.start for window in layout.windows()][1:]
-    if pairs := _day_pairs(ssm, layout, starts, rng, progress):
-        rows.append(_judged("window", "window borders", product, pairs, rng))
+    rows = []
+    looks = {NEIGHBOURS: None} | ({} if control is None else {WHOLE: control})
+    for against, made in looks.items():
+        field = _Field(ssm, layout, made)
+        tiles = _tile_borders(field, rng, progress)
+        rows += _judged("tile", against, "tile borders", product, tiles, rng)
+        windows = _day_borders(field, starts, rng, progress)
+        rows += _judged("window", against, "window borders", product, windows, rng)
+    field = _Field(ssm, layout, None)
     for name, day in changes.items():
-        at = (day - layout.first_day).days
-        if pairs := _day_pairs(ssm, layout, [at], rng, progress):
-            rows.append(_judged("day of change", f"{name}, {day}", product, pairs, rng))
+        found = _day_borders(field, [(day - layout.first_day).days], rng, progress)
+        rows += _judged("day of change", NEIGHBOURS, f"{name}, {day}", product, found, rng)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -84,6 +128,7 @@ def seams_of_store(
     changes: Mapping[str, date],
     *,
     product: str,
+    control: Control | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> pd.DataFrame:
@@ -97,8 +142,9 @@ def seams_of_store(
     layout = read_layout(store)
     with open_dataset(store) as dataset:
         return seam_rows(
-            dataset["ssm"], layout, changes, product=product, seed=seed, progress=progress
-        )
+            dataset["ssm"], layout, changes,
+            product=product, control=control, seed=seed, progress=progress,
+        )  # fmt: skip
 
 
 def second_differences(field: Values) -> Values:
@@ -119,42 +165,41 @@ def second_differences(field: Values) -> Values:
 
 def _judged(
     kind: str,
+    against: str,
     name: str,
     product: str,
-    pairs: Sequence[tuple[float, Values]],
+    borders: Sequence[Border],
     rng: np.random.Generator,
-) -> tuple[object, ...]:
-    """Row of the table, of the step at each border and the steps of its neighbours."""
-    step = float(np.mean([at for at, _ in pairs]))
-    usual = float(np.mean([near.mean() for _, near in pairs]))
-    drawn = np.mean([rng.choice(near, DRAWS) for _, near in pairs], axis=0)
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    passed = bool(step - usual < LIMIT or step <= high)
-    return kind, name, product, step, usual, float(low), float(high), len(pairs), LIMIT, passed
+) -> list[tuple[object, ...]]:
+    """Row of the table, if there are such borders."""
+    if not borders:
+        return []
+    found = judge_steps(borders, rng)
+    return [(kind, against, name, product, found.step, found.usual, found.low, found.high,
+             found.detectable, len(borders), LIMIT, found.outcome)]  # fmt: skip
 
 
-def _tile_pairs(
-    ssm: xr.DataArray, layout: Layout, rng: np.random.Generator, progress: Progress
-) -> Iterator[tuple[float, Values]]:
-    """Yield the step at tile borders, and at the other edges of the chunks beside them."""
-    boxes = list(_tile_boxes(ssm.shape, layout.tile_size))
-    chosen = rng.permutation(len(boxes))[:BOXES]
-    for number, (rows, cols, across) in enumerate((boxes[k] for k in chosen), start=1):
+def _tile_borders(field: _Field, rng: np.random.Generator, progress: Progress) -> list[Border]:
+    """Return the step at tile borders, and at the other edges of the chunks beside them."""
+    layout = field.layout
+    borders: list[Border] = []
+    boxes = list(_tile_boxes(field.ssm.shape, layout.tile_size))
+    for box in rng.permutation(len(boxes))[: SEA * field.boxes]:
+        if len(borders) == field.boxes:
+            break
+        rows, cols, across = boxes[box]
         first = int(rng.integers(0, len(layout.windows()))) * WINDOW_DAYS
-        box = {"time": slice(first, first + WINDOW_DAYS), "lat": rows, "lon": cols}
-        values = ssm.isel(box).transpose("time", "lat", "lon").to_numpy()
-        progress("tile borders", number, len(chosen))
-        mean = _mean_over_time(values)
+        days = slice(first, min(first + WINDOW_DAYS, layout.days))
+        if field.control is not None:
+            first = int(rng.integers(days.start, max(days.stop - CONTROL_DAYS, days.start) + 1))
+            days = slice(first, min(first + CONTROL_DAYS, days.stop))
+        mean = _mean_over_time(field.read(days, rows, cols))
         found = second_differences(mean if across == "lon" else mean.T)
-        known = np.isfinite(found).sum(axis=0) >= LEAST_PIXELS
-        with np.errstate(invalid="ignore", divide="ignore"):
-            sizes = np.abs(np.nansum(found, axis=0) / np.isfinite(found).sum(axis=0))
         border = CHUNK_PIXELS - 2  # from the last pixel of a chunk to the first of the next
         # A step beside the border holds half of a seam: such edges are no neighbours.
-        known_near = known.copy()
-        known_near[border - 1 : border + 2] = False
-        if known[border] and known_near.any():
-            yield float(sizes[border]), sizes[known_near]
+        borders += _border_of(_means(found), border, beside=1)
+        progress("tile borders", len(borders), min(len(boxes), field.boxes))
+    return borders
 
 
 def _tile_boxes(shape: tuple[int, ...], size: int) -> Iterator[tuple[slice, slice, str]]:
@@ -169,47 +214,64 @@ def _tile_boxes(shape: tuple[int, ...], size: int) -> Iterator[tuple[slice, slic
             yield slice(border - half, border + half), slice(start, start + half), "lat"
 
 
-def _day_pairs(
-    ssm: xr.DataArray,
-    layout: Layout,
-    borders: Sequence[int],
-    rng: np.random.Generator,
-    progress: Progress,
-) -> list[tuple[float, Values]]:
+def _day_borders(
+    field: _Field, starts: Sequence[int], rng: np.random.Generator, progress: Progress
+) -> list[Border]:
     """Return the step on the first day after each border in time, and on the days about it."""
+    layout = field.layout
+    borders: list[Border] = []
     chunks = [
         (row, col)
-        for row in range(0, ssm.sizes["lat"], CHUNK_PIXELS)
-        for col in range(0, ssm.sizes["lon"], CHUNK_PIXELS)
+        for row in range(0, field.ssm.sizes["lat"], CHUNK_PIXELS)
+        for col in range(0, field.ssm.sizes["lon"], CHUNK_PIXELS)
     ]
-    inside = [at for at in borders if 2 <= at < layout.days - 2]
-    each = max(1, BOXES // max(len(inside), 1))
-    pairs = []
+    inside = [at for at in starts if 1 <= at < layout.days]
+    if field.control is not None:
+        inside = sorted(rng.permutation(inside)[: field.boxes].tolist())
+    each = max(LEAST_BOXES if field.control is None else 1, field.boxes // max(len(inside), 1))
+    beyond = NEAR_DAYS if field.control is None else CONTROL_DAYS // 2
     for number, at in enumerate(inside, start=1):
-        days = slice(max(at - NEAR_DAYS, 0), min(at + NEAR_DAYS, layout.days))
-        found = []
-        for row, col in (chunks[k] for k in rng.permutation(len(chunks))[:each]):
-            rows, cols = slice(row, row + CHUNK_PIXELS), slice(col, col + CHUNK_PIXELS)
-            values = (
-                ssm.isel(time=days, lat=rows, lon=cols).transpose("time", "lat", "lon").to_numpy()
-            )
-            series = values.reshape(len(values), -1).T.astype("float64")
-            found.append(second_differences(series[np.isfinite(series).any(axis=1)]))
+        days = slice(max(at - beyond, 0), min(at + beyond, layout.days))
+        near = (chunks[k] for k in rng.permutation(len(chunks))[: SEA * each])
+        found = islice(_day_steps(field, days, near), each)
+        borders += _border_of(_medians([*found], days), at - days.start - 1, beside=0)
         progress("days of change", number, len(inside))
-        pairs += _pair_of_days(np.concatenate(found), at - days.start - 2)
-    return pairs
+    return borders
 
 
-def _pair_of_days(found: Values, border: int) -> list[tuple[float, Values]]:
-    """Return the size of the mean step of a border and of its neighbours; none if not known."""
-    known = np.isfinite(found).sum(axis=0) >= LEAST_PIXELS
-    with np.errstate(invalid="ignore", divide="ignore"):
-        sizes = np.abs(np.nansum(found, axis=0) / np.isfinite(found).sum(axis=0))
-    near = known.copy()
-    near[max(border - 1, 0) : border + 2] = False
-    if not known[border] or not near.any():
+def _day_steps(field: _Field, days: slice, chunks: Iterable[tuple[int, int]]) -> Iterator[Values]:
+    """Yield the mean step (day - 1) of each chunk that has values."""
+    for row, col in chunks:
+        rows, cols = slice(row, row + CHUNK_PIXELS), slice(col, col + CHUNK_PIXELS)
+        values = field.read(days, rows, cols)
+        if np.isfinite(values).any():
+            yield _means(np.diff(values.reshape(len(values), -1), axis=0).T)
+
+
+def _border_of(steps: Values, border: int, *, beside: int) -> list[Border]:
+    """Return the step of a border and of its neighbours; none if not known."""
+    near = np.isfinite(steps)
+    near[max(border - beside, 0) : border + beside + 1] = False
+    if not np.isfinite(steps[border]) or near.sum() < LEAST_NEAR:
         return []
-    return [(float(sizes[border]), sizes[near])]
+    # What neighbours have in common, such as that soils dry on most days, is no step.
+    return [(float(steps[border] - steps[near].mean()), steps[near])]
+
+
+def _means(found: Values) -> Values:
+    """Mean (step) over the places that have it; NaN where there are too few."""
+    count = np.isfinite(found).sum(axis=0)
+    means = np.nansum(found, axis=0) / np.maximum(count, 1)
+    return np.where(count >= LEAST_PIXELS, means, np.nan)
+
+
+def _medians(found: Sequence[Values], days: slice) -> Values:
+    """Median (day - 1) over boxes; NaN where none has it."""
+    medians = np.full(days.stop - days.start - 1, np.nan)
+    steps = np.stack([*found, medians])
+    known = np.isfinite(steps).any(axis=0)
+    medians[known] = np.nanmedian(steps[:, known], axis=0)
+    return medians
 
 
 def _mean_over_time(values: NDArray[np.floating]) -> Values:

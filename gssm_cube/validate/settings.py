@@ -1,14 +1,15 @@
 """What is compared with what, as one validated value, read from a TOML file or given by flags."""
 
-import tomllib
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from gssm_cube.scores import MIN_STATION_DAYS
+from gssm_cube.toml_tables import checked, read_table
+from gssm_cube.validate.missions import mission_changes
 
 ALL_BITS = 2**31 - 1
 COLUMNS = {"lat": "lat", "lon": "lon", "time": "time", "value": "value"}
@@ -62,8 +63,10 @@ class Comparison(_Part):
     ``stations`` is a table (Parquet or CSV: station, lat, lon, time, observed; perhaps network,
     koeppen, land_cover, irrigated, frozen) or an ISMN archive. ``coarse_degrees`` is the edge of
     the cells in which all are compared once more, 0 for none. ``changes`` are named days on which
-    a sensor or the meteorology changed. ``borders_of`` is a product of this project, a Zarr, whose
-    tile and window borders are looked at.
+    a sensor or the meteorology changed; those of ``missions`` (of ``missions.MISSIONS``) are added.
+    ``borders_of`` is a product of this project, a Zarr, whose
+    tile and window borders are looked at; with the ``cube`` and the ``forest`` that it was made of
+    the estimate is made again without borders, beside which the smallest step shows.
     """
 
     title: str = "Soil moisture products at stations"
@@ -76,7 +79,10 @@ class Comparison(_Part):
     coarse_degrees: float = Field(default=0.25, ge=0)
     show: tuple[str, ...] = ()
     changes: dict[str, date] = {}
+    missions: tuple[str, ...] = ()
     borders_of: Path | None = None
+    cube: Path | None = None
+    forest: Path | None = None
     draws: int = Field(default=1000, ge=10)
     seed: int = 0
 
@@ -89,11 +95,30 @@ class Comparison(_Part):
             raise ValueError(f"products are named {wrong}; 'station' and '|' are taken, use others")
         return products
 
+    @field_validator("missions")
+    @classmethod
+    def _check_missions(cls, missions: tuple[str, ...]) -> tuple[str, ...]:
+        """Refuse missions whose days are not known."""
+        mission_changes(missions)
+        return missions
+
+    @property
+    def all_changes(self) -> dict[str, date]:
+        """Days of change, those of the missions and the named ones."""
+        return mission_changes(self.missions) | self.changes
+
     @model_validator(mode="after")
     def _check_whole(self) -> "Comparison":
-        """Refuse days in the wrong order."""
+        """Refuse days in the wrong order, and half of what makes an estimate."""
         if self.first_day and self.last_day and self.first_day > self.last_day:
             raise ValueError(f"first_day {self.first_day} is after last_day {self.last_day}")
+        if (self.cube is None) != (self.forest is None):
+            given = "cube" if self.forest is None else "forest"
+            raise ValueError(f"{given} is given alone, expected cube and forest together")
+        if self.cube is not None and self.borders_of is None:
+            raise ValueError(
+                "cube and forest are given without borders_of, the product made of them"
+            )
         return self
 
 
@@ -108,12 +133,7 @@ def read_comparison(path: str | Path) -> Comparison:
         One line for each key that is unknown, missing or impossible.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no settings file {path}: give the path of a validate.toml")
-    try:
-        values = tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path} is not valid TOML: {error}") from error
+    values = read_table(path, "validate.toml")
     return make_comparison({"folder": "validation"} | values, path.parent.resolve(), str(path))
 
 
@@ -133,11 +153,7 @@ def make_comparison(values: Mapping[str, Any], base: Path, name: str) -> Compari
     ValueError
         One line for each key that is unknown, missing or impossible.
     """
-    try:
-        return Comparison.model_validate(_absolute(values, base))
-    except ValidationError as error:
-        lines = (f"  {'.'.join(map(str, e['loc'])) or 'all'}: {e['msg']}" for e in error.errors())
-        raise ValueError(f"{name} cannot be used:\n" + "\n".join(lines)) from error
+    return checked(Comparison, _absolute(values, base), name, "all")
 
 
 def _absolute(values: Mapping[str, Any], base: Path) -> dict[str, Any]:
@@ -157,6 +173,6 @@ def _absolute(values: Mapping[str, Any], base: Path) -> dict[str, Any]:
         }
     return (
         dict(values)
-        | absolute(values, ("stations", "folder", "borders_of"))
+        | absolute(values, ("stations", "folder", "borders_of", "cube", "forest"))
         | {"products": products}
     )

@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gssm_cube.validate.matching import Matched
-from gssm_cube.validate.references import irrigated_stations
+from gssm_cube.validate.references import irrigation_of
 
 LEAST_STATIONS = 2  # of a group
 SEASONS = {12: "DJF", 1: "DJF", 2: "DJF", 3: "MAM", 4: "MAM", 5: "MAM",
@@ -27,8 +27,7 @@ def station_groups(stations: pd.DataFrame) -> Iterator[tuple[str, str, pd.Index]
     str, str, Index
         Groups of fewer than two stations are left out, and a stratum with a single group.
     """
-    watered = irrigated_stations(stations).map({True: "irrigated", False: "rainfed"})
-    columns = stations.assign(irrigation=watered)
+    columns = stations.assign(irrigation=irrigation_of(stations))
     for stratum in ("network", "koeppen", "land_cover", "irrigation"):
         groups = columns.groupby(stratum, observed=True).groups
         if len(groups) < 2:

@@ -36,9 +36,10 @@ def triple_collocation(covariance: ArrayLike) -> dict[str, Values]:
     -------
     dict of ndarray (..., 3)
         ``err_std``, the standard deviation of the random error, scaled to the first series and in
-        its units; ``r_truth``, the correlation with the unknown truth; ``snr_db``, the signal over
-        the noise, dB; ``beta``, by what a series is multiplied to be scaled to the first. NaN
-        where the covariances contradict the assumptions.
+        its units; ``r_truth``, the correlation with the unknown truth, negative for a series that
+        runs against the first one; ``snr_db``, the signal over the noise, dB; ``beta``, by what a
+        series is multiplied to be scaled to the first. NaN where the covariances contradict the
+        assumptions: one or three of them are not positive, or a series varies less than its signal.
 
     References
     ----------
@@ -55,14 +56,16 @@ def triple_collocation(covariance: ArrayLike) -> dict[str, Values]:
             [np.ones_like(c[..., 0, 0]), c[..., 0, 2] / c[..., 1, 2], c[..., 0, 1] / c[..., 2, 1]],
             axis=-1,
         )
+        # All three signals have the sign of the product of the covariances.
+        signal = np.where(signal > 0, signal, np.nan)
         # The absolute values are those of Gruber et al. (2020), equation 11.
         noise = np.abs(np.abs(variance / signal) - 1)
-        r = np.sqrt(np.where(signal > 0, signal, np.nan) / variance)
+        r = np.sqrt(signal / variance)
         return {
-            "err_std": np.sqrt(variance - signal) * beta,
-            "r_truth": np.where(r > 1, np.nan, r),
+            "err_std": np.sqrt(variance - signal) * np.abs(beta),
+            "r_truth": np.where(r > 1, np.nan, r * np.sign(beta)),
             "snr_db": -10 * np.log10(noise),
-            "beta": beta,
+            "beta": np.where(np.isfinite(signal), beta, np.nan),
         }
 
 
@@ -167,7 +170,8 @@ def median_triplets(table: pd.DataFrame, *, draws: int = 1000, seed: int = 0) ->
     """
     rows = []
     for key, part in table.groupby(["triplet", "column", "measure"], sort=False):
-        known = part["value"].dropna().to_numpy()
+        known = part["value"].to_numpy()
+        known = known[np.isfinite(known)]  # without any noise the ratio to it is infinite
         low = high = np.nan
         if len(known) >= LEAST_STATIONS:
             chosen = np.random.default_rng(seed).integers(0, len(known), (draws, len(known)))

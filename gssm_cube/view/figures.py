@@ -19,6 +19,7 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
+from gssm_cube.figures import stretch
 from gssm_cube.grid import Layout
 from gssm_cube.view.layers import CLASSES, STYLES, words_of
 from gssm_cube.view.maps import Box, DayMap
@@ -108,11 +109,10 @@ class MapFigure:
         """Show a box, widened to the figure's form: a kilometre is as long north as east."""
         west, south, east, north = box
         lat = (south + north) / 2
-        # Large parts of the globe are drawn with equal degrees.
-        stretch = 1 / np.cos(np.deg2rad(lat)) if north - south < 60 else 1.0
+        tall = stretch(south, north)
         wide, high = self.size["inner_width"], self.size["inner_height"]
-        degrees = max((east - west) / wide, (north - south) * stretch / high)  # a screen pixel
-        half = degrees * wide / 2, degrees * high / stretch / 2
+        degrees = max((east - west) / wide, (north - south) * tall / high)  # a screen pixel
+        half = degrees * wide / 2, degrees * high / tall / 2
         middle = (west + east) / 2
         self.figure.x_range.update(start=middle - half[0], end=middle + half[0])
         self.figure.y_range.update(start=lat - half[1], end=lat + half[1])

@@ -1,0 +1,1 @@
+"""Files of the providers, fetched as they deliver them to where a run looks for them."""

@@ -1,0 +1,183 @@
+"""Fetch what a source lacks: access, sizes, disk and consent first, then some files at a time."""
+
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from gssm_cube import blocks
+from gssm_cube.blocks import Progress
+from gssm_cube.fetch import cds, earthdata, web
+from gssm_cube.fetch.needs import Order, Provider
+from gssm_cube.fetch.transfer import NoAccess, NoAnswer, Stopped, Watch
+from gssm_cube.grid import Layout
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 4  # files, or orders of the Climate Data Store, in flight
+SPARE = 1.05  # of the disk, for what is unpacked or told too small
+NO_ACCOUNT = "none"
+PROVIDERS: Mapping[str, Provider] = {
+    "era5_land": Provider(
+        cds.need, cds.orders, "ECMWF, for the Climate Data Store", cds.ADVICE, cds.check_access
+    ),
+    **{
+        name: Provider(
+            partial(earthdata.need, product),
+            partial(earthdata.orders, product),
+            "NASA Earthdata Login",
+            earthdata.ADVICE,
+            earthdata.check_access,
+        )
+        for name, product in earthdata.PRODUCTS.items()
+    },
+    "soilgrids": Provider(web.soil_need, web.soil_orders, NO_ACCOUNT, ""),
+    "merit_hydro": Provider(
+        web.merit_need, web.merit_orders, "MERIT Hydro, by registration", web.MERIT_ADVICE,
+        web.check_merit_access,
+    ),
+    "wtd": Provider(web.water_need, web.water_orders, NO_ACCOUNT, ""),
+    "bedrock": Provider(web.bedrock_need, web.bedrock_orders, NO_ACCOUNT, ""),
+}  # fmt: skip
+
+
+def check_accounts(sources: Sequence[str], layout: Layout, folders: Mapping[str, Path]) -> None:
+    """Raise one NoAccess with a line for each account that is needed and does not let us in."""
+    checks = {
+        PROVIDERS[name].check_access: PROVIDERS[name]
+        for name in sources
+        if PROVIDERS[name].need(layout, folders[name]).files
+    }
+    refused = []
+    for check in checks:
+        try:
+            check()
+        except NoAccess as error:
+            refused.append(str(error))
+    if refused:
+        raise NoAccess("\n".join(refused))
+
+
+def fetch(
+    source: str,
+    layout: Layout,
+    folder: Path,
+    *,
+    confirm: Callable[[str], bool],
+    progress: Progress = blocks.silent,
+    at_once: int = AT_ONCE,
+) -> str:
+    """Fetch what a source lacks of a run; return a line that says what was done.
+
+    Parameters
+    ----------
+    source : str
+        As the settings name it.
+    layout : Layout
+    folder : Path
+        Where the run looks for the source's files.
+    confirm : callable
+        Gets the number of files and their bytes in words; says whether to go on.
+    progress : callable
+        Gets the source, megabytes that have come, and those in all.
+    at_once : int
+
+    Raises
+    ------
+    NoAccess, NoAnswer
+        If nothing can go on. What has come is kept, also of a file that was cut.
+    ValueError
+        If the disk is too small.
+    RuntimeError
+        Naming files that could not be had, when all others are there.
+    """
+    provider = PROVIDERS[source]
+    if not provider.need(layout, folder).files:
+        return f"{source}: nothing is lacking in {folder}"
+    provider.check_access()
+    folder.mkdir(parents=True, exist_ok=True)
+    with blocks.locked(folder):
+        found = list(provider.orders(layout, folder, Watch()))
+        total = sum(order.bytes for order in found)
+        if not found:
+            return f"{source}: the provider has nothing of what is lacking"
+        check_disk(folder, total)
+        if not confirm(f"{source}: {len(found)} files, about {total / 1e6:,.0f} MB, to {folder}"):
+            return f"{source}: not fetched"
+        count = _fetch_all(source, found, total, at_once, progress)
+    line = f"{source}: {len(found)} files fetched, {count / 1e6:,.1f} MB, to {folder}"
+    logger.info(line)
+    return line
+
+
+def check_disk(folder: Path, size: int) -> None:
+    """Raise unless the disk holds some bytes more."""
+    free = shutil.disk_usage(folder).free
+    if free < SPARE * size:
+        raise ValueError(
+            f"{folder} has {free / 1e9:.3g} GB free, about {SPARE * size / 1e9:.3g} GB will come; "
+            "free some, or give the source a folder on another disk"
+        )
+
+
+def _fetch_all(
+    source: str, found: Sequence[Order], total: int, at_once: int, progress: Progress
+) -> int:
+    """Fetch all orders, and return the bytes; name those that could not be had."""
+    stage = f"{source}, MB"
+
+    def tell(count: int) -> None:
+        progress(stage, count // 10**6, max(total, count) // 10**6)
+
+    watch = Watch(tell)
+    failed: list[str] = []
+    with _pool(at_once, watch) as pool:
+        for order, future in _finished(pool, found, at_once, watch):
+            try:
+                future.result()
+            except (NoAccess, NoAnswer, Stopped):
+                raise
+            except (OSError, ValueError, RuntimeError) as error:
+                failed.append(f"{order.label}: {error}")
+    if failed:
+        raise RuntimeError(
+            f"{len(failed)} of {len(found)} files of {source} could not be had, all others are "
+            f"there: {'; '.join(failed[:3])}"
+        )
+    progress(stage, watch.count // 10**6, watch.count // 10**6)
+    return watch.count
+
+
+@contextmanager
+def _pool(at_once: int, watch: Watch) -> Iterator[ThreadPoolExecutor]:
+    """Threads that end at their next byte if anything goes wrong here, Ctrl-C included."""
+    with ThreadPoolExecutor(at_once, "fetch") as pool:
+        try:
+            yield pool
+        except BaseException:
+            watch.stop()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _finished(
+    pool: ThreadPoolExecutor, found: Sequence[Order], at_once: int, watch: Watch
+) -> Iterator[tuple[Order, Future[None]]]:
+    """Yield orders as they end; no more than run are handed out."""
+    flying: dict[Future[None], Order] = {}
+    for order in found:
+        flying[pool.submit(order.get, watch)] = order
+        if len(flying) >= at_once:
+            yield from _landed(flying)
+    while flying:
+        yield from _landed(flying)
+
+
+def _landed(flying: dict[Future[None], Order]) -> Iterator[tuple[Order, Future[None]]]:
+    """Wait for one at least, and yield those that have ended."""
+    done, _ = wait(flying, return_when=FIRST_COMPLETED)
+    for future in done:
+        yield flying.pop(future), future

@@ -1,0 +1,15 @@
+"""What a cube holds, to compare cubes that came by different routes."""
+
+from pathlib import Path
+
+import numpy as np
+import zarr
+
+
+def codes_of(store: Path) -> dict[str, np.ndarray]:
+    """All arrays of a cube as stored; ERA5-Land's own soil, no predictor, comes by files alone."""
+    root = zarr.open_group(store, mode="r")
+    arrays = (
+        member for member in root.members(max_depth=None) if isinstance(member[1], zarr.Array)
+    )
+    return {name: array[:] for name, array in arrays if name != "meteo/reanalysis"}
