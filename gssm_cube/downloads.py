@@ -31,6 +31,7 @@ from gssm_cube.sources.tries import NoAnswer, Refused
 logger = logging.getLogger(__name__)
 
 FOLDER = "earthengine"  # of a run's
+EARTH_ENGINE = "Earth Engine"
 PARTS = "parts"
 ABSENT = "absent.json"  # stamps of which there is no image, by asset
 LISTED_STAMPS = 1000  # asked for at a time
@@ -50,7 +51,7 @@ class Places:
     assets: dict[str, str]
     layout: Layout
     folder: Path
-    whom: str = "Earth Engine"
+    whom: str = EARTH_ENGINE
     orders: Orders = deliveries
     sends: Callable[[Any], int] = lambda request: 1
 
@@ -62,7 +63,7 @@ class Places:
     def lacking(self, source: str, catalog: Catalog | None = None) -> list[Delivery]:
         """Return the deliveries of a source that are not done.
 
-        Days that Earth Engine is known not to have count as done; nothing is asked for this.
+        Days that are known to be absent count as done; nothing is asked for this.
         """
         known = catalog or Catalog(there=without(read_absent(self.folder)))
         return [delivery for delivery in self.wanted(source, known) if not delivery.is_done]
@@ -181,7 +182,7 @@ def download(
     return {"requests": sum(map(places.sends, requests)), "bytes": size, "files": files}
 
 
-def check_limit(requests: int, most: int | None, whom: str = "Earth Engine") -> None:
+def check_limit(requests: int, most: int | None, whom: str = EARTH_ENGINE) -> None:
     """Raise if there are more requests than the user allows."""
     if most is not None and requests > most:
         raise ValueError(

@@ -39,7 +39,7 @@ def show_requests(settings: "Settings", max_requests: int | None) -> tuple[int, 
     ValueError
         If there are more than ``max_requests``.
     """
-    from gssm_cube.downloads import check_limit
+    from gssm_cube.downloads import EARTH_ENGINE, check_limit
     from gssm_cube.remote_sources import remote_places
     from gssm_cube.request_costs import cost_table, costs, naive_cost, web_table
 
@@ -47,7 +47,7 @@ def show_requests(settings: "Settings", max_requests: int | None) -> tuple[int, 
     for places in remote_places(settings):
         found = costs(places)
         tiles = len(list(settings.layout.tiles()))
-        if places.whom == "Earth Engine":
+        if places.whom == EARTH_ENGINE:
             console.print(cost_table(found, naive_cost(settings.layout, tiles)))
         else:
             console.print(web_table(found))

@@ -40,6 +40,7 @@ from gssm_cube.sources.homolosine import PROJECTION, boxes_of
 from gssm_cube.sources.modis_files import PRODUCTS
 from gssm_cube.sources.raster import Bounds
 from gssm_cube.sources.sinusoidal import KILOMETRE, PIXEL, RADIUS, span
+from gssm_cube.sources.tries import Refused
 
 SINUSOIDAL = PixelGrid("SR-ORG:6974", (-np.pi * RADIUS, np.pi * RADIUS / 2), (PIXEL, PIXEL))
 CELLS = PixelGrid("EPSG:4326", (-180.05, 90.05), (0.1, 0.1))  # of ERA5-Land
@@ -230,6 +231,28 @@ def padded_bounds(layout: Layout, tile: Tile) -> Bounds:
     """Bounds of a tile with the rim that the static predictors look at, and a cell of 30 arcsec."""
     west, south, east, north = Padded(layout, tile).bounds
     return max(west - 1 / 120, -180), south - 1 / 120, min(east + 1 / 120, 180), north + 1 / 120
+
+
+def list_of_tiles(folder: Path, layer: str) -> Path:
+    """Where the VRT of a layer of SoilGrids lies in a source's folder, as at its provider's."""
+    return folder / layer / f"{layer}_0-5cm_mean.vrt"
+
+
+def listed_tiles(path: Path, layout: Layout) -> list[Path]:
+    """Return the tiles of a VRT of SoilGrids that a layout needs.
+
+    Raises
+    ------
+    Refused
+        If one would lie outside the VRT's own folder.
+    """
+    found: dict[Path, None] = {}
+    for tile in layout.tiles():
+        found |= dict.fromkeys(soilgrids.tiles_behind(path, padded_bounds(layout, tile)))
+    for file in found:
+        if ".." in file.parts or not file.is_relative_to(path.parent):
+            raise Refused(f"{path} names {file}, expected tiles below it; do not use it")
+    return list(found)
 
 
 def _soil(asset: str, layout: Layout, folder: Path, catalog: Catalog) -> Iterator[Delivery]:

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from gssm_cube.downloads import Places, open_requests
+from gssm_cube.downloads import EARTH_ENGINE, Places, open_requests
 from gssm_cube.grid import Layout
 from gssm_cube.plan import size
 from gssm_cube.sources.ee_requests import Band, Request, images_at_once
-from gssm_cube.web_downloads import WHOM
 
 # Assumed of a core there: see the module. Compare with the Cloud console after some days of data.
 BAND_SECONDS = 0.02  # to find and open one band of one image
@@ -39,7 +38,7 @@ def costs(places: Places) -> list[Cost]:
     open_ones = {
         source: open_requests(places.lacking(source), places.folder) for source in places.assets
     }
-    if places.whom != WHOM:
+    if places.whom == EARTH_ENGINE:
         return [cost_of(source, requests) for source, requests in open_ones.items()]
     return [
         Cost(source, sum(map(places.sends, requests)), sum(r.bytes for r in requests), 0.0)

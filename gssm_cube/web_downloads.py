@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import Iterable
 from datetime import date
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,17 +20,17 @@ from numpy.typing import NDArray
 from gssm_cube import blocks
 from gssm_cube.blocks import Progress
 from gssm_cube.downloads import (
+    ABSENT,
     Places,
     collection_of,
     download,
     read_absent,
     without,
 )
-from gssm_cube.orders import ARC_SECONDS_3, USUAL, Catalog, folder_of
+from gssm_cube.orders import ARC_SECONDS_3, USUAL, Catalog, folder_of, list_of_tiles
 from gssm_cube.settings import Settings
 from gssm_cube.sources import soilgrids
 from gssm_cube.sources.copernicus_dem import Tiles, read_heights, tiles_of
-from gssm_cube.sources.ee_files import replaced
 from gssm_cube.sources.ee_requests import Band, PixelGrid, Request
 from gssm_cube.sources.era5_store import ChunkRequest, layout_of, read_chunk
 from gssm_cube.sources.stac_items import Granule, granules, items
@@ -41,11 +40,12 @@ from gssm_cube.sources.web_tiff import WebTiffs
 from gssm_cube.sources.web_zarr import open_store
 from gssm_cube.web_orders import (
     STORE,
+    VRT_BYTES,
     FileRequest,
     HeightsRequest,
+    WholeFile,
     asks_whole_files,
     collection_name,
-    list_of_tiles,
     merit_tile_of,
     modis_tile_of,
     sends,
@@ -116,7 +116,7 @@ class Archives:
                 self._fetch_lists(address, folder)
             elif form_of(address) == TEMPLATE and source == "merit_hydro":
                 self._check_any_tile(places, source)
-        blocks.write_atomically(places.folder / "absent.json", json.dumps(absent, indent=0))
+        blocks.write_atomically(places.folder / ABSENT, json.dumps(absent, indent=0))
 
         def grid(asset: str, band: Band, usual: PixelGrid) -> PixelGrid:
             return self._maps.header(_address_of(asset, band)).grid
@@ -169,8 +169,8 @@ class Archives:
         for layer in soilgrids.LAYERS:
             path = list_of_tiles(folder, layer)
             if not path.exists():
-                content = self.web.get(f"{address.rstrip('/')}/{layer}/{path.name}").content
-                replaced(path, partial(_write_bytes, content))
+                request = FileRequest(f"{address.rstrip('/')}/{layer}/{path.name}", VRT_BYTES)
+                WholeFile(path)([(request, self.fetch(request))])
 
     def _check_any_tile(self, places: Places, source: str) -> None:
         """Raise if no tile is there: a tile of sea alone has no file, but not all are sea."""
@@ -236,11 +236,6 @@ class Archives:
             if "{tile}" not in request.asset:
                 raise
             return np.full(request.shape, band.fill, dtype=band.dtype)  # sea has no tile
-
-
-def _write_bytes(content: bytes, path: Path) -> None:
-    """Write a file."""
-    path.write_bytes(content)
 
 
 def _layer_of(band: Band) -> str:

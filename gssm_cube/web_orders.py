@@ -27,6 +27,8 @@ from gssm_cube.orders import (
     Delivery,
     cell_box,
     folder_of,
+    list_of_tiles,
+    listed_tiles,
     meteo_stamps,
     modis_deliveries,
     padded_bounds,
@@ -46,7 +48,6 @@ from gssm_cube.sources.era5_store import (
 )
 from gssm_cube.sources.homolosine import boxes_of
 from gssm_cube.sources.modis_files import PRODUCTS
-from gssm_cube.sources.tries import Refused
 from gssm_cube.web_settings import COLLECTION, FOLDER, STAC, form_of, product_of
 
 STORE = "store.json"  # what a Zarr said of itself
@@ -262,11 +263,6 @@ def _terrain_of_heights(address: str, layout: Layout, folder: Path) -> Iterator[
 # ---- SoilGrids as ISRIC has it ----------------------------------------------------------------
 
 
-def list_of_tiles(folder: Path, layer: str) -> Path:
-    """Where the VRT of a layer lies in a source's folder."""
-    return folder / layer / f"{layer}_0-5cm_mean.vrt"
-
-
 def _soil_tiles(address: str, layout: Layout, folder: Path) -> Iterator[Delivery]:
     """Yield the list of each layer's tiles, and those tiles that the run needs."""
     for layer in soilgrids.LAYERS:
@@ -276,7 +272,7 @@ def _soil_tiles(address: str, layout: Layout, folder: Path) -> Iterator[Delivery
         if not path.exists():
             yield from _usual_tiles(base, layout, path)
             continue
-        for tile in tiles_of(path, layout):
+        for tile in listed_tiles(path, layout):
             inner = tile.relative_to(path.parent).as_posix()
             yield file_delivery(f"{base}/{inner}", tile, 2 * SOIL_TILE**2)
 
@@ -284,23 +280,6 @@ def _soil_tiles(address: str, layout: Layout, folder: Path) -> Iterator[Delivery
 def file_delivery(address: str, path: Path, most: int) -> Delivery:
     """Return the delivery of a file as it is."""
     return Delivery("soilgrids", (FileRequest(address, most),), (path,), WholeFile(path))
-
-
-def tiles_of(path: Path, layout: Layout) -> list[Path]:
-    """Return the tiles of a VRT that a layout needs.
-
-    Raises
-    ------
-    Refused
-        If one would lie outside the VRT's own folder.
-    """
-    found: dict[Path, None] = {}
-    for tile in layout.tiles():
-        found |= dict.fromkeys(soilgrids.tiles_behind(path, padded_bounds(layout, tile)))
-    for file in found:
-        if ".." in file.parts or not file.is_relative_to(path.parent):
-            raise Refused(f"{path} names {file}, expected tiles below it; do not use it")
-    return list(found)
 
 
 def _usual_tiles(base: str, layout: Layout, path: Path) -> Iterator[Delivery]:

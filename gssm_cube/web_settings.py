@@ -38,11 +38,12 @@ FORMS: dict[str, tuple[str, ...]] = {
 }
 BRACES = {"soilgrids": ("{layer}",), "merit_hydro": ("{tile}", "{layer}")}
 OTHERS = {"11A1": ("11a1",), "13A2": ("13a2",), "13A1": ("13a2",)}  # sources, by product
+SOILGRIDS = "https://files.isric.org/soilgrids/latest/data"
 EXAMPLES = {
     "era5_land": "https://data.earthdatahub.destine.eu/era5/era5-land-v0.zarr",
     "mod11a1": f"stac+https://{PLANETARY_COMPUTER}/api/stac/v1/collections/modis-11A1-061",
     "mod13a2": f"stac+https://{PLANETARY_COMPUTER}/api/stac/v1/collections/modis-13A1-061",
-    "soilgrids": "https://files.isric.org/soilgrids/latest/data",
+    "soilgrids": SOILGRIDS,
     "merit_hydro": "https://HOST/PATH/{tile}_{layer}.tif",
     "wtd": "https://HOST/PATH/wtd.tif",
     "bedrock": "https://HOST/PATH/BDTICM_M_1km_ll.tif",

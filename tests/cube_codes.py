@@ -13,3 +13,11 @@ def codes_of(store: Path) -> dict[str, np.ndarray]:
         member for member in root.members(max_depth=None) if isinstance(member[1], zarr.Array)
     )
     return {name: array[:] for name, array in arrays if name != "meteo/reanalysis"}
+
+
+def check_same_codes(found: Path, expected: Path) -> None:
+    """Fail unless two cubes hold the same arrays, code by code."""
+    ours, theirs = codes_of(found), codes_of(expected)
+    assert ours.keys() == theirs.keys()
+    for name, codes in theirs.items():
+        np.testing.assert_array_equal(ours[name], codes, err_msg=name)

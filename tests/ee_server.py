@@ -9,13 +9,11 @@ import hashlib
 import io
 import json
 import re
-import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from importlib import resources
 from typing import Any
 from urllib.parse import parse_qs
@@ -23,6 +21,7 @@ from urllib.parse import parse_qs
 import numpy as np
 from ee_algebra import Collection, EarthEngineError, Evaluation, Image, plain
 from google.auth.credentials import AnonymousCredentials
+from loopback import LoopbackServer
 from pyproj import Transformer
 
 MOST_BYTES, MOST_SIDE, MOST_BANDS = 48 * 2**20, 32768, 1024  # Google's limits on a request
@@ -69,17 +68,17 @@ class Fault:
     path: str = ":computePixels"
     message: str = "told to fail"
 
+    def meets(self, path: str) -> bool:
+        """Whether a request to a path gets it."""
+        return self.path in path
 
-class EarthEngineServer(ThreadingHTTPServer):
-    """The server: ``with`` starts and stops it."""
 
-    daemon_threads = True
-    request_queue_size = 128
+class EarthEngineServer(LoopbackServer):
+    """The server: ``with`` starts and stops it; ``url`` is given to ``ee.Initialize``."""
 
     def __init__(self, catalog: Catalog) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.catalog = catalog
-        self.faults: list[Fault] = []
         self.pixels: list[str] = []  # a hash of each request for pixels, in order
         self.bytes_sent = 0  # of pixels
         self.in_flight = self.most_in_flight = 0
@@ -87,39 +86,10 @@ class EarthEngineServer(ThreadingHTTPServer):
         self.tokens: set[str] | None = None  # those that are good; None lets everyone in
         self.refresh_works = True
         self.refreshed = 0
-        self.lock = threading.Lock()
-
-    @property
-    def url(self) -> str:
-        """Address to give to ``ee.Initialize``."""
-        return f"http://127.0.0.1:{self.server_address[1]}"
 
     def fail(self, kind: int | str, times: int = 1, **more: str) -> None:
         """Let the next requests fail."""
         self.faults.append(Fault(kind, times, **more))
-
-    def next_fault(self, path: str) -> Fault | None:
-        """Take the fault that the next request to a path gets."""
-        with self.lock:
-            for fault in self.faults:
-                if fault.path in path and fault.times:
-                    fault.times -= 1
-                    return fault
-        return None
-
-    def __enter__(self) -> "EarthEngineServer":
-        loop = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
-        loop.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.shutdown()
-        self.server_close()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that were killed; a fault of the server itself must be loud."""
-        if not isinstance(sys.exc_info()[1], ConnectionError):
-            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -3,13 +3,14 @@
 import base64
 import json
 import re
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from loopback import LoopbackServer
 
 Content = bytes | Path | Callable[[], bytes]
 
@@ -43,54 +44,31 @@ class Fault:
     after: int = 0
     headers: dict[str, str] = field(default_factory=dict)
 
+    def meets(self, path: str) -> bool:
+        """Whether a request to a path gets it."""
+        return re.search(self.match, path) is not None
 
-class FileServer(ThreadingHTTPServer):
+
+class FileServer(LoopbackServer):
     """Serves ``files`` by path, and what ``routes`` answer: (method, pattern, function of Asked).
 
     ``account`` is a name and password without which nothing is given; ``ranges`` says whether
     parts are; ``marked`` whether versions are told.
     """
 
-    daemon_threads = True
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.files: dict[str, Content] = {}
         self.routes: list[tuple[str, str, Callable[[Asked], Any]]] = []
-        self.faults: list[Fault] = []
         self.log: list[Asked] = []
         self.sent = 0
         self.version = 1
         self.ranges = self.marked = True
         self.account: tuple[str, str] | None = None
-        self.lock = threading.Lock()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
 
     def asked(self, match: str, method: str = "GET") -> list[Asked]:
         """Requests of a kind that came so far."""
         return [a for a in self.log if a.method == method and re.search(match, a.path)]
-
-    def next_fault(self, path: str) -> Fault | None:
-        with self.lock:
-            for fault in self.faults:
-                if fault.times and re.search(fault.match, path):
-                    fault.times -= 1
-                    return fault
-        return None
-
-    def __enter__(self) -> "FileServer":
-        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.shutdown()
-        self.server_close()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that went away."""
 
 
 class _Handler(BaseHTTPRequestHandler):

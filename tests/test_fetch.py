@@ -17,7 +17,7 @@ from provider_world import KEY, lead_there, open_providers
 from gssm_cube.fetch import cds, earthdata, tars, transfer, web
 from gssm_cube.fetch import run as fetching
 from gssm_cube.fetch.run import PROVIDERS, fetch
-from gssm_cube.fetch.transfer import NoAccess, NoAnswer, Place, Stopped, Watch
+from gssm_cube.fetch.transfer import Place, Stopped, Watch
 from gssm_cube.grid import Layout
 from gssm_cube.ingest import inputs
 from gssm_cube.sources import (
@@ -28,6 +28,7 @@ from gssm_cube.sources import (
     merit_hydro,
     soilgrids,
 )
+from gssm_cube.sources.tries import NoAccess, NoAnswer, Refused
 
 TILE = "h15v04"
 
@@ -272,6 +273,20 @@ def test_soilgrids_comes_as_lists_and_the_tiles_of_the_region(
         [wanted] = soilgrids.read_layer(theirs, name, short.bounds)
         np.testing.assert_array_equal(ours.values, wanted.values)
     assert "nothing is lacking" in fetch("soilgrids", short, folder, confirm=yes)
+
+
+def test_a_list_of_tiles_that_leads_out_of_its_folder_is_refused(providers, short, tmp_path):
+    west, _, _, north = short.bounds
+    providers.server.files["/soil/clay/clay_0-5cm_mean.vrt"] = (
+        '<VRTDataset rasterXSize="900" rasterYSize="900"><SRS>EPSG:4326</SRS>'
+        f"<GeoTransform>{west - 1}, 0.01, 0, {north + 1}, 0, -0.01</GeoTransform>"
+        '<VRTRasterBand dataType="Int16" band="1"><SimpleSource>'
+        '<SourceFilename relativeToVRT="1">../../evil.tif</SourceFilename>'
+        "</SimpleSource></VRTRasterBand></VRTDataset>"
+    ).encode()
+    with pytest.raises(Refused, match=r"names .*evil.tif, expected tiles below it"):
+        fetch("soilgrids", short, tmp_path / "soil", confirm=yes)
+    assert not list(tmp_path.rglob("evil.tif*"))
 
 
 def test_of_packages_of_merit_hydro_only_the_tiles_of_the_region_come(

@@ -58,7 +58,7 @@ ALLOWED = {
         *("blocks", "downloads", "orders", "settings", "sources", "web_orders", "web_settings"),
     },
     "remote_sources": {"blocks", "downloads", "orders", "settings", "web_downloads"},
-    "fetch": GROUND | {"blocks", "ingest", "orders", "sources"},
+    "fetch": GROUND | {"blocks", "ingest", "orders", "sources", "web_settings"},
     "archive": set(),
     "lines": set(),
     "station_days": {"quality"},

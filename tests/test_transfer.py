@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gssm_cube.fetch import transfer
-from gssm_cube.fetch.transfer import Absent, NoAccess, NoAnswer, Place, Stopped, Watch, download
+from gssm_cube.fetch.transfer import Absent, Place, Stopped, Watch, download
+from gssm_cube.sources.tries import NoAccess, NoAnswer
 
 CONTENT = bytes(range(256)) * 400  # 102,400 bytes
 

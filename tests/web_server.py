@@ -1,16 +1,16 @@
 """A loopback web server for files, a STAC API and its signatures, with faults on order."""
 
 import json
-import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+from loopback import LoopbackServer
 
 API, SIGNER, SIGNED, GUARDED = "/api/stac/v1", "/api/sas/v1/token", "/cogs", "/guarded"
 TOKEN = "a-token-of-tests"
@@ -27,6 +27,10 @@ class Fault:
     kind: int | str
     times: int = 1
     path: str = ""
+
+    def meets(self, path: str) -> bool:
+        """Whether a request to a path gets it."""
+        return self.path in path
 
 
 @dataclass
@@ -68,19 +72,15 @@ class Page:
         return {"type": "FeatureCollection", "features": features, "links": links}
 
 
-class WebServer(ThreadingHTTPServer):
+class WebServer(LoopbackServer):
     """The server: ``with`` starts and stops it. Below ``/cogs`` files need a signature, below
     ``/guarded`` the token; all others are free.
     """
 
-    daemon_threads = True
-    request_queue_size = 128
-
     def __init__(self, folder: Path) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.folder = folder
         self.pages: dict[str, Page] = {}
-        self.faults: list[Fault] = []
         self.asked: list[Asked] = []
         self.in_flight = self.most_in_flight = 0
         self.hold: Callable[[str], None] = lambda path: None
@@ -88,25 +88,10 @@ class WebServer(ThreadingHTTPServer):
         self.minted = 0
         self.lifetime = timedelta(hours=1)
         self.ranges = True
-        self.lock = threading.Lock()
-
-    @property
-    def url(self) -> str:
-        """Address of the server."""
-        return f"http://127.0.0.1:{self.server_address[1]}"
 
     def fail(self, kind: int | str, times: int = 1, path: str = "") -> None:
         """Let the next requests fail."""
         self.faults.append(Fault(kind, times, path))
-
-    def next_fault(self, path: str) -> Fault | None:
-        """Take the fault that the next request to a path gets."""
-        with self.lock:
-            for fault in self.faults:
-                if fault.path in path and fault.times:
-                    fault.times -= 1
-                    return fault
-        return None
 
     def files_asked(self) -> list[Asked]:
         """Return the requests for files, without those that list or sign."""
@@ -120,20 +105,6 @@ class WebServer(ThreadingHTTPServer):
             self.signatures.add(signature)
         expiry = datetime.now(UTC) + self.lifetime
         return {"msft:expiry": expiry.isoformat().replace("+00:00", "Z"), "token": signature}
-
-    def __enter__(self) -> "WebServer":
-        loop = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
-        loop.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.shutdown()
-        self.server_close()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that were killed; a fault of the server itself must be loud."""
-        if not isinstance(sys.exc_info()[1], ConnectionError):
-            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -26,10 +26,11 @@ from numpy.typing import NDArray
 from gssm_cube.blocks import digest, write_atomically
 from gssm_cube.fetch import transfer
 from gssm_cube.fetch.needs import NOTHING, Need, Order
-from gssm_cube.fetch.transfer import NoAccess, Place, Watch
+from gssm_cube.fetch.transfer import Place, Watch
 from gssm_cube.grid import Layout
 from gssm_cube.ingest.inputs import meteo_days
 from gssm_cube.sources import era5_land
+from gssm_cube.sources.tries import NoAccess, NoAnswer
 
 logger = logging.getLogger(__name__)
 
@@ -311,7 +312,7 @@ def _explained(call: Callable[[], Any]) -> Any:
             ) from None
         raise RuntimeError(f"the Climate Data Store refused ({text}); see {PAGE}") from error
     except requests.RequestException as error:
-        raise transfer.NoAnswer(
+        raise NoAnswer(
             f"the Climate Data Store does not answer ({error}); start again later: orders that "
             "were given are kept there"
         ) from error

@@ -12,8 +12,9 @@ from gssm_cube import blocks
 from gssm_cube.blocks import Progress
 from gssm_cube.fetch import cds, earthdata, web
 from gssm_cube.fetch.needs import Order, Provider
-from gssm_cube.fetch.transfer import NoAccess, NoAnswer, Stopped, Watch
+from gssm_cube.fetch.transfer import Stopped, Watch
 from gssm_cube.grid import Layout
+from gssm_cube.sources.tries import NoAccess, NoAnswer
 
 logger = logging.getLogger(__name__)
 

@@ -14,9 +14,7 @@ from pathlib import Path
 
 import requests
 
-from gssm_cube.sources.tries import TRIES as TRIES  # here: in a row without a byte
-from gssm_cube.sources.tries import NoAccess as NoAccess  # others take these from here
-from gssm_cube.sources.tries import NoAnswer as NoAnswer
+from gssm_cube.sources.tries import TRIES, NoAccess, NoAnswer
 
 AGAIN = (408, 425, 429, 500, 502, 503, 504)  # the server is busy, or will be well
 PAUSE_SECONDS = (1.0, 64.0)  # the first, and the longest

@@ -16,16 +16,17 @@ import requests
 
 from gssm_cube.fetch import tars, transfer
 from gssm_cube.fetch.needs import NOTHING, Need, Order
-from gssm_cube.fetch.transfer import Absent, NoAccess, NoRanges, Place, Watch
+from gssm_cube.fetch.transfer import Absent, NoRanges, Place, Watch
 from gssm_cube.grid import Layout
 from gssm_cube.ingest import keys
-from gssm_cube.orders import padded_bounds
+from gssm_cube.orders import list_of_tiles, listed_tiles, padded_bounds
 from gssm_cube.sources import bedrock, groundwater, merit_hydro, soilgrids, whole
 from gssm_cube.sources.raster import Bounds, open_raster
+from gssm_cube.sources.tries import NoAccess
+from gssm_cube.web_settings import SOILGRIDS
 
 logger = logging.getLogger(__name__)
 
-SOILGRIDS = "https://files.isric.org/soilgrids/latest/data"
 BEDROCK = "https://files.isric.org/soilgrids/former/2017-03-10/aggregated/1km"
 WATER_TABLE = "http://thredds-gfnl.usc.es/thredds/fileServer/GLOBALWTDFTP/annualmeans"
 MERIT_HYDRO = "http://hydro.iis.u-tokyo.ac.jp/~yamadai/MERIT_Hydro/distribute/v1.0"
@@ -59,7 +60,7 @@ def soil_need(layout: Layout, folder: Path) -> Need:
     for name in soilgrids.LAYERS:
         if _soil_is_whole(folder, name):
             continue
-        vrt = soil_vrt(folder, name)
+        vrt = list_of_tiles(folder, name)
         if vrt.exists():
             count = len(_absent_tiles(vrt, layout))
         else:
@@ -69,12 +70,7 @@ def soil_need(layout: Layout, folder: Path) -> Need:
         return NOTHING
     first = soilgrids.LAYERS[0]
     return Need(files, size, "405 kB a tile, which comes compressed; and 5 lists of tiles",
-                f"GET {SOILGRIDS}/{first}/{soil_vrt(folder, first).name}")  # fmt: skip
-
-
-def soil_vrt(folder: Path, name: str) -> Path:
-    """Where the list of a layer's tiles goes: as it lies at the provider's."""
-    return folder / name / f"{name}_0-5cm_mean.vrt"
+                f"GET {SOILGRIDS}/{first}/{list_of_tiles(folder, first).name}")  # fmt: skip
 
 
 def _soil_is_whole(folder: Path, name: str) -> bool:
@@ -91,10 +87,8 @@ def _tiles_about(bounds: Bounds) -> int:
 
 
 def _absent_tiles(vrt: Path, layout: Layout) -> list[Path]:
-    """Return the tiles that are not there of those that a layout, tile by tile, looks at."""
-    found = (soilgrids.tiles_behind(vrt, padded_bounds(layout, tile)) for tile in layout.tiles())
-    wanted = dict.fromkeys(path for paths in found for path in paths)
-    return [path for path in wanted if not path.exists()]
+    """Return the tiles that are not there of those that a layout looks at."""
+    return [path for path in listed_tiles(vrt, layout) if not path.exists()]
 
 
 def soil_orders(layout: Layout, folder: Path, watch: Watch) -> Iterator[Order]:
@@ -103,7 +97,7 @@ def soil_orders(layout: Layout, folder: Path, watch: Watch) -> Iterator[Order]:
     for name in soilgrids.LAYERS:
         if _soil_is_whole(folder, name):
             continue
-        vrt = soil_vrt(folder, name)
+        vrt = list_of_tiles(folder, name)
         if not vrt.exists():
             place = Place(f"{SOILGRIDS}/{name}/{vrt.name}", session)
             transfer.download(place, vrt, check_list, watch)
