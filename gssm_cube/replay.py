@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from gssm_cube import physics
 from gssm_cube.cube import open_cube
+from gssm_cube.estimate import SOIL
 from gssm_cube.predict import open_forest, predict_block
 from gssm_cube.variables import SSM
-
-SOIL = ("clay", "sand", "porosity")
 
 
 def replayed(cube: str, forest: str) -> Callable[[slice, slice, slice], NDArray[np.float32]]:

@@ -126,7 +126,7 @@ ALLOWED = {
     "predict": GROUND
     | {"cube", "product", "forest", "blocks", "clusters", "stores", "estimate"}
     | {"block_inputs", "fetched", "growth", "places", "run_log"},
-    "replay": {"cube", "physics", "predict", "variables"},
+    "replay": {"cube", "estimate", "physics", "predict", "variables"},
     "status": {"places", "run_log"},
     "detached": set(),
     "plan": GROUND
