@@ -88,10 +88,11 @@ def placed_parts(table: pd.DataFrame | Path, layout: Layout) -> Iterator[pd.Data
 
 def _place_part(table: pd.DataFrame, layout: Layout) -> pd.DataFrame:
     """Return the rows within the cube's days, with where they lie; raise if any is outside."""
-    inside = _inside(table, layout)
+    places, which = _distinct_places(table)
+    inside = _inside(places, layout)
     if not inside.all():
         west, south, east, north = layout.bounds
-        names = sorted(table.loc[~inside, "station"].unique())
+        names = sorted(table.loc[~inside[which], "station"].unique())
         raise ValueError(
             f"{len(names)} stations lie outside the cube ({west:.2f}..{east:.2f} E, "
             f"{south:.2f}..{north:.2f} N): {', '.join(names[:5])}; enlarge the bounds or leave "
@@ -99,38 +100,52 @@ def _place_part(table: pd.DataFrame, layout: Layout) -> pd.DataFrame:
         )
     day = table["time"].to_numpy().astype("M8[D]")
     in_time = (day >= layout.time[0]) & (day <= layout.time[-1])
-    placed = table[in_time].rename(columns=RENAMED)
-    row = layout.grid.row_of(placed["station_lat"])
-    col = layout.grid.col_of(placed["station_lon"])
-    size, number = layout.tile_size, (day[in_time] - layout.time[0]).astype("int64")
-    which = (row // size, col // size, number // WINDOW_DAYS)
-    return placed.assign(
-        pixel=row * layout.grid.cols + col,
-        tile=_labels("r{:03d}c{:03d}", *which[:2]),
-        place_block=place_groups(placed["station_lat"], placed["station_lon"], grid=layout.grid),
-        _row=row - layout.row,
-        _col=col - layout.col,
-        _day=number,
-        _window=_labels("w{:02d}", which[2]),
-        _block=_labels("r{:03d}c{:03d}_w{:02d}", *which),
+    which, number = which[in_time], (day[in_time] - layout.time[0]).astype("int64")
+    row, col = layout.grid.row_of(places["lat"]), layout.grid.col_of(places["lon"])
+    tile, window = (row // layout.tile_size, col // layout.tile_size), number // WINDOW_DAYS
+    group = place_groups(places["lat"], places["lon"], grid=layout.grid)
+    return (
+        table[in_time]
+        .rename(columns=RENAMED)
+        .assign(
+            pixel=(row * layout.grid.cols + col)[which],
+            tile=_labels("r{:03d}c{:03d}", *tile).astype("str").take(which),
+            place_block=group[which],
+            _row=(row - layout.row)[which],
+            _col=(col - layout.col)[which],
+            _day=number,
+            _window=_labels("w{:02d}", window),
+            _block=_labels("r{:03d}c{:03d}_w{:02d}", tile[0][which], tile[1][which], window),
+        )
     )
 
 
+def _distinct_places(table: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.int64]]:
+    """Return ``lat`` and ``lon`` of the few places of a table, and which of them each row has."""
+    (lat, lats), (lon, lons) = (
+        pd.factorize(table[name], use_na_sentinel=False) for name in ("lat", "lon")
+    )
+    which, pairs = pd.factorize(lat * len(lons) + lon)
+    rows, cols = np.divmod(pairs, max(len(lons), 1))
+    return pd.DataFrame({"lat": lats[rows], "lon": lons[cols]}), which
+
+
 def _labels(form: str, *numbers: NDArray[np.int64]) -> Any:
-    """Return each row's label, of type ``str``; rows are many, labels few: each is made once."""
+    """Return each row's label as a category; rows are many, labels few: each is made once."""
     code = np.ravel_multi_index(numbers, LARGEST[: len(numbers)])
-    places, distinct = pd.factorize(code)
+    which, distinct = pd.factorize(code, sort=True)
     made = zip(*np.unravel_index(distinct, LARGEST[: len(numbers)]), strict=True)
-    return pd.array([form.format(*label) for label in made], dtype="str").take(places)
+    labels = pd.Index([form.format(*label) for label in made], dtype="str")
+    return pd.Categorical.from_codes(which, dtype=pd.CategoricalDtype(labels))
 
 
-def _inside(table: pd.DataFrame, layout: Layout) -> pd.Series:
-    """Whether a row's pixel belongs to the box; a place on its south or east edge does not."""
-    known = table["lat"].between(-90, 90) & table["lon"].between(-180, 180)
-    row = layout.grid.row_of(table["lat"].where(known, 0.0)) - layout.row
-    col = layout.grid.col_of(table["lon"].where(known, 0.0)) - layout.col
+def _inside(places: pd.DataFrame, layout: Layout) -> NDArray[np.bool_]:
+    """Whether a place's pixel belongs to the box; one on its south or east edge does not."""
+    known = places["lat"].between(-90, 90) & places["lon"].between(-180, 180)
+    row = layout.grid.row_of(places["lat"].where(known, 0.0)) - layout.row
+    col = layout.grid.col_of(places["lon"].where(known, 0.0)) - layout.col
     rows, cols = layout.shape
-    return known & (row >= 0) & (row < rows) & (col >= 0) & (col < cols)
+    return known.to_numpy() & (row >= 0) & (row < rows) & (col >= 0) & (col < cols)
 
 
 def places_of(placed: pd.DataFrame) -> pd.DataFrame:
