@@ -131,6 +131,7 @@ def _blends(base: Preset) -> Iterator[Variant]:
     yield _changed(base, "booster that sees the climate", weights={"forest": 0, "booster": 1},
                    unseen_by_booster=())  # fmt: skip
     yield _changed(base, "blend that sees the climate throughout", unseen_by_booster=())
+    yield _changed(base, "blend with departures like its booster", departures=base.boosting)
     yield _changed(base, "blend")
 
 

@@ -119,9 +119,11 @@ def _model(card: Mapping[str, Any]) -> str:
             "The forest sees all features; the booster is boosted trees; place is the mean of a "
             "place, learnt from what is fixed there, and departure the days' departures from it."
         )
-    rising = (card.get("preset") or {}).get("increasing")
-    if rising:
-        lines.append(f"It only rises with {', '.join(rising)}, all else equal.")
+    preset = card.get("preset") or {}
+    if rising := preset.get("increasing"):
+        free = not preset.get("departures", {}).get("rising", True)
+        which = "All but the departure only rises" if free else "It only rises"
+        lines.append(f"{which} with {', '.join(rising)}, all else equal.")
     if search := card.get("search"):
         best, last = search["rmse"][0], search["rmse"][-1]
         lines.append(

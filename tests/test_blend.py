@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ from gssm_cube.forest import (
     predict_codes,
     train_forest,
 )
-from gssm_cube.forest.blend import fixed_features, place_members
+from gssm_cube.forest.blend import Member, fixed_features, place_members
 from gssm_cube.forest.parts import Part
 from gssm_cube.forest.train import usable_weights
 from gssm_cube.variables import FILL, PREDICTORS
@@ -38,6 +39,7 @@ BLENDED = Preset(
     increasing=("apei",),
     weights=Weights(forest=THIRD, booster=THIRD, place=THIRD),
     boosting=QUICK,
+    departures=QUICK,
 )
 
 
@@ -276,6 +278,22 @@ def test_a_blend_only_rises_with_a_feature_that_is_said_to(samples):
     held = train_forest(falling, BLENDED).predict(line)
     free = train_forest(falling, BLENDED.model_copy(update={"increasing": ()})).predict(line)
     assert (np.diff(held) >= 0).all() and (np.diff(free) < 0).any()
+
+
+def test_departures_may_fall_where_the_other_members_may_not(samples):
+    falling = samples.assign(observed=0.2 - 0.05 * np.tanh(samples["apei"]) + samples["tair"] / 9)
+    line = samples[:50].assign(apei=np.linspace(-2.5, 2.5, 50))
+    line[["tair", "clay", "sand"]] = samples[["tair", "clay", "sand"]].iloc[0].to_numpy()
+    free = QUICK.model_copy(update={"rising": False})
+    blend = train_forest(falling, BLENDED.model_copy(update={"departures": free}))
+    assert [(np.diff(_alone(blend, member, line)) < 0).any() for member in blend.members] == [
+        *(False, False, False, True),
+    ]
+
+
+def _alone(blend: Blend, member: Member, table: pd.DataFrame) -> np.ndarray:
+    """What one member of a blend estimates."""
+    return replace(blend, members=(replace(member, weight=1.0),)).predict(table)
 
 
 def test_importance_is_shared_by_weight_and_sums_to_one(blend):

@@ -48,9 +48,11 @@ def test_a_card_tells_the_parts_of_a_blend_and_the_search():
     assert (
         "The estimate is 0.333 x forest (mean of 100 trees) + 0.667 x booster (sum of 200 trees)."
     ) in text
-    assert "only rises with apei, bucket_50" in text
+    assert "It only rises with apei, bucket_50" in text
     assert "Of 2 settings of the forest, judged in 5 folds of 70 places" in text
     assert "had the least RMSE: 0.0800 m3 m-3, the worst 0.0900" in text
+    free = {"preset": preset | {"departures": {"rising": False}}, "parts": parts, "scores": {}}
+    assert "All but the departure only rises with apei, bucket_50" in card_markdown("x", free)
     plain = card_markdown("x", {"parts": parts[:1], "scores": {}})
     assert "The estimate is 100 trees." in plain and "place is the mean" not in plain
 

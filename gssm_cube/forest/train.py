@@ -5,6 +5,7 @@ scikit-learn and LightGBM train and stay the oracles; `flatten` turns their tree
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -13,7 +14,7 @@ import pandas as pd
 from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 
 from gssm_cube.forest.blend import Blend, Member, fixed_features, place_members
-from gssm_cube.forest.presets import Preset, Weights, find_preset
+from gssm_cube.forest.presets import Boosting, Preset, Weights, find_preset
 from gssm_cube.forest.rows import check_columns, table_values
 
 logger = logging.getLogger(__name__)
@@ -102,8 +103,8 @@ def _fit_blend(
     if set(weights) < {name for name, weight in preset.weights if weight}:
         logger.info("training: no feature is fixed in place, weights are %s", weights)
 
-    def fit_booster(features: pd.DataFrame, values: np.ndarray) -> Any:
-        return _fit_booster(features, values, preset, seed)
+    def fit_booster(features: pd.DataFrame, values: np.ndarray, how: Boosting) -> Any:
+        return _fit_booster(features, values, how, preset, seed)
 
     members = []
     if "forest" in weights:
@@ -111,10 +112,11 @@ def _fit_blend(
         members.append(Member("forest", weights["forest"], forest, names))
     if "booster" in weights:
         seen = tuple(name for name in names if name not in preset.unseen_by_booster) or names
-        booster = fit_booster(table[list(seen)], target)
+        booster = fit_booster(table[list(seen)], target, preset.boosting)
         members.append(Member("booster", weights["booster"], booster, seen))
     if "place" in weights:
-        members += place_members(table, target, weights["place"], fit_booster, seed)
+        fit_departures = partial(fit_booster, how=preset.departures)
+        members += place_members(table, target, weights["place"], fit_departures, seed)
     return Blend(names, tuple(members))
 
 
@@ -143,9 +145,11 @@ def _booster_class(preset: Preset) -> Any:
     return LGBMRegressor
 
 
-def _fit_booster(table: pd.DataFrame, target: np.ndarray, preset: Preset, seed: int) -> Any:
+def _fit_booster(
+    table: pd.DataFrame, target: np.ndarray, how: Boosting, preset: Preset, seed: int
+) -> Any:
     """Fit boosted trees; the same on every machine with the same version of LightGBM."""
-    how = preset.boosting
+    rising = preset.increasing if how.rising else ()
     booster = _booster_class(preset)(
         n_estimators=how.trees,
         num_leaves=how.leaves,
@@ -159,7 +163,7 @@ def _fit_booster(table: pd.DataFrame, target: np.ndarray, preset: Preset, seed: 
         importance_type="gain",
         feature_fraction_bynode=how.max_features,
         extra_trees=how.random_splits,
-        monotone_constraints=[int(name in preset.increasing) for name in table],
+        monotone_constraints=[int(name in rising) for name in table],
         monotone_constraints_method="intermediate",
         deterministic=True,
         force_row_wise=True,
