@@ -1,10 +1,11 @@
 """Skill at stations that no forest has seen, on a table of NOAA's Climate Reference Network.
 
-    python benchmarks/skill.py TABLE.parquet [--trees 100] [--json FILE]
+    python benchmarks/skill.py TABLE.parquet [--trees 100] [--draws 0] [--json FILE]
 
 Five folds of whole stations, dealt three times; features from the table's own weather. Models of
 one deal see the same rows. Differences to the first model with 95 % intervals, from drawing
-stations with replacement, the same ones for both.
+stations with replacement, the same ones for both. With draws, the blend and its members are also
+trained without 14 stations, drawn anew each time, and judged there: a score moves that far.
 """
 
 import argparse
@@ -30,6 +31,7 @@ logger = logging.getLogger("skill")
 DEALS, FOLDS, DRAWS = 3, 5, 500
 THREADS = 2  # folds at once; no figure depends on it
 ANOMALY_DAYS = 35
+DRAWN = 14  # stations
 LEAST_DAYS = 60  # of a station that is scored by itself
 SOIL = ("clay", "sand", "silt", "porosity", "omc", "elevation")
 # The predictors of Han et al. (2023) that such a table has; one index of rain less evaporation.
@@ -167,18 +169,45 @@ def judge(table: pd.DataFrame, models: Sequence[Preset], trees: int) -> dict[str
     return found
 
 
+def draw(table: pd.DataFrame, preset: Preset, seed: int) -> pd.DataFrame:
+    """Return the scores of a blend and its members at stations drawn at random: a row a model."""
+    names = np.array(sorted(table["station"].unique()))
+    drawn = np.random.default_rng(seed).choice(names, DRAWN, replace=False)
+    held = table["station"].isin(drawn).to_numpy()
+    unseen = table[held].reset_index(drop=True)
+    found = {}
+    for name, estimate in estimates(table, preset, held).items():
+        stations = by_station(unseen, estimate)
+        found[name] = {k: v[0] for k, v in summary(stations, np.arange(DRAWN)[np.newaxis]).items()}
+    return pd.DataFrame.from_dict(found, orient="index")
+
+
+def judge_draws(table: pd.DataFrame, preset: Preset, draws: int) -> dict[str, dict]:
+    """Return by model the quantiles of its scores over many draws, and show them."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        scores = pd.concat(pool.map(partial(draw, table, preset), range(draws)))
+    shares = [0.0, 0.25, 0.5, 0.75, 1.0]
+    found = {str(name): rows.quantile(shares) for name, rows in scores.groupby(level=0)}
+    for name, rows in found.items():
+        logger.info("%s, %d draws of %d stations\n%s", name, draws, DRAWN, rows.round(4))
+    return {name: rows.to_dict("list") for name, rows in found.items()}
+
+
 def main() -> None:
     """Print the table, and keep it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("table", type=Path)
     parser.add_argument("--trees", type=int, default=100, help="at most so many a forest")
+    parser.add_argument("--draws", type=int, default=0)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("gssm_cube").setLevel(logging.WARNING)
     table = read_table(pd.read_parquet(arguments.table))
     logger.info("%d rows of %d stations", len(table), table["station"].nunique())
-    found = judge(table, MODELS, arguments.trees)
+    found: dict[str, dict] = judge(table, MODELS, arguments.trees)
+    if arguments.draws:
+        found["draws"] = judge_draws(table, BLEND, arguments.draws)
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=1))
 
