@@ -212,14 +212,15 @@ def _water_table(path: Path) -> Band:
     return band("b1", "float32", lambda: found.values, transform, np.nan)
 
 
-def without_soil(catalog: Catalog, asset: str) -> None:
-    """Take the bands of the soil out of a collection of ERA5-Land."""
+def without_soil(catalog: Catalog, asset: str) -> Catalog:
+    """Return a catalog whose collection of ERA5-Land has no bands of the soil."""
     held = catalog.collections[asset]
     kept = [
         replace(i, bands=tuple(b for b in i.bands if not b.id.startswith(("soil", "volumetric"))))
         for i in held.images
     ]
-    catalog.collections[asset] = Collection(tuple(kept), asset)
+    changed = catalog.collections | {asset: Collection(tuple(kept), asset)}
+    return Catalog(catalog.images, changed)
 
 
 def without_day(catalog: Catalog, asset: str, day: date) -> None:

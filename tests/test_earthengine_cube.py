@@ -78,9 +78,7 @@ def test_a_collection_without_soil_is_no_error_and_plan_and_check_say_so(
     small_world, short, server, account, tmp_path, monkeypatch
 ):
     asset = "ECMWF/ERA5_LAND/DAILY_AGGR"
-    catalog = catalog_of(small_world.raw, small_world.layout)
-    without_soil(catalog, asset)
-    monkeypatch.setattr(server, "catalog", catalog)
+    monkeypatch.setattr(server, "catalog", without_soil(server.catalog, asset))
     path = write_run(tmp_path, small_world, short, server, {"era5_land": f"ee://{asset}"})
     done = CliRunner().invoke(app, ["download", str(path)])
     assert "2 requests to Earth Engine" in done.output, done.output

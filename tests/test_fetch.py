@@ -31,6 +31,7 @@ from gssm_cube.sources import (
 from gssm_cube.sources.tries import NoAccess, NoAnswer, Refused
 
 TILE = "h15v04"
+WEATHER, SOIL = tuple(era5_land.UNITS), tuple(era5_land.SOIL)
 
 
 def yes(line):
@@ -121,7 +122,7 @@ def test_era5_land_comes_as_the_store_gives_it_and_reads_the_same(
     ours, theirs = (
         era5_land.find_files(place) for place in (folder, small_world.raw / "era5_land")
     )
-    for month, names in (("2018-07", ("t2m", "tp", "e")), ("2019-02", (*cds_names(),))):
+    for month, names in (("2018-07", WEATHER), ("2019-02", WEATHER + SOIL)):
         stamps = np.datetime64(month, "D") + np.arange(24 * 26, 24 * 31).astype("m8[h]")
         for name in names:
             np.testing.assert_array_equal(
@@ -129,11 +130,7 @@ def test_era5_land_comes_as_the_store_gives_it_and_reads_the_same(
                 era5_cells.read_stamps(theirs, name, stamps, short).values,
             )
     assert "nothing is lacking" in fetch("era5_land", short, folder, confirm=yes)
-    assert [len(order["variable"]) for order in store.orders] == [3, 3, 5]  # soil of own days
-
-
-def cds_names():
-    return (*era5_land.UNITS, *era5_land.SOIL)
+    assert sorted(len(order["variable"]) for order in store.orders) == [3, 3, 5]  # soil: own days
 
 
 def test_soil_that_lacks_beside_weather_is_ordered_alone_and_weather_stays(
@@ -146,7 +143,7 @@ def test_soil_that_lacks_beside_weather_is_ordered_alone_and_weather_stays(
     february = small_world.raw / "era5_land" / "era5_land_2019_02.nc"
     (folder / february.name).unlink()
     with xr.open_dataset(february) as month:
-        month.drop_vars(list(era5_land.SOIL)).to_netcdf(folder / "era5_land_20190201_20190228.nc")
+        month.drop_vars(SOIL).to_netcdf(folder / "era5_land_20190201_20190228.nc")
     [span] = cds.lacking(short, folder)
     assert (span.first, span.last, span.names) == (date(2019, 2, 14), date(2019, 2, 28), cds.SOIL)
     assert cds.lacking(short, folder, soil=False) == []
@@ -154,7 +151,7 @@ def test_soil_that_lacks_beside_weather_is_ordered_alone_and_weather_stays(
     assert store.orders[0]["variable"] == list(cds.SOIL)
     files = era5_land.find_files(folder)
     days = short.time[[0, -1]]
-    assert not era5_land.missing_days(files, *days, cds_names()).size
+    assert not era5_land.missing_days(files, *days, WEATHER + SOIL).size
     assert cds.need(short, folder).files == 0
 
 
