@@ -200,6 +200,17 @@ def test_what_is_too_much_at_once_is_ordered_by_the_variable(store, short, tmp_p
     assert len(list(tmp_path.glob("*.nc"))) == 3
 
 
+def test_weather_and_soil_that_are_too_much_together_come_by_the_variable(store, short, tmp_path):
+    store.most = 3
+    *_, last = cds.orders(short, tmp_path, Watch())  # the days of March
+    last.get(Watch())
+    assert [order["variable"] for order in store.orders] == [
+        [name] for name in (*cds.VARIABLES, *cds.SOIL)
+    ]
+    held = {name for file in era5_land.find_files(tmp_path) for name in file.names}
+    assert held == {*WEATHER, *SOIL}
+
+
 def test_a_plain_netcdf_is_taken_as_well(store, short, tmp_path):
     store.zipped = False
     first_order(short, tmp_path).get(Watch())
