@@ -63,6 +63,7 @@ from gssm_cube.variables import PREDICTORS
 
 logger = logging.getLogger(__name__)
 
+# Settings of how a run gets and works, not of what its product is.
 WAYS = {"folder", "sources", "stores", "cluster", "surface", "era5_land", "earthengine", "web"}
 EVALUATED = ("scores.json", "predictions.parquet", "importance.csv", "applicability.json")
 
