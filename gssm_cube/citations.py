@@ -7,8 +7,11 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from gssm_cube.archive import open_archive
+from gssm_cube.sources.modis import vegetation_product
+from gssm_cube.web_settings import COLLECTION, address_of, form_of, product_of
 
 CC_BY = "CC-BY 4.0"
 FREE = "no restriction on use or redistribution (LP DAAC); citation asked for"
@@ -17,6 +20,11 @@ LICENCE = (
     "under the one that was chosen. ODbL 1.0 allows commercial use and asks for share-alike, "
     "CC-BY-NC 4.0 allows none. The other gridded sources only ask to be named, as far as their "
     "providers state terms. The code is MIT."
+)
+LICENCE_WITHOUT_MERIT = (
+    "The gridded sources only ask to be named, as far as their providers state terms; the notice "
+    "of Copernicus DEM, which takes MERIT Hydro's place, must go with what is made of it. The code "
+    "is MIT."
 )
 STATIONS = (
     "ISMN's terms (https://ismn.bafg.de/terms-and-conditions): scientific use only, no commercial "
@@ -83,6 +91,7 @@ def _nasa(product: str, author: str, year: int, what: str, doi: str) -> Source:
 _WAN, _DIDAN = "Wan, Z. and Hook, S. and Hulley, G.", "Didan, K."
 _LST = "land surface temperature and emissivity, daily, 1 km"
 _GREEN = "vegetation indices, 16 days, 1 km"
+_GREEN_500M = "vegetation indices, 16 days, 500 m"
 _VIIRS = "Hulley, G. and Hook, S."
 SOURCES: dict[str, tuple[Source, ...]] = {
     "era5_land": (
@@ -165,6 +174,25 @@ SOURCES: dict[str, tuple[Source, ...]] = {
         ),
     ),
 }  # fmt: skip
+SOURCES |= {  # what may stand in another's place, see ``cited_as``
+    "mod13a1": (_nasa("MOD13A1.061", _DIDAN, 2021, f"MODIS/Terra {_GREEN_500M}",
+                      "10.5067/MODIS/MOD13A1.061"),),
+    "myd13a1": (_nasa("MYD13A1.061", _DIDAN, 2021, f"MODIS/Aqua {_GREEN_500M}",
+                      "10.5067/MODIS/MYD13A1.061"),),
+    # DOI, licence and notice as public programs that use it tell them; year, title from memory.
+    "copernicus_dem": (
+        Source(
+            "copernicus_dem", "Copernicus DEM: global digital elevation model, GLO-90",
+            "European Space Agency", 2022, "10.5270/ESA-c5d3d65",
+            "free for any use; its notice must go with what is made of it", "misc",
+            {"publisher": "European Space Agency"},
+            "Produced using Copernicus WorldDEM-90 © DLR e.V. 2010-2014 and © Airbus Defence and "
+            "Space GmbH 2014-2018 provided under COPERNICUS by the European Union and ESA; all "
+            "rights reserved. The organisations in charge of the Copernicus programme by law or by "
+            "delegation do not incur any liability for any use of the Copernicus WorldDEM-90.",
+        ),
+    ),
+}  # fmt: skip
 SOURCES |= {  # of land cover, by legend
     "esa_cci": (
         Source(
@@ -210,22 +238,60 @@ class Credits:
         return "\n".join(source.bibtex for source in self.sources) + "\n" + notes
 
 
+def cited_as(source: str, place: Any) -> str:
+    """Return under which name of ``SOURCES`` a gridded source is cited.
+
+    Parameters
+    ----------
+    source : str
+        As the settings name it.
+    place : path or address
+        By which another product may stand in: of 500 m for vegetation of 1 km, Copernicus DEM for
+        MERIT Hydro.
+    """
+    address = address_of(place)
+    if source in ("mod13a2", "myd13a2"):
+        held = product_of(source, address) if address else None
+        return (held or vegetation_product(Path(place), source.upper())).lower()
+    heights = source == "merit_hydro" and address and form_of(address) == COLLECTION
+    return "copernicus_dem" if heights else source
+
+
+def product_licence(names: Iterable[str]) -> str:
+    """Return what follows for a product from the sources that are cited."""
+    return LICENCE if "merit_hydro" in names else LICENCE_WITHOUT_MERIT
+
+
+def licence_attrs(terrain: Any) -> dict[str, str]:
+    """Return a product's licence if its terrain is not of MERIT Hydro, whose it inherits else.
+
+    Parameters
+    ----------
+    terrain : path or address
+        Place of the source ``merit_hydro``.
+    """
+    name = cited_as("merit_hydro", terrain)
+    return {} if name == "merit_hydro" else {"license": product_licence([name])}
+
+
 def credit(names: Iterable[str], networks: Iterable[str], archive: Path | None = None) -> Credits:
     """Return whom to cite for the sources and networks of a run.
 
     Parameters
     ----------
     names : iterable of str
-        Sources, as the settings name them.
+        Sources, as ``cited_as`` names them.
     networks : iterable of str
         Networks of stations.
     archive : Path, optional
         The ISMN archive, whose readme has the networks' own references.
     """
+    names = list(names)
     found = [METHOD, *(source for name in names for source in SOURCES[name])]
     told = network_references(archive) if archive else {}
     lacking = "not told by the archive's readme; see https://ismn.earth/en/networks/"
-    return Credits(tuple(found), {n: told.get(n, lacking) for n in sorted(set(networks))})
+    references = {n: told.get(n, lacking) for n in sorted(set(networks))}
+    return Credits(tuple(found), references, product_licence(names))
 
 
 def network_references(archive: Path) -> dict[str, str]:

@@ -21,7 +21,7 @@ import numpy as np
 from gssm_cube import blocks
 from gssm_cube.blocks import Progress
 from gssm_cube.grid import Layout
-from gssm_cube.orders import USUAL, Catalog, Delivery, deliveries
+from gssm_cube.orders import OWN_SOIL, SOIL_BANDS, USUAL, Catalog, Delivery, deliveries
 from gssm_cube.settings import Settings
 from gssm_cube.sources import earthengine
 from gssm_cube.sources.ee_files import replaced
@@ -70,19 +70,19 @@ class Places:
 
 
 def without(absent: Mapping[str, Iterable[str]]) -> Callable[[str, Stamps, str], Stamps]:
-    """Return what picks the stamps that are not known to be absent, of all tiles or of one."""
+    """Return what picks the stamps that are not known to be absent, of a collection or a part."""
     missing = {collection: set(stamps) for collection, stamps in absent.items()}
 
-    def there(asset: str, stamps: Stamps, tile: str) -> Stamps:
-        lost = missing.get(asset, set()) | missing.get(collection_of(asset, tile), set())
+    def there(asset: str, stamps: Stamps, part: str) -> Stamps:
+        lost = missing.get(asset, set()) | missing.get(collection_of(asset, part), set())
         return tuple(stamp for stamp in stamps if str(stamp) not in lost)
 
     return there
 
 
-def collection_of(asset: str, tile: str) -> str:
-    """Return the name under which absent stamps of an asset, or of a tile of it, are noted."""
-    return f"{asset} {tile}".strip()
+def collection_of(asset: str, part: str) -> str:
+    """Return the name under which absent stamps of an asset, a tile or its soil are noted."""
+    return f"{asset} {part}".strip()
 
 
 def read_absent(folder: Path) -> dict[str, list[str]]:
@@ -210,12 +210,25 @@ def ask_catalog(places: Places, sources: Iterable[str]) -> Catalog:
                     "Earth Engine has no image of %s on %d stamps: %s .. %s", asset,
                     len(absent[asset]), absent[asset][0], absent[asset][-1],
                 )  # fmt: skip
+        if source == "era5_land":
+            absent[collection_of(asset, OWN_SOIL)] = _stamps_without_soil(asset, lacking)
     blocks.write_atomically(places.folder / ABSENT, json.dumps(absent, indent=0))
 
     def grid(asset: str, band: Band, usual: PixelGrid) -> PixelGrid:
         return earthengine.grid_of(asset, band)
 
     return Catalog(without(absent), grid)
+
+
+def _stamps_without_soil(asset: str, lacking: Iterable[Delivery]) -> list[str]:
+    """Return the wanted stamps of ERA5-Land's soil if a collection has no bands of it."""
+    names = {name for name, *_ in SOIL_BANDS}
+    requests = (request for delivery in lacking for request in delivery.requests)
+    wanted = [request for request in requests if {band.name for band in request.bands} == names]
+    if not wanted or names <= earthengine.bands_of(asset):
+        return []
+    logger.warning("Earth Engine's %s has no %s: not asked for", asset, ", ".join(sorted(names)))
+    return sorted({str(stamp) for request in wanted for stamp in request.stamps})
 
 
 def _deliver(delivery: Delivery, folder: Path) -> None:
@@ -300,7 +313,12 @@ class _Pool:
 
 def places_of(settings: Settings) -> Places:
     """Return what a run takes from Earth Engine; downloads lie in its folder."""
-    return Places(settings.sources.assets, settings.layout, settings.folder / FOLDER)
+    return Places(
+        settings.sources.assets,
+        settings.layout,
+        settings.folder / FOLDER,
+        orders=partial(deliveries, soil=settings.era5_land.soil),
+    )
 
 
 def complete(

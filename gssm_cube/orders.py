@@ -68,6 +68,11 @@ METEO_BANDS = {  # in Earth Engine, name in the file, units
         ("total_evaporation_sum", "e", "m of water equivalent"),
     ),
 }
+SOIL_BANDS = (  # what ERA5-Land itself says of the soil, hourly and daily
+    ("volumetric_soil_water_layer_1", "swvl1", "m**3 m**-3"),
+    ("soil_temperature_level_1", "stl1", "K"),
+)
+OWN_SOIL = "soil"  # under which stamps are noted of which a collection lacks these
 # Names of layers there that are not ours.
 RENAMED = {"pixel_reliability": "SummaryQA", "composite_day_of_the_year": "DayOfYear"}
 TERRAIN = (Band("elv", "float32", LOST), Band("upa", "float32", LOST), Band("dir", "int16", 247))
@@ -93,9 +98,9 @@ class Delivery:
 class Catalog:
     """What is known of Earth Engine's assets: by default what is usual, without asking.
 
-    ``there`` picks the stamps of a collection that have an image, of a tile where it has tiles;
-    ``grid`` gives the grid of a map's band from its asset and the usual one. Of ``single`` layers
-    each is a file of its own there: a request asks for one layer of one day.
+    ``there`` picks the stamps of a collection that have an image, of a tile where it has tiles, or
+    of ERA5-Land's soil; ``grid`` gives the grid of a map's band from its asset and the usual one.
+    Of ``single`` layers each is a file of its own there: a request asks for one layer of one day.
     """
 
     there: Callable[[str, Stamps, str], Stamps] = lambda asset, stamps, tile: stamps
@@ -107,7 +112,13 @@ USUAL = Catalog()
 
 
 def deliveries(
-    source: str, asset: str, layout: Layout, folder: Path, catalog: Catalog = USUAL
+    source: str,
+    asset: str,
+    layout: Layout,
+    folder: Path,
+    catalog: Catalog = USUAL,
+    *,
+    soil: bool = True,
 ) -> Iterator[Delivery]:
     """Yield all that a run needs of a source, done or not.
 
@@ -120,9 +131,13 @@ def deliveries(
     folder : Path
         Of all downloads from Earth Engine; each source and region has its own in it.
     catalog : Catalog
+    soil : bool
+        Whether ERA5-Land is asked for its own soil as well.
     """
     place = folder_of(folder, source, asset, layout)
     yield from ORDERS[source](asset, layout, place, catalog)
+    if source == "era5_land" and soil:
+        yield from _era5_soil(asset, layout, place, catalog)
 
 
 def folder_of(folder: Path, source: str, asset: str, layout: Layout) -> Path:
@@ -135,30 +150,56 @@ def folder_of(folder: Path, source: str, asset: str, layout: Layout) -> Path:
 
 
 def _meteorology(asset: str, layout: Layout, folder: Path, catalog: Catalog) -> Iterator[Delivery]:
-    """Yield ERA5-Land: as many whole days as fit in a request, or slabs of cell rows of a day."""
+    """Yield ERA5-Land's weather, with that before the run's first day."""
     kind = asset.rsplit("/", 1)[1]
-    names = METEO_BANDS[kind]
+    stamps = meteo_stamps(layout, hourly=kind == "HOURLY")
+    yield from _cell_files(asset, METEO_BANDS[kind], stamps, layout, folder, catalog)
+
+
+def _era5_soil(asset: str, layout: Layout, folder: Path, catalog: Catalog) -> Iterator[Delivery]:
+    """Yield what ERA5-Land says of the soil, in files of its own.
+
+    Requests for weather are full: with these bands they would hold fewer days, and the days before
+    the run's first would come as well.
+    """
+    stamps = soil_stamps(layout, hourly=asset.endswith("HOURLY"))
+    yield from _cell_files(asset, SOIL_BANDS, stamps, layout, folder, catalog, OWN_SOIL)
+
+
+def _cell_files(
+    asset: str,
+    names: tuple[tuple[str, str, str], ...],
+    stamps: Stamps,
+    layout: Layout,
+    folder: Path,
+    catalog: Catalog,
+    part: str = "",
+) -> Iterator[Delivery]:
+    """Yield bands: as many whole days as fit in a request, or slabs of cell rows of a day."""
     bands = tuple(Band(name, "float32", LOST) for name, _, _ in names)
-    stamps, a_day = meteo_stamps(layout, hourly=kind == "HOURLY")
-    box = cell_box(layout)
-    step = stamps[1] - stamps[0]
+    word, a_day = ("hourly", 24) if asset.endswith("HOURLY") else ("daily", 1)
+    box, step = cell_box(layout), np.timedelta64(24 // a_day, "h")
+    start = "_".join(filter(None, ("era5_land", part, word)))
     for batch in batches(stamps, images_at_once(box, bands, a_day)):
-        for run in without_gaps(catalog.there(asset, batch, ""), step):
+        for run in without_gaps(catalog.there(asset, batch, part), step):
             slabs = row_slabs(box, bands, len(run))
             requests = tuple(Request(asset, bands, CELLS, *slab, run) for slab in slabs)
-            word = "hourly" if a_day == 24 else "daily"
             ends = (str(stamp).replace("-", "") for stamp in (run[0], run[-1]))
-            path = folder / f"era5_land_{word}_{'_'.join(ends)}.nc"
+            path = folder / f"{start}_{'_'.join(ends)}.nc"
             write = MeteoFile(path, tuple(n for _, n, _ in names), tuple(u for *_, u in names))
             yield Delivery("era5_land", requests, (path,), write)
 
 
-def meteo_stamps(layout: Layout, *, hourly: bool) -> tuple[Stamps, int]:
-    """Return stamps of meteorology and how many a day has; hours close with the day after."""
+def meteo_stamps(layout: Layout, *, hourly: bool) -> Stamps:
+    """Return stamps of weather; hours close with the day after."""
     days = meteo_days(layout)
-    if not hourly:
-        return tuple(days), 1
-    return tuple(np.arange(days[0], days[-1] + 2, dtype="M8[h]")), 24
+    return tuple(np.arange(days[0], days[-1] + 2, dtype="M8[h]") if hourly else days)
+
+
+def soil_stamps(layout: Layout, *, hourly: bool) -> Stamps:
+    """Return stamps of ERA5-Land's soil, of which nothing is remembered: the run's own days."""
+    days = layout.time
+    return tuple(np.arange(days[0], days[-1] + 1, dtype="M8[h]") if hourly else days)
 
 
 def cell_box(layout: Layout) -> Box:

@@ -18,6 +18,7 @@ from gssm_cube import __version__, blocks, cube, ingest, places, predict, produc
 from gssm_cube.applicability import overview_layer
 from gssm_cube.blocks import Progress, digest, silent
 from gssm_cube.check import Report, check_run
+from gssm_cube.citations import licence_attrs
 from gssm_cube.clusters import Profile, open_client
 from gssm_cube.evaluate import Evaluation
 from gssm_cube.evaluate import evaluate as evaluate_samples
@@ -62,6 +63,8 @@ from gssm_cube.variables import PREDICTORS
 
 logger = logging.getLogger(__name__)
 
+# Settings of how a run gets and works, not of what its product is.
+WAYS = {"folder", "sources", "stores", "cluster", "surface", "era5_land", "earthengine", "web"}
 EVALUATED = ("scores.json", "predictions.parquet", "importance.csv", "applicability.json")
 
 
@@ -258,9 +261,8 @@ def predict_all(
         "history": f"gssm_cube {__version__}",
         "forest_digest": forest.digest,
         "forest_preset": forest.preset,
-        "settings": settings.model_dump_json(
-            exclude={"folder", "sources", "stores", "cluster", "surface", "earthengine", "web"}
-        ),
+        "settings": settings.model_dump_json(exclude=WAYS),
+        **licence_attrs(settings.sources.merit_hydro),
         "sources": "; ".join(sorted({variable.source for variable in PREDICTORS.values()})),
         "scores": json.dumps(forest.card.get("scores", {})),
         "interval": json.dumps(forest.card.get("interval")),

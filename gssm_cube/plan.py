@@ -5,7 +5,7 @@ islet may be missed. Bytes written and memory are estimates from the sizes of th
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from gssm_cube.ingest.inputs import (
 from gssm_cube.places import is_url
 from gssm_cube.remote_sources import local_sources
 from gssm_cube.settings import Settings
-from gssm_cube.sources import merit_hydro
+from gssm_cube.sources import era5_land, merit_hydro
 from gssm_cube.variables import PREDICTORS, names_of
 
 # Packed arrays on disk over their plain size: seen on the demo's cube and product.
@@ -61,6 +61,7 @@ class Plan:
     product_bytes: float
     ingest_memory: float  # of a worker process
     predict_memory: float  # of a worker thread, the forest apart
+    lacking_soil: str = ""  # what the run does without, for ERA5-Land's files lack it
 
     @property
     def blocks(self) -> int:
@@ -82,7 +83,8 @@ def plan_run(settings: Settings) -> Plan:
     size = float(sum(path.stat().st_size for path in paths))
     shares = list(tile_shares(settings.layout, found.merit_hydro))
     sensors = (1 + len(found.lst_partners), 1 + len(found.vegetation_partners))
-    return make_plan(settings, shares, len(paths), size, sensors)
+    costs = make_plan(settings, shares, len(paths), size, sensors)
+    return replace(costs, lacking_soil=era5_land.lacking_soil(found.era5_land))
 
 
 def plan_before_download(settings: Settings, bytes_read: float) -> Plan:
@@ -250,6 +252,8 @@ def plan_table(plan: Plan, place: Path) -> Table:
         ("memory of an ingest process, about", size(plan.ingest_memory)),
         ("memory of a prediction thread, about", f"{size(plan.predict_memory)} + the forest"),
     ]
+    if plan.lacking_soil:
+        rows.append(("ERA5-Land's own soil", plan.lacking_soil))
     for name, value in rows:
         table.add_row(name, str(value))
     return table

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gssm_cube import blocks, pipeline
 from gssm_cube.blocks import Progress, silent
-from gssm_cube.fetch.run import PROVIDERS, check_accounts, fetch
+from gssm_cube.fetch.run import PROVIDERS, check_accounts, fetch, providers_of
 from gssm_cube.remote_sources import complete
 from gssm_cube.routes import ISMN
 from gssm_cube.settings import Settings, read_settings
@@ -142,10 +142,14 @@ def fetch_files(
                 f"{name} is {getattr(settings.sources, name, None)!r} in the settings, expected a "
                 f"folder of files of one of {', '.join(folders)}; see gssm sources"
             )
-    check_accounts(names, settings.layout, folders)
+    layout, providers = settings.layout, providers_of(soil=settings.era5_land.soil)
+    check_accounts(names, layout, folders, providers)
     for name in names:
         with bars() as progress:
-            line = fetch(name, settings.layout, folders[name], confirm=confirm, progress=progress)
+            line = fetch(
+                name, layout, folders[name], confirm=confirm, progress=progress,
+                providers=providers,
+            )  # fmt: skip
         tell(line)
 
 

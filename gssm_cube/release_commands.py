@@ -112,7 +112,7 @@ def cite(
 
 def _credits(run_file: Path) -> "Credits":
     """Return whom a run cites; its networks are those of its station table."""
-    from gssm_cube.citations import credit
+    from gssm_cube.citations import cited_as, credit
     from gssm_cube.settings import read_settings
     from gssm_cube.station_summary import station_list
 
@@ -120,7 +120,7 @@ def _credits(run_file: Path) -> "Credits":
     table = settings.table("stations.parquet")
     if not table.exists():
         raise FileNotFoundError(f"no {table}, which names the networks: run `gssm stations` first")
-    names = [*settings.sources.gridded, "ismn"]
+    names = [cited_as(name, place) for name, place in settings.sources.gridded.items()] + ["ismn"]
     names += [settings.surface.legend] if settings.surface.land_cover else []
     return credit(names, station_list(table)["network"], settings.sources.ismn)
 

@@ -13,8 +13,8 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from gssm_cube.citations import SOURCES
-from gssm_cube.fetch.run import NO_ACCOUNT, PROVIDERS
+from gssm_cube.citations import SOURCES, cited_as
+from gssm_cube.fetch.run import NO_ACCOUNT, providers_of
 from gssm_cube.plan import size
 from gssm_cube.remote_sources import remote_places
 from gssm_cube.request_costs import costs
@@ -62,7 +62,7 @@ def _gridded(settings: Settings) -> Iterator[Route]:
         cost.source: (cost, places) for places in remote_places(settings) for cost in costs(places)
     }
     for source, place in settings.sources.gridded.items():
-        licence = licence_of(source)
+        licence = licence_of(cited_as(source, place))
         if source not in asked:
             assert isinstance(place, Path)
             yield _of_files(source, place, settings, licence)
@@ -93,7 +93,7 @@ def archive_account(source: str) -> tuple[str, str]:
 
 def _of_files(source: str, folder: Path, settings: Settings, licence: str) -> Route:
     """Return the way of a source that lies in a folder, and what is lacking there."""
-    provider = PROVIDERS[source]
+    provider = providers_of(soil=settings.era5_land.soil)[source]
     need = provider.need(settings.layout, folder)
     return Route(source, str(folder), FILES, provider.account, licence, need.files, None,
                  need.bytes, need.basis, need.request, provider.advice)  # fmt: skip
@@ -112,7 +112,7 @@ def _stations(settings: Settings) -> Route:
 
 
 def licence_of(source: str) -> str:
-    """Return the licences of a source, each once."""
+    """Return the licences of a source, each once, by the name under which it is cited."""
     return "; ".join(dict.fromkeys(cited.licence for cited in SOURCES[source]))
 
 

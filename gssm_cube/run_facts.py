@@ -1,6 +1,7 @@
 """What the stores and tables of a run tell of it: counts and facts for its report."""
 
 from gssm_cube import __version__, blocks, predict
+from gssm_cube.citations import licence_attrs
 from gssm_cube.estimate import COUNTED
 from gssm_cube.forest import load_forest
 from gssm_cube.model_card import model_line
@@ -42,8 +43,9 @@ def run_facts(settings: Settings) -> dict[str, str]:
         "Trained on": f"{forest.card['rows']:,} station-days of {forest.card['stations']} stations",
         "Forest digest": forest.digest[:16],
         "Version": f"gssm_cube {__version__}",
-        "Licence of the product": (
+        "Licence of the product": licence_attrs(settings.sources.merit_hydro).get(
+            "license",
             "MERIT Hydro, one of the sources, is CC-BY-NC 4.0 or ODbL 1.0; what is derived from "
-            "it must be shared under one of these"
+            "it must be shared under one of these",
         ),
     }

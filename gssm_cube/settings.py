@@ -112,6 +112,16 @@ class Sources(_Part):
         return {name: place for name, place in self if name != "ismn" and place is not None}
 
 
+class Era5Land(_Part):
+    """What is asked of ERA5-Land where it is ordered, downloaded or read from the web.
+
+    ``soil`` is its own soil moisture and temperature (``swvl1``, ``stl1``) on the run's days: a
+    baseline beside every score, and what tells frozen ground. Files that hold them are read anyhow.
+    """
+
+    soil: bool = True
+
+
 Store = Annotated[Path | str | None, BeforeValidator(lambda text: text and place_of(text))]
 
 
@@ -206,6 +216,7 @@ class Settings(_Part):
     version: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     folder: Path
     sources: Sources
+    era5_land: Era5Land = Era5Land()
     stores: Stores = Stores()
     stations: StationRules = StationRules()
     training: Training = Training()

@@ -71,7 +71,8 @@ def product_item(store: Place, href: str | None = None) -> "pystac.Item":
     asset = pystac.Asset(place, "Zarr", media_type=MEDIA_TYPE, roles=["data"], extra_fields=extra)
     item.add_asset("data", asset)
     for target, title in LICENCES.items():
-        item.add_link(pystac.Link("license", target, title=title))
+        if title in product.attrs["license"]:
+            item.add_link(pystac.Link("license", target, title=title))
     item.add_link(pystac.Link("cite-as", product.attrs["references"]))
     return item
 

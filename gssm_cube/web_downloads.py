@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Iterable
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -258,7 +259,8 @@ def _address_of(asset: str, band: Band, request: Request | None = None) -> str:
 def web_places_of(settings: Settings) -> Places:
     """Return what a run takes from open archives; downloads lie in its folder."""
     folder = settings.folder / DOWNLOADS
-    return Places(settings.sources.addresses, settings.layout, folder, WHOM, web_deliveries, sends)
+    orders = partial(web_deliveries, soil=settings.era5_land.soil)
+    return Places(settings.sources.addresses, settings.layout, folder, WHOM, orders, sends)
 
 
 def complete_from_web(

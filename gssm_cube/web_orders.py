@@ -21,6 +21,7 @@ from gssm_cube.orders import (
     CELLS,
     LOST,
     ORDERS,
+    OWN_SOIL,
     SOIL,
     TERRAIN,
     Catalog,
@@ -32,13 +33,14 @@ from gssm_cube.orders import (
     meteo_stamps,
     modis_deliveries,
     padded_bounds,
+    soil_stamps,
     terrain_boxes,
     terrain_files,
 )
-from gssm_cube.sources import merit_hydro, soilgrids
+from gssm_cube.sources import era5_land, merit_hydro, soilgrids
 from gssm_cube.sources.copernicus_dem import corners_of
 from gssm_cube.sources.ee_files import MapFiles, replaced
-from gssm_cube.sources.ee_requests import Box, Request, common, hull
+from gssm_cube.sources.ee_requests import Box, Request, Stamps, common, hull
 from gssm_cube.sources.era5_store import (
     StoreFile,
     StoreLayout,
@@ -88,7 +90,13 @@ class WholeFile:
 
 
 def web_deliveries(
-    source: str, address: str, layout: Layout, folder: Path, catalog: Catalog
+    source: str,
+    address: str,
+    layout: Layout,
+    folder: Path,
+    catalog: Catalog,
+    *,
+    soil: bool = True,
 ) -> Iterator[Delivery]:
     """Yield all that a run needs of a source, done or not.
 
@@ -101,10 +109,14 @@ def web_deliveries(
     folder : Path
         Of all downloads from open archives.
     catalog : Catalog
+    soil : bool
+        Whether ERA5-Land is asked for its own soil as well, if it has it.
     """
     place = folder_of(folder, source, address, layout)
     if source == "era5_land":
         yield from _meteorology(address, layout, place)
+        if soil:
+            yield from _era5_soil(address, layout, place)
     elif source == "merit_hydro" and form_of(address) == COLLECTION:
         yield from _terrain_of_heights(address, layout, place)
     elif form_of(address) == COLLECTION:
@@ -164,15 +176,31 @@ def merit_tile_of(request: Request) -> str:
 
 
 def _meteorology(address: str, layout: Layout, folder: Path) -> Iterator[Delivery]:
-    """Yield ERA5-Land: a file for each chunk of the time axis."""
+    """Yield ERA5-Land's weather, with that before the run's first day."""
     store = known_store(address, folder)
-    wanted, _ = meteo_stamps(layout, hourly=not store.is_daily)
+    weather = store.only(set(store.names) - set(era5_land.SOIL))
+    stamps = meteo_stamps(layout, hourly=not store.is_daily)
+    yield from _chunk_files(weather, address, layout, stamps, folder / "era5_land")
+
+
+def _era5_soil(address: str, layout: Layout, folder: Path) -> Iterator[Delivery]:
+    """Yield what a store has of ERA5-Land's soil, in files of its own."""
+    store = known_store(address, folder).only(era5_land.SOIL)
+    stamps = soil_stamps(layout, hourly=not store.is_daily)
+    if store.names:
+        yield from _chunk_files(store, address, layout, stamps, folder / f"era5_land_{OWN_SOIL}")
+
+
+def _chunk_files(
+    store: StoreLayout, address: str, layout: Layout, wanted: Stamps, start: Path
+) -> Iterator[Delivery]:
+    """Yield a file for each chunk of the time axis; ``start`` is how their paths begin."""
     word = "daily" if store.is_daily else "hourly"
     box = cell_box(layout)
     for times in time_chunks(store, store.times_of(np.array(wanted))):
         stamps = store.stamps(times)[[0, -1]]
         ends = (str(stamp).replace("-", "") for stamp in stamps)
-        path = folder / f"era5_land_{word}_{'_'.join(ends)}.nc"
+        path = start.with_name(f"{start.name}_{word}_{'_'.join(ends)}.nc")
         requests = tuple(chunk_requests(store, address, layout, times))
         write = StoreFile(path, store, CELLS, box, times)
         yield Delivery("era5_land", requests, (path,), write)

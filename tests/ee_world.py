@@ -1,6 +1,7 @@
 """The invented world's provider files as the assets that Earth Engine has of them."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
@@ -28,6 +29,10 @@ ASSETS = {
     "wtd": f"ee://{WATER_TABLE}",
     "bedrock": f"ee://{BEDROCK}",
 }
+HOURLY_BANDS = {
+    "t2m": "temperature_2m", "tp": "total_precipitation", "e": "total_evaporation",
+    "swvl1": "volumetric_soil_water_layer_1", "stl1": "soil_temperature_level_1",
+}  # fmt: skip
 # Names in Earth Engine of the layers of MOD13A2.
 VEGETATION = dict(
     zip(modis.VEGETATION_LAYERS, ("NDVI", "EVI", "SummaryQA", "DayOfYear"), strict=True)
@@ -95,7 +100,7 @@ def _meteorology(folder: Path) -> tuple[dict[str, np.ndarray], np.ndarray, Any]:
     )
     lat, lon = hours["latitude"].values, hours["longitude"].values
     corner = (round(lon[0] - 0.05, 2), round(lat[0] + 0.05, 2))
-    values = {name: hours[name].values for name in ("t2m", "tp", "e")}
+    values = {name: hours[name].values for name in HOURLY_BANDS}
     return (
         values,
         hours["valid_time"].values,
@@ -105,11 +110,10 @@ def _meteorology(folder: Path) -> tuple[dict[str, np.ndarray], np.ndarray, Any]:
 
 def _hourly(folder: Path) -> Iterator[Image]:
     values, stamps, transform = _meteorology(folder)
-    names = {"t2m": "temperature_2m", "tp": "total_precipitation", "e": "total_evaporation"}
     for number, stamp in enumerate(stamps.astype("M8[h]").astype(object)):
         bands = [
             band(ours, "float32", lambda n=name, k=number: values[n][k], transform, np.nan)
-            for name, ours in names.items()
+            for name, ours in HOURLY_BANDS.items()
         ]
         yield image(bands, "ECMWF/ERA5_LAND/HOURLY", f"{stamp:%Y%m%dT%H}", stamp.isoformat())
 
@@ -121,15 +125,21 @@ def _daily(folder: Path) -> Iterator[Image]:
     for number in range(stamps.size // 24 - 1):
         day = slice(24 * number, 24 * number + 24)
         fields = {
-            "temperature_2m": lambda d=day: values["t2m"][d].mean(axis=0, dtype="float64"),
+            "temperature_2m": lambda d=day: _mean(values["t2m"][d]),
             "temperature_2m_min": lambda d=day: values["t2m"][d].min(axis=0),
             "temperature_2m_max": lambda d=day: values["t2m"][d].max(axis=0),
             "total_precipitation_sum": lambda d=day: values["tp"][d.stop],
             "total_evaporation_sum": lambda d=day: values["e"][d.stop],
+            "volumetric_soil_water_layer_1": lambda d=day: _mean(values["swvl1"][d]),
+            "soil_temperature_level_1": lambda d=day: _mean(values["stl1"][d]),
         }
         start = first + timedelta(days=number)
         bands = [band(name, "float32", read, transform, np.nan) for name, read in fields.items()]
         yield image(bands, "ECMWF/ERA5_LAND/DAILY_AGGR", f"{start:%Y%m%d}", start.isoformat())
+
+
+def _mean(hours: np.ndarray) -> np.ndarray:
+    return hours.mean(axis=0, dtype="float64")
 
 
 # ---- MODIS ------------------------------------------------------------------------------------
@@ -200,6 +210,17 @@ def _water_table(path: Path) -> Band:
     corner = float(found["lon"][0]) - 1 / 240, float(found["lat"][0]) + 1 / 240
     transform = rasterio.Affine(1 / 120, 0, corner[0], 0, -1 / 120, corner[1])
     return band("b1", "float32", lambda: found.values, transform, np.nan)
+
+
+def without_soil(catalog: Catalog, asset: str) -> Catalog:
+    """Return a catalog whose collection of ERA5-Land has no bands of the soil."""
+    held = catalog.collections[asset]
+    kept = [
+        replace(i, bands=tuple(b for b in i.bands if not b.id.startswith(("soil", "volumetric"))))
+        for i in held.images
+    ]
+    changed = catalog.collections | {asset: Collection(tuple(kept), asset)}
+    return Catalog(catalog.images, changed)
 
 
 def without_day(catalog: Catalog, asset: str, day: date) -> None:

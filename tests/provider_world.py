@@ -24,7 +24,8 @@ from gssm_cube.sources import modis, soilgrids
 
 KEY = "a-key-without-a-colon"
 TOKEN = "a-token-of-nasa"
-CDS_NAMES = dict(zip(cds.VARIABLES, ("t2m", "tp", "e"), strict=True))
+CDS_NAMES = dict(zip(cds.VARIABLES + cds.SOIL, ("t2m", "tp", "e", "swvl1", "stl1"), strict=True))
+ACCUMULATED = {"tp", "e"}
 JSON = {"Content-Type": "application/json"}
 NEWEST = "2021001000000"
 
@@ -48,7 +49,7 @@ class ClimateStore:
     raw: Path
     looks: int = 1
     zipped: bool = True
-    most: int = 3
+    most: int = 5
     failing: bool = False
     orders: list[dict[str, Any]] = field(default_factory=list)
     seen: dict[str, int] = field(default_factory=dict)
@@ -123,8 +124,9 @@ class ClimateStore:
         part = hours.sel(valid_time=stamps, latitude=slice(north, south))
         part = part.sel(longitude=slice(west, east))
         groups = [names]
-        if self.zipped and len(names) > 1:
-            groups = [["t2m"], [name for name in names if name != "t2m"]]
+        if self.zipped:
+            apart = ([n for n in names if (n in ACCUMULATED) == kind] for kind in (False, True))
+            groups = [group for group in apart if group]
         parts = [bytes(part[group].to_netcdf(engine="netcdf4")) for group in groups]
         if not self.zipped:
             return parts[0]

@@ -1,13 +1,22 @@
 """Whom a run cites: its own sources and networks, and no others."""
 
 import re
+from pathlib import Path
 from typing import get_args
 
 import pytest
 
-from gssm_cube.citations import SOURCES, credit, network_references, parse_readme
+from gssm_cube.citations import (
+    SOURCES,
+    cited_as,
+    credit,
+    licence_attrs,
+    network_references,
+    parse_readme,
+)
 from gssm_cube.settings import Sources
 from gssm_cube.variables import Legend
+from gssm_cube.web_settings import EXAMPLES, HEIGHTS
 
 README = """Variables stored in separate files
 
@@ -54,8 +63,47 @@ def test_the_readme_of_an_archive_is_read(tmp_path):
     assert "AAA" not in found.networks
 
 
-def test_every_source_of_the_settings_can_be_cited():
-    assert set(SOURCES) == {*Sources.model_fields, *get_args(Legend)}
+STAND_INS = {"mod13a1", "myd13a1", "copernicus_dem"}
+
+
+def test_every_source_of_the_settings_and_what_stands_in_its_place_can_be_cited():
+    assert set(SOURCES) == {*Sources.model_fields, *get_args(Legend), *STAND_INS}
+
+
+@pytest.mark.parametrize(
+    ("source", "place", "expected"),
+    [
+        ("mod13a2", EXAMPLES["mod13a2"], "mod13a1"),
+        ("myd13a2", EXAMPLES["myd13a2"], "myd13a1"),
+        ("mod13a2", "stac+https://host/collections/modis-13A2-061", "mod13a2"),
+        ("mod13a2", "ee://MODIS/061/MOD13A2", "mod13a2"),
+        ("mod11a1", EXAMPLES["mod11a1"], "mod11a1"),
+        ("merit_hydro", HEIGHTS, "copernicus_dem"),
+        ("merit_hydro", EXAMPLES["merit_hydro"], "merit_hydro"),
+        ("merit_hydro", "ee://MERIT/Hydro/v1_0_1", "merit_hydro"),
+        ("merit_hydro", Path("raw/merit_hydro"), "merit_hydro"),
+        ("mod13a2", Path("nowhere"), "mod13a2"),
+        ("vnp13a2", Path("nowhere"), "vnp13a2"),
+    ],
+)
+def test_a_source_is_cited_as_what_lies_at_its_place(source, place, expected):
+    assert cited_as(source, place) == expected
+
+
+@pytest.mark.parametrize("product", ["MOD13A1", "MOD13A2"])
+def test_vegetation_of_a_folder_is_cited_by_its_files(tmp_path, product):
+    (tmp_path / f"{product}.A2019001.h18v04.061.2020001000000.hdf").touch()
+    assert cited_as("mod13a2", tmp_path) == product.lower()
+
+
+def test_a_product_without_merit_hydro_does_not_inherit_its_licence():
+    found = credit(["copernicus_dem", "mod13a1"], [])
+    assert "ODbL" not in found.licence and "notice of Copernicus DEM" in found.licence
+    assert licence_attrs(HEIGHTS) == {"license": found.licence}
+    assert licence_attrs(Path("raw/merit_hydro")) == {}
+    assert "500 m" in found.bibtex and "10.5270/ESA-c5d3d65" in found.bibtex
+    assert "WorldDEM-90" in found.sources[1].note
+    assert "share-alike" in credit(["merit_hydro"], []).licence
 
 
 def test_only_the_sources_of_a_run_are_cited():

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from cube_codes import check_same_codes
 from ee_server import EarthEngineServer, let_anyone_in
-from ee_world import ASSETS, catalog_of
+from ee_world import ASSETS, catalog_of, without_soil
 from typer.testing import CliRunner
 
 from gssm_cube import downloads, pipeline
 from gssm_cube.cli import app
+from gssm_cube.orders import USUAL
 from gssm_cube.request_costs import costs
 from gssm_cube.settings import read_settings
 
@@ -66,10 +67,40 @@ def test_daily_aggregates_give_the_same_cube_and_mix_with_files(
     asked = len(server.pixels)
     settings = read_settings(write_run(tmp_path, small_world, short, server, aggregates))
     pipeline.harmonise(settings)
-    assert len(server.pixels) - asked == 2  # 386 days of five bands, no more than 1,024 at once
+    # 385 days of five bands, no more than 1,024 at once, and 20 days of soil
+    assert len(server.pixels) - asked == 2 + 1
     assert "meteorology: 1 to do, 0 done before" in caplog.text
     assert "static layers: 0 to do" in caplog.text
     check_same_codes(settings.cube, alone[0] / "features.zarr")
+
+
+def test_a_collection_without_soil_is_no_error_and_plan_and_check_say_so(
+    small_world, short, server, account, tmp_path, monkeypatch
+):
+    asset = "ECMWF/ERA5_LAND/DAILY_AGGR"
+    monkeypatch.setattr(server, "catalog", without_soil(server.catalog, asset))
+    path = write_run(tmp_path, small_world, short, server, {"era5_land": f"ee://{asset}"})
+    done = CliRunner().invoke(app, ["download", str(path)])
+    assert "2 requests to Earth Engine" in done.output, done.output
+    places = downloads.places_of(read_settings(path))
+    assert not places.lacking("era5_land")  # so that a run goes on without asking
+    assert len(places.lacking("era5_land", USUAL)) == 1  # so that a download asks again
+    for command in ("plan", "check"):
+        said = CliRunner().invoke(app, [command, str(path)])
+        assert said.exit_code == 0, said.output
+        assert "no swvl1, stl1: no baseline of ERA5-Land's soil moisture, the air" in said.output
+
+
+def test_soil_is_not_asked_for_if_the_settings_say_so(small_world, short, server, tmp_path):
+    path = write_run(tmp_path, small_world, short, server, {"era5_land": ASSETS["era5_land"]})
+    both, weather = [], []
+    for found, text in ((both, ""), (weather, "[era5_land]\nsoil = false\n")):
+        path.write_text(path.read_text() + text)
+        found += downloads.places_of(read_settings(path)).wanted("era5_land")
+    assert [d.files[0].name for d in both if d not in weather] == [
+        "era5_land_soil_hourly_20190214T00_20190305T23.nc"
+    ]
+    assert all(delivery in both for delivery in weather)
 
 
 def test_a_plan_counts_what_the_download_then_sends(small_world, short, server, account, tmp_path):

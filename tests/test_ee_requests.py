@@ -2,6 +2,7 @@
 
 import ast
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -114,11 +115,12 @@ def test_a_box_in_degrees_is_rows_and_columns_from_the_corner():
 
 
 def test_requests_of_a_tile_year_are_those_worked_by_hand(tmp_path):
-    # 42..46 N, 4..0 W, 366 days; ERA5-Land 41 x 41 cells, five bands of 731 days: 204 days a time.
+    # 42..46 N, 4..0 W, 366 days; ERA5-Land 41 x 41 cells, five bands of 731 days: 204 days a time;
+    # two of the soil of 366 days: once.
     layout = Layout.covering((-4, 42, 0, 46), date(2019, 1, 1), date(2020, 1, 1))
     found = {cost.source: cost for cost in costs(Places(ASSETS, layout, tmp_path))}
-    assert found["era5_land"].requests == 4
-    assert found["era5_land"].bytes == 41 * 41 * 5 * 4 * 731
+    assert found["era5_land"].requests == 4 + 1
+    assert found["era5_land"].bytes == 41 * 41 * 4 * (5 * 731 + 2 * 366)
     # 480 rows; columns from 4 W at 42 N to 0: 4 x 120 x cos(42) = 357; ten bytes: 29 days a time.
     assert found["mod11a1"].bytes == 480 * 357 * 6 * 366
     assert found["mod11a1"].requests == -(-366 // 29)
@@ -128,6 +130,29 @@ def test_requests_of_a_tile_year_are_those_worked_by_hand(tmp_path):
     assert naive.requests == 183  # two days a time
     daily = sum(found[name].requests for name in ("era5_land", "mod11a1", "mod13a2"))
     assert naive.requests > 9 * daily
+
+
+def test_hours_of_soil_are_those_of_the_own_days_21_days_a_time(tmp_path):
+    layout = Layout.covering((-4, 42, 0, 46), date(2019, 1, 1), date(2020, 1, 1))
+    asset = {"era5_land": "ECMWF/ERA5_LAND/HOURLY"}
+    both, weather = (
+        costs(Places(asset, layout, tmp_path, orders=partial(orders.deliveries, soil=soil)))[0]
+        for soil in (True, False)
+    )
+    # 1,024 bands are 14 days of 72, and 21 days of 48; weather has a year before, and a day after.
+    assert (weather.requests, both.requests) == (-(-732 // 14), -(-732 // 14) + -(-366 // 21))
+    assert both.bytes - weather.bytes == 41 * 41 * 4 * 48 * 366
+    stamps = [str(orders.soil_stamps(layout, hourly=True)[place]) for place in (0, -1)]
+    assert stamps == ["2019-01-01T00", "2020-01-01T23"]
+
+
+def test_a_single_day_of_soil_is_a_file(tmp_path):
+    layout = Layout.covering((-4, 42, 0, 46), date(2019, 7, 1), date(2019, 7, 1))
+    found = list(orders.deliveries("era5_land", ASSETS["era5_land"], layout, tmp_path))
+    assert found[-1].files[0].name == "era5_land_soil_daily_20190701_20190701.nc"
+    assert [band.name for band in found[-1].requests[0].bands] == [
+        "volumetric_soil_water_layer_1", "soil_temperature_level_1",
+    ]  # fmt: skip
 
 
 def test_a_global_day_of_meteorology_takes_three_requests():

@@ -11,9 +11,11 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from web_server import TOKEN, WebServer
-from web_world import write_empty_store
+from web_world import ALL_UNITS, UNITS, write_empty_store
 
 from gssm_cube.grid import Layout, Tile
+from gssm_cube.request_costs import costs
+from gssm_cube.settings import Era5Land
 from gssm_cube.sources import era5_cells, era5_land
 from gssm_cube.sources.era5_store import (
     USUAL,
@@ -34,11 +36,13 @@ HOURS = np.arange("2019-07-01T00", "2019-07-12T00", dtype="M8[h]")
 ROW, COLS = 900 - round(10 * LAYOUT.cell_lat[0]), np.rint(10 * LAYOUT.cell_lon).astype(int) % 3600
 
 
-def write_store(path, zarr_format=3, chunks=(96, 4, 5), stamps=HOURS, lats=1472):
+def write_store(path, zarr_format=3, chunks=(96, 4, 5), stamps=HOURS, lats=1472, units=UNITS):
     """Write noise on all cells of the layout, each row and column with its own."""
-    write_empty_store(path, stamps.astype("M8[ns]"), chunks, zarr_format, lats)
+    write_empty_store(path, stamps.astype("M8[ns]"), chunks, zarr_format, lats, units)
     group, rng = zarr.open_group(path, mode="r+"), np.random.default_rng(0)
-    for name, middle in (("t2m", 290.0), ("tp", 0.001), ("e", -0.001)):
+    middles = {"t2m": 290.0, "tp": 0.001, "e": -0.001, "swvl1": 0.3, "stl1": 285.0}
+    for name in units:
+        middle = middles[name]
         values = rng.normal(middle, abs(middle) / 10, (stamps.size, *LAYOUT.cells_shape))
         rows = slice(ROW, ROW + LAYOUT.cells_shape[0])
         west = COLS >= 1800
@@ -65,6 +69,7 @@ def run(server, tmp_path):
 
         layout = LAYOUT
         folder = tmp_path / "run"
+        era5_land = Era5Land()
         web = WebSettings()
 
     return Run
@@ -103,6 +108,44 @@ def test_each_chunk_is_asked_once_and_nothing_again(server, run):
     asked = len(server.asked)
     assert "nothing is lacking" in complete_from_web(run)
     assert len(server.asked) == asked
+
+
+def test_the_soil_of_the_own_days_comes_in_files_of_its_own(server, run):
+    path = server.folder / "guarded" / "era5-land-v0.zarr"
+    write_store(path, units=ALL_UNITS)
+    weather, soil = [], []
+    for file in download(run):
+        (soil if set(file.names) == set(era5_land.SOIL) else weather).append(file)
+    assert {file.names for file in weather} == {("t2m", "tp", "e")}
+    assert [(str(file.first), str(file.last)) for file in soil] == [
+        ("2019-07-08T00", "2019-07-08T23"), ("2019-07-09T00", "2019-07-09T23"),
+    ]  # fmt: skip
+    own = np.arange("2019-07-08T00", "2019-07-10T00", dtype="M8[h]")
+    (store,) = era5_land.find_files(path)
+    for name in era5_land.SOIL:
+        ours = era5_cells.read_stamps(soil, name, own, LAYOUT)
+        np.testing.assert_array_equal(ours, era5_cells.read_stamps([store], name, own, LAYOUT))
+        assert not np.isnan(ours).any()
+    assert "nothing is lacking" in complete_from_web(run)
+
+
+def test_chunks_of_soil_are_planned_until_a_store_says_that_it_has_none(server, run):
+    write_store(server.folder / "guarded" / "era5-land-v0.zarr", units=UNITS | {"swvl1": "m3 m-3"})
+    planned = {
+        request.name for d in web_places_of(run).wanted("era5_land") for request in d.requests
+    }
+    assert planned == set(ALL_UNITS)
+    files = download(run)
+    assert era5_land.lacking_soil(files) == "no stl1: the air tells frozen ground"
+    assert era5_land.soil_names(files) == ("swvl1",)
+    assert [cost.requests for cost in costs(web_places_of(run))] == [0]
+
+
+def test_without_soil_in_the_settings_none_is_asked_for(server, run, monkeypatch):
+    monkeypatch.setattr(run, "era5_land", Era5Land(soil=False))
+    write_store(server.folder / "guarded" / "era5-land-v0.zarr", units=ALL_UNITS)
+    assert not era5_land.soil_names(download(run))
+    assert not [asked for asked in server.asked if "/swvl1/c/" in asked.path]
 
 
 @pytest.mark.parametrize("kind", ["rotten", "cut", "short", 503, 429])
@@ -154,7 +197,7 @@ def test_daily_aggregates_are_known_by_their_name(server, run, tmp_path):
 def test_a_store_without_consolidated_metadata_or_none_at_all_is_refused(server):
     web = Web({"127.0.0.1": "EARTHDATAHUB_TOKEN"}, pause=lambda seconds: None)
     path = server.folder / "guarded" / "a.zarr"
-    write_empty_store(path, HOURS.astype("M8[ns]"), (96, 4, 5), 3, 1472)
+    write_empty_store(path, HOURS.astype("M8[ns]"), (96, 4, 5), 3, 1472, UNITS)
     about = json.loads((path / "zarr.json").read_text())
     del about["consolidated_metadata"]
     (path / "zarr.json").write_text(json.dumps(about))

@@ -16,7 +16,7 @@ from provider_world import KEY, lead_there, open_providers
 
 from gssm_cube.fetch import cds, earthdata, tars, transfer, web
 from gssm_cube.fetch import run as fetching
-from gssm_cube.fetch.run import PROVIDERS, fetch
+from gssm_cube.fetch.run import PROVIDERS, fetch, providers_of
 from gssm_cube.fetch.transfer import Place, Stopped, Watch
 from gssm_cube.grid import Layout
 from gssm_cube.ingest import inputs
@@ -31,6 +31,7 @@ from gssm_cube.sources import (
 from gssm_cube.sources.tries import NoAccess, NoAnswer, Refused
 
 TILE = "h15v04"
+WEATHER, SOIL = tuple(era5_land.UNITS), tuple(era5_land.SOIL)
 
 
 def yes(line):
@@ -80,6 +81,8 @@ def test_orders_are_of_months_with_all_hours_and_one_hour_after_the_last_day(sho
     request = cds.request_of(spans[0], short)
     assert request["day"] == [f"{day}" for day in range(14, 29)]
     assert request["time"][0] == "00:00" and len(request["time"]) == 24
+    # Soil in the months of the run's own days, 2019-02-14 .. 2019-03-05; its means end there.
+    assert [span.names for span in spans] == [cds.VARIABLES] * 12 + [cds.VARIABLES + cds.SOIL] * 2
     # Cells of 0.1 deg round two tiles of 0.4 deg: north, west, south, east.
     assert request["area"] == [43.6, -32.0, 43.2, -31.2]
     assert (request["year"], request["month"]) == ("2018", "02")
@@ -101,6 +104,7 @@ def test_where_a_month_begins_after_the_last_day_one_hour_is_ordered(small_world
     layout = replace(small_world.layout, last_day=date(2019, 2, 28))
     last = cds.lacking(layout, tmp_path)[-1]
     assert (last.first, last.last, last.hours) == (date(2019, 3, 1), date(2019, 3, 1), (0,))
+    assert last.names == cds.VARIABLES
     assert cds.request_of(last, layout)["time"] == ["00:00"]
 
 
@@ -109,23 +113,54 @@ def test_era5_land_comes_as_the_store_gives_it_and_reads_the_same(
 ):
     folder = tmp_path / "era5"
     shutil.copytree(small_world.raw / "era5_land", folder)
-    for month in ("2018_07", "2018_08"):
+    for month in ("2018_07", "2018_08", "2019_02"):
         (folder / f"era5_land_{month}.nc").unlink()
     line = fetch("era5_land", short, folder, confirm=yes)
-    assert line.startswith("era5_land: 2 files fetched")
-    assert len(list(folder.glob("*_?.nc"))) == 4  # instantaneous and accumulated apart
+    assert line.startswith("era5_land: 3 files fetched")
+    assert len(list(folder.glob("*_?.nc"))) == 6  # instantaneous and accumulated apart
     assert inputs.lead_days(inputs.find_meteo(folder, short), short) == 365
-    stamps = np.arange("2018-07-30T00", "2018-08-03T00", dtype="M8[h]")
     ours, theirs = (
         era5_land.find_files(place) for place in (folder, small_world.raw / "era5_land")
     )
-    for name in ("t2m", "tp", "e"):
-        np.testing.assert_array_equal(
-            era5_cells.read_stamps(ours, name, stamps, short).values,
-            era5_cells.read_stamps(theirs, name, stamps, short).values,
-        )
+    for month, names in (("2018-07", WEATHER), ("2019-02", WEATHER + SOIL)):
+        stamps = np.datetime64(month, "D") + np.arange(24 * 26, 24 * 31).astype("m8[h]")
+        for name in names:
+            np.testing.assert_array_equal(
+                era5_cells.read_stamps(ours, name, stamps, short).values,
+                era5_cells.read_stamps(theirs, name, stamps, short).values,
+            )
     assert "nothing is lacking" in fetch("era5_land", short, folder, confirm=yes)
-    assert len(store.orders) == 2
+    assert sorted(len(order["variable"]) for order in store.orders) == [3, 3, 5]  # soil: own days
+
+
+def test_soil_that_lacks_beside_weather_is_ordered_alone_and_weather_stays(
+    store, short, small_world, tmp_path
+):
+    folder = tmp_path / "era5"
+    folder.mkdir()
+    for path in (small_world.raw / "era5_land").glob("*.nc"):
+        (folder / path.name).hardlink_to(path)
+    february = small_world.raw / "era5_land" / "era5_land_2019_02.nc"
+    (folder / february.name).unlink()
+    with xr.open_dataset(february) as month:
+        month.drop_vars(SOIL).to_netcdf(folder / "era5_land_20190201_20190228.nc")
+    [span] = cds.lacking(short, folder)
+    assert (span.first, span.last, span.names) == (date(2019, 2, 14), date(2019, 2, 28), cds.SOIL)
+    assert cds.lacking(short, folder, soil=False) == []
+    fetch("era5_land", short, folder, confirm=yes)
+    assert store.orders[0]["variable"] == list(cds.SOIL)
+    files = era5_land.find_files(folder)
+    days = short.time[[0, -1]]
+    assert not era5_land.missing_days(files, *days, WEATHER + SOIL).size
+    assert cds.need(short, folder).files == 0
+
+
+def test_without_soil_orders_are_of_weather_alone(short, tmp_path):
+    names = {span.names for span in cds.lacking(short, tmp_path, soil=False)}
+    assert names == {cds.VARIABLES}
+    assert providers_of(soil=False)["era5_land"].need(short, tmp_path).bytes == sum(
+        4 * 3 * 45 * span.stamps for span in cds.lacking(short, tmp_path)
+    )
 
 
 def first_order(short, folder):
@@ -163,6 +198,17 @@ def test_what_is_too_much_at_once_is_ordered_by_the_variable(store, short, tmp_p
     first_order(short, tmp_path).get(Watch())
     assert [order["variable"] for order in store.orders] == [[name] for name in cds.VARIABLES]
     assert len(list(tmp_path.glob("*.nc"))) == 3
+
+
+def test_weather_and_soil_that_are_too_much_together_come_by_the_variable(store, short, tmp_path):
+    store.most = 3
+    *_, last = cds.orders(short, tmp_path, Watch())  # the days of March
+    last.get(Watch())
+    assert [order["variable"] for order in store.orders] == [
+        [name] for name in (*cds.VARIABLES, *cds.SOIL)
+    ]
+    held = {name for file in era5_land.find_files(tmp_path) for name in file.names}
+    assert held == {*WEATHER, *SOIL}
 
 
 def test_a_plain_netcdf_is_taken_as_well(store, short, tmp_path):

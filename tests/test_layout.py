@@ -113,7 +113,7 @@ ALLOWED = {
     | {"sources", "stores"},
     "difference_maps": GROUND,
     "difference": GROUND | {"blocks", "difference_maps", "places", "product", "shards", "stores"},
-    "citations": {"archive"},
+    "citations": {"archive", "sources", "web_settings"},
     "stac": {"blocks", "grid", "places", "product", "stores"},
     "bars": set(),
     "terminal": {"bars"},
@@ -161,7 +161,7 @@ ALLOWED = {
     "score_rows": {"baselines"},
     "score_tables": {"baselines"},
     "report": GROUND | {"figures", "exhibits", "score_rows"},
-    "run_facts": {"blocks", "estimate", "forest", "model_card", "predict", "settings"},
+    "run_facts": {"blocks", "citations", "estimate", "forest", "model_card", "predict", "settings"},
     "validate": {
         *("blocks", "bootstrap", "exhibits", "figures", "grid", "resolution", "score_rows"),
         *("replay", "scores", "sphere", "stations", "stores", "toml_tables"),

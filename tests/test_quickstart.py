@@ -70,8 +70,9 @@ def test_each_source_has_its_way_licence_bytes_and_request(small_world, short, t
     routes = {route.source: route for route in run_routes(settings)}
     assert list(routes) == [*NAMES, "ismn"]
     meteo = routes["era5_land"]
-    # 385 days and an hour beyond the month's: 2018-02-14 .. 2019-03-06; 5 x 9 cells, 3 variables.
-    assert (meteo.files, meteo.bytes) == (14, 4 * 3 * 45 * 24 * 386)
+    # 385 days and an hour beyond the month's: 2018-02-14 .. 2019-03-06; 5 x 9 cells, 3 variables;
+    # two more in the months of the run's own days, 1 February to 6 March.
+    assert (meteo.files, meteo.bytes) == (14, 4 * 45 * 24 * (3 * 386 + 2 * 34))
     assert meteo.request.startswith('cdsapi.Client().retrieve("reanalysis-era5-land", {"variable":')
     assert routes["mod11a1"].files == 20
     assert "granule_name='MOD11A1.A*.h15v04.061.*'" in routes["mod11a1"].request
@@ -80,6 +81,19 @@ def test_each_source_has_its_way_licence_bytes_and_request(small_world, short, t
     for name, route in routes.items():
         assert all(source.licence in route.licence for source in SOURCES[name])
     assert "and what the servers tell of wtd, bedrock" in summary(list(routes.values()))
+
+
+def test_without_the_soil_of_era5_land_only_weather_is_to_come(small_world, short, tmp_path):
+    path = write_run(tmp_path, small_world, short)
+    path.write_text(path.read_text() + "[era5_land]\nsoil = false\n")
+    meteo = run_routes(read_settings(path))[0]
+    assert (meteo.source, meteo.files, meteo.bytes) == ("era5_land", 14, 4 * 3 * 45 * 24 * 386)
+
+
+def test_a_licence_is_that_of_what_stands_in_a_source_s_place(tmp_path):
+    settings = prepare(tmp_path, Start(BOX, 2018, "open", 48))
+    licences = {route.source: route.licence for route in run_routes(settings)}
+    assert licences["merit_hydro"] == SOURCES["copernicus_dem"][0].licence
 
 
 def test_sources_that_are_there_need_nothing(small_world, tmp_path):

@@ -1,11 +1,13 @@
 """Commands that hand a product on, on the small run's."""
 
 import json
+import shutil
 
 import rasterio
 from tests_of_commands import invoke
 
 from gssm_cube.citations import SOURCES
+from gssm_cube.quickstart import ROUTES
 
 
 def test_two_versions_of_a_product_are_compared(small_run, tmp_path):
@@ -29,6 +31,20 @@ def test_a_run_tells_whom_it_cites(small_run, tmp_path):
             assert (source.doi in target.read_text()) == (name in used)
     assert "Network " in said and "MERIT Hydro may be had under CC-BY-NC 4.0 or ODbL" in said
     assert "scientific use only" in said
+
+
+def test_a_run_from_open_archives_cites_what_stands_in_a_source_s_place(
+    small_run, small_world, tmp_path
+):
+    text = small_world.write_settings(tmp_path).read_text()
+    for name, address in ROUTES["open"].items():
+        text = text.replace(f'"{small_world.folders[name]}"', f'"{address}"')
+    (tmp_path / "run.toml").write_text(text)
+    shutil.copy(small_run.folder / "stations.parquet", tmp_path)
+    said = invoke("cite", tmp_path / "run.toml")
+    for name, used in (("mod13a1", True), ("copernicus_dem", True), ("merit_hydro", False)):
+        assert (SOURCES[name][0].doi in said) == used
+    assert "Produced using Copernicus WorldDEM-90" in said and "ODbL" not in said
 
 
 def test_without_stations_the_networks_are_not_known(small_world, tmp_path):

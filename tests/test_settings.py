@@ -306,6 +306,12 @@ def test_a_key_in_a_store_s_url_and_a_forest_that_is_a_folder_are_refused(write)
     refused(write(tables='[stores]\nforest = "forest"\n'), "forest is 'forest', expected a URL")
 
 
+def test_the_soil_of_era5_land_is_asked_for_unless_a_run_says_no(write):
+    assert read_settings(write()).era5_land.soil
+    assert not read_settings(write(tables="[era5_land]\nsoil = false\n")).era5_land.soil
+    refused(write(tables="[era5_land]\nsnow = true\n"), "era5_land.snow")
+
+
 # ---- Earth Engine -----------------------------------------------------------------------------
 
 ACCOUNT = '\n[earthengine]\nproject = "someone"\n'

@@ -9,9 +9,11 @@ import pytest
 from pystac.stac_object import STACObjectType
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 
+from gssm_cube.citations import licence_attrs
 from gssm_cube.grid import Layout, Tile
 from gssm_cube.product import create_product
 from gssm_cube.stac import product_item, write_item
+from gssm_cube.web_settings import HEIGHTS
 
 LAYOUT = Layout(Tile(118, 372), 1, 2, date(2018, 3, 1), date(2019, 3, 5), 48)
 
@@ -66,3 +68,9 @@ def test_without_pystac_its_extra_is_named(store, monkeypatch):
     monkeypatch.setitem(sys.modules, "pystac", None)
     with pytest.raises(ImportError, match=r"needs pystac: install the package's extra, gssm-cube"):
         product_item(store)
+
+
+def test_a_product_without_merit_hydro_links_to_none_of_its_licences(tmp_path):
+    create_product(tmp_path / "ssm.zarr", LAYOUT, licence_attrs(HEIGHTS))
+    links = product_item(tmp_path / "ssm.zarr").links
+    assert [link.rel for link in links if link.rel in ("license", "cite-as")] == ["cite-as"]

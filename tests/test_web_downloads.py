@@ -22,6 +22,7 @@ from gssm_cube.downloads import Places, open_requests
 from gssm_cube.grid import Layout, Tile
 from gssm_cube.orders import Catalog
 from gssm_cube.request_costs import costs
+from gssm_cube.settings import Era5Land
 from gssm_cube.sources import modis, soilgrids
 from gssm_cube.sources.ee_files import SINUSOIDAL
 from gssm_cube.sources.sinusoidal import KILOMETRE
@@ -96,6 +97,7 @@ class Run:
         self.sources = self
         self.addresses = {"mod11a1": f"stac+{url}{COLLECTION}"}
         self.folder = folder
+        self.era5_land = Era5Land()
         self.web = WebSettings(at_once=at_once, signer=f"{url}{SIGNER}")
 
 
@@ -300,6 +302,7 @@ def test_requests_of_a_tile_year_are_those_worked_by_hand(tmp_path):
     assert found["mod11a1"].bytes == 480 * 357 * 6 * 366
     assert found["mod13a2"].bytes == (2 * 480) * (2 * 357) * (2 + 2 + 1 + 2) * 31
     # 17,568 hours in chunks of 1,440 touch 14; two chunks southward and two across 0 E; 28.8 MB.
-    assert found["era5_land"].requests == 14 * 3 * 2 * 2
-    assert found["era5_land"].bytes == 14 * 3 * 4 * 1440 * 50 * 100 * 4
+    # Of the soil the 8,784 own hours are wanted, from 604,848 after 1950-01-01 on: 7 chunks.
+    assert found["era5_land"].requests == (14 * 3 + 7 * 2) * 2 * 2
+    assert found["era5_land"].bytes == (14 * 3 + 7 * 2) * 4 * 1440 * 50 * 100 * 4
     assert found["wtd"].requests == found["bedrock"].requests == 2

@@ -21,6 +21,8 @@ STORE = "guarded/era5/era5-land-v0.zarr"
 MADE = "2021001020304"
 BOX = [-180.0, 40.0, -20.0, 50.0]  # that items claim, wider than any tile
 ARCHIVE_SOIL_TILE = 20  # cells
+UNITS = {"t2m": "K", "tp": "m", "e": "m of water equivalent"}
+ALL_UNITS = UNITS | {"swvl1": "m**3 m**-3", "stl1": "K"}
 
 
 # ---- ERA5-Land --------------------------------------------------------------------------------
@@ -36,16 +38,21 @@ def write_store(
     )
     row = round(900 - 10 * float(hours["latitude"][0]))
     col = round(10 * float(hours["longitude"][0])) % 3600
-    write_empty_store(path, hours["valid_time"].values, chunks, zarr_format, lats)
+    write_empty_store(path, hours["valid_time"].values, chunks, zarr_format, lats, ALL_UNITS)
     group = zarr.open_group(path, mode="r+")
-    for name in ("t2m", "tp", "e"):
+    for name in ALL_UNITS:
         values = hours[name].values
         _, height, width = values.shape
         group[name][:, row : row + height, col : col + width] = values
 
 
 def write_empty_store(
-    path: Path, stamps: np.ndarray, chunks: tuple[int, int, int], zarr_format: Any, lats: int
+    path: Path,
+    stamps: np.ndarray,
+    chunks: tuple[int, int, int],
+    zarr_format: Any,
+    lats: int,
+    units: dict[str, str],
 ) -> None:
     """Write axes and metadata, consolidated, as Earth Data Hub has them."""
     import dask.array as da
@@ -57,7 +64,6 @@ def write_empty_store(
         "latitude": 90 - np.arange(lats) / 10,
         "longitude": np.arange(3600) / 10,
     }
-    units = {"t2m": "K", "tp": "m", "e": "m of water equivalent"}
     empty = da.full(shape, np.nan, dtype="float32", chunks=shape)  # a graph of one task
     arrays = {name: (dims, empty, {"units": unit}) for name, unit in units.items()}
     encoding = {name: {"chunks": chunks} for name in units}

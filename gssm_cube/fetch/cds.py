@@ -13,7 +13,7 @@ import logging
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 DATASET = "reanalysis-era5-land"
 PAGE = f"https://cds.climate.copernicus.eu/datasets/{DATASET}"
 VARIABLES = ("2m_temperature", "total_precipitation", "total_evaporation")
+SOIL = ("volumetric_soil_water_layer_1", "soil_temperature_level_1")  # of the run's own days
 POLL_SECONDS = (5.0, 120.0)  # the first pause, and the longest: orders take minutes to hours
 ADVICE = (
     "make an account at https://cds.climate.copernicus.eu, accept the licence on the dataset's "
@@ -47,16 +48,18 @@ ADVICE = (
 
 @dataclass(frozen=True)
 class Span:
-    """Days of a month that follow one another, and the hours of them that are wanted."""
+    """Days of a month that follow one another, the hours and variables of them that are wanted."""
 
     first: date
     last: date
     hours: tuple[int, ...]
+    names: tuple[str, ...] = VARIABLES
 
     @property
     def stem(self) -> str:
-        """Name of its file, without the end."""
-        return f"era5_land_{self.first:%Y%m%d}_{self.last:%Y%m%d}"
+        """Name of its file, without the end; soil that comes later has another than weather."""
+        start = "era5_land_soil" if self.names == SOIL else "era5_land"
+        return f"{start}_{self.first:%Y%m%d}_{self.last:%Y%m%d}"
 
     @property
     def days(self) -> int:
@@ -69,9 +72,9 @@ class Span:
         return self.days * len(self.hours)
 
 
-def need(layout: Layout, folder: Path) -> Need:
+def need(layout: Layout, folder: Path, *, soil: bool = True) -> Need:
     """Return what lacks of ERA5-Land: hours of a layout's cells."""
-    spans = lacking(layout, folder)
+    spans = lacking(layout, folder, soil=soil)
     if not spans:
         return NOTHING
     size = float(sum(_bytes(span, layout) for span in spans))
@@ -80,8 +83,17 @@ def need(layout: Layout, folder: Path) -> Need:
                 f'cdsapi.Client().retrieve("{DATASET}", {shown})')  # fmt: skip
 
 
-def lacking(layout: Layout, folder: Path) -> list[Span]:
+def lacking(layout: Layout, folder: Path, *, soil: bool = True) -> list[Span]:
     """Return the days that lack hours in a folder, in runs within months.
+
+    A month whose weather lacks is one order, with soil if one of its days lacks it.
+
+    Parameters
+    ----------
+    layout : Layout
+    folder : Path
+    soil : bool
+        Whether ERA5-Land's own soil is wanted too, on the run's days.
 
     Raises
     ------
@@ -102,8 +114,14 @@ def lacking(layout: Layout, folder: Path) -> list[Span]:
             )
         era5_land.check_cells(file, layout)
     first, last = meteo_days(layout)[[0, -1]]
-    days = era5_land.missing_days(files, first, last)
-    return [_span(run, last) for run in _runs(days)]
+    weather = era5_land.missing_days(files, first, last)
+    own = weather[:0]
+    if soil:
+        own = era5_land.missing_days(files, layout.time[0], last, era5_land.SOIL)
+        own = own[own <= last]  # a mean needs no hour of the day after
+    spans = [_span(run, last, soil=bool(np.isin(run, own).any())) for run in _runs(weather)]
+    late = _runs(np.setdiff1d(own, weather))
+    return spans + [replace(_span(run, last), names=SOIL) for run in late]
 
 
 def _runs(days: NDArray[np.datetime64]) -> list[NDArray[np.datetime64]]:
@@ -115,10 +133,10 @@ def _runs(days: NDArray[np.datetime64]) -> list[NDArray[np.datetime64]]:
     return np.split(days, np.flatnonzero(cuts) + 1)
 
 
-def _span(run: NDArray[np.datetime64], last: np.datetime64) -> Span:
+def _span(run: NDArray[np.datetime64], last: np.datetime64, *, soil: bool = False) -> Span:
     """Return days as an order takes them: of the day after the last one hour is wanted."""
-    alone = run[0] > last
-    return Span(run[0].item(), run[-1].item(), (0,) if alone else tuple(range(24)))
+    hours = (0,) if run[0] > last else tuple(range(24))
+    return Span(run[0].item(), run[-1].item(), hours, VARIABLES + SOIL if soil else VARIABLES)
 
 
 def _area_cols(layout: Layout) -> NDArray[np.float64]:
@@ -128,15 +146,18 @@ def _area_cols(layout: Layout) -> NDArray[np.float64]:
 
 def _bytes(span: Span, layout: Layout) -> int:
     """Bytes of a span's values as floats, before they are compressed."""
-    return 4 * len(VARIABLES) * layout.cell_lat.size * _area_cols(layout).size * span.stamps
+    return 4 * len(span.names) * layout.cell_lat.size * _area_cols(layout).size * span.stamps
 
 
-def request_of(span: Span, layout: Layout, names: Sequence[str] = VARIABLES) -> dict[str, Any]:
-    """Return the order of a span as the store takes it; the area is north, west, south, east."""
+def request_of(span: Span, layout: Layout, names: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the order of a span as the store takes it; the area is north, west, south, east.
+
+    ``names`` are variables in place of all of the span's.
+    """
     rows, cols = layout.cell_lat, _area_cols(layout)
     edges = (rows[0], cols[0], rows[-1], cols[-1])
     return {
-        "variable": list(names),
+        "variable": list(names or span.names),
         "year": f"{span.first:%Y}",
         "month": f"{span.first:%m}",
         "day": [f"{day:02d}" for day in range(span.first.day, span.last.day + 1)],
@@ -147,9 +168,9 @@ def request_of(span: Span, layout: Layout, names: Sequence[str] = VARIABLES) -> 
     }
 
 
-def orders(layout: Layout, folder: Path, watch: Watch) -> Iterator[Order]:
+def orders(layout: Layout, folder: Path, watch: Watch, *, soil: bool = True) -> Iterator[Order]:
     """Yield an order a month; the store tells no size before it has made the file."""
-    for span in lacking(layout, folder):
+    for span in lacking(layout, folder, soil=soil):
         yield Order(span.stem, _bytes(span, layout), partial(_get, span, layout, folder))
 
 
@@ -160,7 +181,7 @@ def _get(span: Span, layout: Layout, folder: Path, watch: Watch) -> None:
         _get_part(store, request_of(span, layout), folder / span.stem, watch)
     except TooLarge:
         logger.info("the Climate Data Store finds %s too large: one variable at a time", span.stem)
-        for name in VARIABLES:
+        for name in span.names:
             place = folder / f"{span.stem}_{name}"
             _get_part(store, request_of(span, layout, [name]), place, watch)
 

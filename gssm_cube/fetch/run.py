@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -45,13 +46,24 @@ PROVIDERS: Mapping[str, Provider] = {
 }  # fmt: skip
 
 
-def check_accounts(sources: Sequence[str], layout: Layout, folders: Mapping[str, Path]) -> None:
+def providers_of(*, soil: bool) -> Mapping[str, Provider]:
+    """Return where sources come from; ``soil``: whether ERA5-Land's own is ordered as well."""
+    need, orders = partial(cds.need, soil=soil), partial(cds.orders, soil=soil)
+    return {**PROVIDERS, "era5_land": replace(PROVIDERS["era5_land"], need=need, orders=orders)}
+
+
+def check_accounts(
+    sources: Sequence[str],
+    layout: Layout,
+    folders: Mapping[str, Path],
+    providers: Mapping[str, Provider] = PROVIDERS,
+) -> None:
     """Raise one NoAccess with a line for each account that is needed and does not let us in."""
-    checks = {
-        PROVIDERS[name].check_access: PROVIDERS[name]
+    checks = dict.fromkeys(
+        providers[name].check_access
         for name in sources
-        if PROVIDERS[name].need(layout, folders[name]).files
-    }
+        if providers[name].need(layout, folders[name]).files
+    )
     refused = []
     for check in checks:
         try:
@@ -70,6 +82,7 @@ def fetch(
     confirm: Callable[[str], bool],
     progress: Progress = blocks.silent,
     at_once: int = AT_ONCE,
+    providers: Mapping[str, Provider] = PROVIDERS,
 ) -> str:
     """Fetch what a source lacks of a run; return a line that says what was done.
 
@@ -85,6 +98,8 @@ def fetch(
     progress : callable
         Gets the source, megabytes that have come, and those in all.
     at_once : int
+    providers : mapping
+        By source.
 
     Raises
     ------
@@ -95,7 +110,7 @@ def fetch(
     RuntimeError
         Naming files that could not be had, when all others are there.
     """
-    provider = PROVIDERS[source]
+    provider = providers[source]
     if not provider.need(layout, folder).files:
         return f"{source}: nothing is lacking in {folder}"
     provider.check_access()

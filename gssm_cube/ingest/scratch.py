@@ -20,7 +20,7 @@ from gssm_cube.blocks import write_marker
 from gssm_cube.grid import Layout
 from gssm_cube.harmonise.regrid import sinusoidal_index
 from gssm_cube.ingest import era5_days
-from gssm_cube.ingest.inputs import meteo_days, vegetation_starts
+from gssm_cube.ingest.inputs import LEAD_DAYS, meteo_days, vegetation_starts
 from gssm_cube.ingest.sensors import (
     OVERPASSES,
     PARTNERS,
@@ -151,7 +151,7 @@ class MeteoDays:
     files: list[era5_land.MeteoFile]
     layout: Layout
     key: str
-    soil: tuple[str, ...] = ()  # of what ERA5-Land says of the soil, what is read too
+    soil: tuple[str, ...] = ()  # of what ERA5-Land says of the soil, what is read of own days
 
     def __call__(self, unit: str) -> dict[str, Any]:
         """Write precipitation, evaporation (mm d-1, upward) and air temperatures (degC)."""
@@ -160,13 +160,14 @@ class MeteoDays:
         last = min(first + METEO_RUN_DAYS, len(days)) - 1
         root, missing, below = open_group(self.scratch, "r+"), 0, 0
         for source in (*era5_days.VARIABLES, *self.soil):
-            found, clipped = era5_days.daily_values(
-                source, self.files, days[first : last + 1], self.layout
-            )
+            run = slice(max(first, LEAD_DAYS) if source in self.soil else first, last + 1)
+            if run.start > last:
+                continue
+            found, clipped = era5_days.daily_values(source, self.files, days[run], self.layout)
             below += clipped
             for name, values in found.items():
                 missing += era5_days.fill_coast(values)
-                array_of(root, name)[first : last + 1] = values
+                array_of(root, name)[run] = values
         write_marker(self.scratch, "meteo", unit, self.key, missing=missing, clipped=below)
         return {"days": last - first + 1, "missing": missing, "clipped": below}
 

@@ -208,7 +208,9 @@ def _look_at_meteo(place: Any, layout: Layout) -> Look:
     if files:
         first, last = min(f.first for f in files), max(f.last for f in files)
         names = sorted({name for file in files for name in file.names})
-        finding.found = f"{first.astype('M8[D]')} to {last.astype('M8[D]')}, {', '.join(names)}"
+        told_of = [", ".join(names), era5_land.lacking_soil(files)]
+        span = f"{first.astype('M8[D]')} to {last.astype('M8[D]')}"
+        finding.found = f"{span}, {'; '.join(filter(None, told_of))}"
     first_day, last_day = inputs.meteo_days(layout)[[0, -1]]
     twice = era5_land.repeated_days(files, first_day, last_day).astype(object).tolist()
     if twice:

@@ -167,6 +167,14 @@ def stamps_there(
     return set(np.array(starts, dtype="M8[ms]").astype(f"M8[{unit}]"))
 
 
+def bands_of(asset: str, pause: Pause = time.sleep) -> set[str]:
+    """Return the names of the bands of a collection's first image."""
+    import ee
+
+    names = ee.ImageCollection(asset).first().bandNames()
+    return set(persist(f"the bands of {asset}", names.getInfo, pause))
+
+
 def grid_of(asset: str, band: Band, pause: Pause = time.sleep) -> PixelGrid:
     """Return the own grid of an image's band.
 

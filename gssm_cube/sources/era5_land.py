@@ -10,7 +10,7 @@ leaves the ground.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -253,13 +253,26 @@ def soil_names(files: list[MeteoFile]) -> tuple[str, ...]:
     return tuple(name for name in SOIL if any(name in file.names for file in files))
 
 
+def lacking_soil(files: list[MeteoFile]) -> str:
+    """Return in words what a run does without for what files lack of the soil; nothing if none."""
+    uses = {
+        "swvl1": "no baseline of ERA5-Land's soil moisture",
+        "stl1": "the air tells frozen ground",
+    }
+    lost = [name for name in SOIL if name not in soil_names(files)]
+    return f"no {', '.join(lost)}: {', '.join(uses[name] for name in lost)}" if lost else ""
+
+
 def missing_days(
-    files: list[MeteoFile], first: np.datetime64, last: np.datetime64
+    files: list[MeteoFile],
+    first: np.datetime64,
+    last: np.datetime64,
+    names: Iterable[str] = tuple(UNITS),
 ) -> NDArray[np.datetime64]:
     """Return the days with missing hours, from 00 UTC of ``first`` to 00 UTC after ``last``."""
     hours = np.arange(first.astype("M8[h]"), (last + 1).astype("M8[h]") + 1)
     lost = np.zeros(hours.size, dtype=bool)
-    for name in UNITS:
+    for name in names:
         spans = [(file.first, file.end) for file in files if name in file.names]
         held = np.zeros(hours.size, dtype=bool)
         for start, end in spans:

@@ -5,7 +5,7 @@ from 90 N and 0 E, without Antarctica; hourly values accumulate since 00 UTC. Ch
 versions (2880 x 64 x 64, later 1440 x 50 x 100), so the store itself is asked for them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from itertools import product
@@ -57,6 +57,11 @@ class StoreLayout:
         }
         return cls(**known)
 
+    def only(self, names: Iterable[str]) -> "StoreLayout":
+        """Return the layout with those of its variables that are named."""
+        held = {n: u for n, u in zip(self.names, self.units, strict=True) if n in set(names)}
+        return replace(self, names=tuple(held), units=tuple(held.values()))
+
     @property
     def is_daily(self) -> bool:
         """Whether the store holds daily aggregates."""
@@ -79,8 +84,8 @@ class StoreLayout:
 
 # What is planned with until a store has been asked: Earth Data Hub's hourly one.
 USUAL = StoreLayout(
-    ("t2m", "tp", "e"),
-    ("K", "m", "m of water equivalent"),
+    ("t2m", "tp", "e", "swvl1", "stl1"),
+    ("K", "m", "m of water equivalent", "m**3 m**-3", "K"),
     "1950-01-01T00",
     "h",
     900,
