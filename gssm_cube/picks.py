@@ -289,23 +289,9 @@ class Places:
         return pd.DataFrame({**numbers, **labels, "window": str(self.block.window)})
 
 
-@dataclass(frozen=True)
-class OpenCube:
-    """What samples read of the cube without a pick, opened once for all blocks."""
-
-    daily: Mapping[str, zarr.Array]
-    upsampling: str  # of the meteorology
-
-    @classmethod
-    def at(cls, cube: Path | str, chosen: Sequence[str]) -> "OpenCube":
-        """Open the daily arrays that the chosen columns of samples need."""
-        root = open_group(cube)
-        names = needed_names("daily", chosen)
-        return cls({name: array_of(root, f"daily/{name}") for name in names}, upsampling_of(root))
-
-
 def sample_codes(
-    opened: OpenCube,
+    root: zarr.Group,
+    daily: Mapping[str, zarr.Array],
     scratch: Path,
     layout: Layout,
     starts: Numbers,
@@ -316,8 +302,8 @@ def sample_codes(
 
     Parameters
     ----------
-    opened, scratch : OpenCube, Path
-        Feature cube, and what ``Pick`` left of it.
+    root, daily, scratch : zarr.Group, mapping, Path
+        Feature cube, the chosen of its daily arrays, and what ``Pick`` left of it.
     layout : Layout
     starts : (composite,) int64
     places : Places
@@ -338,14 +324,14 @@ def sample_codes(
         if names[stage]:
             pick = load_pick(scratch, stage, str(places.block.tile))
             codes |= zip(names[stage], pick.at(places.row, places.col), strict=True)
-    for name, array in opened.daily.items():
+    for name, array in daily.items():
         codes[name] = read_points(array, places.day, places.row, places.col)
     if composite := names["composite"]:
         composites = _composite_codes(scratch, needs["composite"], starts, places, len(composite))
         codes |= zip(composite, composites, strict=True)
     for stage in CELL_STAGES:
         if names[stage]:
-            refine = upsample_window if opened.upsampling == "bilinear" else nearest_window
+            refine = upsample_window if upsampling_of(root) == "bilinear" else nearest_window
             cells = _cell_codes(scratch, layout, (stage, needs[stage]), places, refine)
             codes |= zip(names[stage], cells, strict=True)
     return codes
