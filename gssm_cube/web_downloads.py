@@ -34,10 +34,10 @@ from gssm_cube.sources.copernicus_dem import Tiles, read_heights, tiles_of
 from gssm_cube.sources.ee_requests import Band, PixelGrid, Request
 from gssm_cube.sources.era5_store import ChunkRequest, layout_of, read_chunk
 from gssm_cube.sources.stac_items import Granule, granules, items
-from gssm_cube.sources.tries import Pause, Refused
-from gssm_cube.sources.web import NotThere, Web
+from gssm_cube.sources.tries import NotThere, Pause, Refused, Watch
+from gssm_cube.sources.web import Web
 from gssm_cube.sources.web_tiff import WebTiffs
-from gssm_cube.sources.web_zarr import open_store
+from gssm_cube.sources.web_zarr import open_store, read_again
 from gssm_cube.web_orders import (
     STORE,
     VRT_BYTES,
@@ -199,7 +199,7 @@ class Archives:
         """
         if isinstance(request, ChunkRequest):
             dataset = self._store(request.address)
-            return self.web.persist(request.about, lambda: read_chunk(dataset, request))
+            return read_again(self.web, request.about, lambda: read_chunk(dataset, request))
         if isinstance(request, FileRequest):
             return np.frombuffer(self.web.get(request.address).content, dtype="uint8")
         if isinstance(request, HeightsRequest):
@@ -267,7 +267,7 @@ def complete_from_web(
     progress: Progress = blocks.silent,
     max_requests: int | None = None,
     absent_too: bool = False,
-    pause: Pause = time.sleep,
+    pause: Pause | None = None,
 ) -> str:
     """Download what a run still lacks of open archives; return a line that says what was done.
 
@@ -278,13 +278,15 @@ def complete_from_web(
     known = USUAL if absent_too else None
     if not any(places.lacking(source, known) for source in places.assets):
         return f"download: nothing is lacking from {WHOM}"
-    archives = Archives(places.assets, settings.web, pause)
+    watch = Watch()
+    archives = Archives(places.assets, settings.web, pause or watch.pause)
     download(
         places,
         at_once=settings.web.at_once,
         max_requests=max_requests,
         fetch=archives.fetch,
         ask=archives.ask,
+        watch=watch,
         progress=progress,
     )
     sent, received = archives.web.sent, archives.web.received

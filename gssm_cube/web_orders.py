@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gssm_cube.files import replace_file
 from gssm_cube.grid import Layout
 from gssm_cube.harmonise.drainage import drainage
 from gssm_cube.orders import (
@@ -37,7 +38,7 @@ from gssm_cube.orders import (
 )
 from gssm_cube.sources import merit_hydro, soilgrids
 from gssm_cube.sources.copernicus_dem import corners_of
-from gssm_cube.sources.ee_files import MapFiles, replaced
+from gssm_cube.sources.ee_files import MapFiles
 from gssm_cube.sources.ee_requests import Box, Request, common, hull
 from gssm_cube.sources.era5_store import (
     StoreFile,
@@ -84,7 +85,7 @@ class WholeFile:
     def __call__(self, answers: Sequence[tuple[Any, NDArray[np.uint8]]]) -> None:
         """Write the one answer."""
         ((_, content),) = answers
-        replaced(self.path, lambda partial: content.tofile(partial))
+        replace_file(self.path, lambda partial: content.tofile(partial))
 
 
 def web_deliveries(

@@ -22,10 +22,10 @@ from gssm_cube.downloads import Places, open_requests
 from gssm_cube.grid import Layout, Tile
 from gssm_cube.orders import Catalog
 from gssm_cube.request_costs import costs
-from gssm_cube.sources import modis, soilgrids
+from gssm_cube.sources import modis, soilgrids, tries
 from gssm_cube.sources.ee_files import SINUSOIDAL
 from gssm_cube.sources.sinusoidal import KILOMETRE
-from gssm_cube.sources.tries import Refused
+from gssm_cube.sources.tries import NoAccess, Refused
 from gssm_cube.web_downloads import WHOM, complete_from_web, web_places_of
 from gssm_cube.web_orders import asks_whole_files, sends, web_deliveries
 from gssm_cube.web_settings import EXAMPLES
@@ -183,6 +183,30 @@ def test_a_file_that_is_refused_is_named_when_all_others_are_done(server, run):
     assert len(list(run.folder.rglob("MOD11A1*.tif"))) == 23
     complete(run)
     assert sorted(days_on_disk(run)) == DAYS
+
+
+def test_a_file_that_is_damaged_at_its_place_is_named_when_all_others_are_done(server, run):
+    server.fail("rotten", times=99, path="/cogs/2019-07-02_LST_Night_1km.tif")
+    with pytest.raises(RuntimeError, match="1 of 24 requests were refused.*07-02_LST_Night_1km"):
+        complete(run)
+    assert len(list(run.folder.rglob("MOD11A1*.tif"))) == 23
+
+
+@pytest.mark.timeout(120)
+def test_who_waits_to_ask_again_keeps_no_download_that_ends_from_ending(server, run, monkeypatch):
+    monkeypatch.setattr(tries, "FIRST_PAUSE", 3600.0)
+    monkeypatch.setattr(tries, "LONGEST_PAUSE", 3600.0)
+    for day in DAYS[:2]:
+        server.fail(503, path=f"/cogs/{day}_LST_Day_1km.tif")
+    server.fail(403, times=99, path="QC_Day")
+
+    def hold(path: str) -> None:
+        if "QC_Day" in path:
+            wait_until(lambda: sum(asked.status == 503 for asked in server.asked) == 2)
+
+    server.hold = hold
+    with pytest.raises(NoAccess, match="QC_Day.*access is denied"):
+        complete_from_web(run)
 
 
 def test_storms_and_cuts_pass(server, run):

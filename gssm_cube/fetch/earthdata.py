@@ -22,13 +22,13 @@ import requests
 
 from gssm_cube.fetch import transfer
 from gssm_cube.fetch.needs import NOTHING, Need, Order
-from gssm_cube.fetch.transfer import Place, Watch
+from gssm_cube.fetch.transfer import Place
 from gssm_cube.grid import Layout
 from gssm_cube.ingest.inputs import vegetation_starts
 from gssm_cube.ingest.sensors import own_start
 from gssm_cube.orders import modis_boxes
 from gssm_cube.sources import modis, viirs, whole
-from gssm_cube.sources.tries import NoAccess, NoAnswer
+from gssm_cube.sources.tries import NoAccess, NoAnswer, Watch
 
 logger = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gssm_cube.fetch.transfer import Watch
 from gssm_cube.grid import Layout
+from gssm_cube.sources.tries import Watch
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,13 @@ import requests
 
 from gssm_cube.fetch import tars, transfer
 from gssm_cube.fetch.needs import NOTHING, Need, Order
-from gssm_cube.fetch.transfer import Absent, NoRanges, Place, Watch
+from gssm_cube.fetch.transfer import NoRanges, Place
 from gssm_cube.grid import Layout
 from gssm_cube.ingest import keys
 from gssm_cube.orders import list_of_tiles, listed_tiles, padded_bounds
 from gssm_cube.sources import bedrock, groundwater, merit_hydro, soilgrids, whole
 from gssm_cube.sources.raster import Bounds, open_raster
-from gssm_cube.sources.tries import NoAccess
+from gssm_cube.sources.tries import NoAccess, NotThere, Watch
 from gssm_cube.web_settings import SOILGRIDS
 
 logger = logging.getLogger(__name__)
@@ -124,7 +124,7 @@ def sizes_of(places: Sequence[Place], watch: Watch) -> list[int]:
     step = max(1, len(places) // SAMPLED)
     asked: dict[int, int] = {}
     for number in range(0, len(places), step):
-        with suppress(Absent):
+        with suppress(NotThere):
             asked[number] = transfer.size_of(places[number], watch) or 0
     mean = sum(asked.values()) // max(1, len(asked))
     return [asked.get(number, mean) for number in range(len(places))]
@@ -199,7 +199,7 @@ def check_merit_access() -> None:
     url = f"{MERIT_HYDRO}/elv_n30e000.tar"
     if not merit_session().auth and not requests.utils.get_netrc_auth(url):
         raise NoAccess(f"no account for MERIT Hydro: {MERIT_ADVICE}")
-    with suppress(Absent):  # we were let in
+    with suppress(NotThere):  # we were let in
         transfer.size_of(Place(url, merit_session(), advice=MERIT_ADVICE), Watch())
 
 
@@ -221,7 +221,7 @@ def _package_orders(
     names = {f"{tile}_{layer}.tif": tile for tile in tiles}
     try:
         found = {PurePosixPath(entry.name).name: entry for entry in tars.entries(archive, watch)}
-    except Absent:
+    except NotThere:
         found = {}
     except NoRanges:
         size = transfer.size_of(archive, watch) or 0

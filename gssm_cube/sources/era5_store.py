@@ -17,6 +17,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from gssm_cube.files import replace_file
 from gssm_cube.grid import Layout
 from gssm_cube.sources import era5_land
 from gssm_cube.sources.ee_files import (
@@ -24,7 +25,6 @@ from gssm_cube.sources.ee_files import (
     add_meteo_variable,
     add_stamps,
     remove_shorter,
-    replaced,
 )
 from gssm_cube.sources.ee_requests import Box, PixelGrid, common
 from gssm_cube.sources.tries import Refused
@@ -256,7 +256,7 @@ class StoreFile:
 
     def __call__(self, answers: Sequence[tuple[Any, NDArray[Any]]]) -> None:
         """Write all variables; shorter files that begin alike are removed."""
-        replaced(self.path, lambda partial: self._write(partial, answers))
+        replace_file(self.path, lambda partial: self._write(partial, answers))
         remove_shorter(self.path)
 
     def _write(self, path: Path, answers: Sequence[tuple[Any, NDArray[Any]]]) -> None:
