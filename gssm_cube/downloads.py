@@ -9,10 +9,10 @@ were in flight are asked again.
 import json
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -111,12 +111,11 @@ def _is_kept(folder: Path, request: Any) -> bool:
 
 
 def part_of(folder: Path, request: Any) -> Path:
-    """Where the answer to a request waits for the others of its delivery."""
-    return folder / PARTS / f"{request.label}.npy"
+    """Where the answer to a request waits for the others of its delivery: by all that is asked."""
+    return folder / PARTS / f"{sha256(repr(request).encode()).hexdigest()[:20]}.npy"
 
 
 Ask = Callable[[Places, Iterable[str]], Catalog]
-Ended = Generator[tuple[Delivery, Future[None]], None, None]
 
 
 # ---- downloading ------------------------------------------------------------------------------
@@ -172,15 +171,16 @@ def download(
         lacking = [(delivery, open_requests([delivery], folder)) for delivery in found]
         requests = [request for _, left in lacking for request in left]
         check_limit(sum(map(places.sends, requests)), max_requests, places.whom)
-        failed: list[str] = []
         fetch = fetch or partial(earthengine.fetch, pause=watch.pause)
         work = [(d, partial(_keep, folder, fetch, r)) for d, left in lacking for r in left]
-        with closing(_completed(lacking, finished(work, at_once, watch), failed)) as completed:
+        failed: list[tuple[Delivery, Exception]] = []
+        done = finished(work, at_once, watch, (Refused,), failed)
+        with closing(_completed(lacking, done)) as completed:
             for number, delivery in enumerate(completed, 1):
                 _deliver(delivery, folder)
                 progress(STAGE, number, len(found))
         if failed:
-            shown = "; ".join(failed[:3])
+            shown = "; ".join(str(error) for _, error in failed[:3])
             raise RuntimeError(
                 f"{len(failed)} of {len(requests)} requests were refused, all others are done: "
                 f"{shown}"
@@ -236,18 +236,13 @@ def _deliver(delivery: Delivery, folder: Path) -> None:
 
 
 def _completed(
-    lacking: Sequence[tuple[Delivery, list[Any]]], ended: Ended, failed: list[str]
+    lacking: Sequence[tuple[Delivery, list[Any]]], done: Generator[Delivery, None, None]
 ) -> Generator[Delivery, None, None]:
-    """Yield deliveries as they have all their parts; of those with a refused request tell it."""
+    """Yield deliveries as they have all their parts; those with a refused request never."""
     yield from (delivery for delivery, requests in lacking if not requests)
     left = {id(delivery): len(requests) for delivery, requests in lacking}
-    with closing(ended):
-        for delivery, future in ended:
-            try:
-                future.result()
-            except Refused as error:
-                failed.append(str(error))
-                continue
+    with closing(done):
+        for delivery in done:
             left[id(delivery)] -= 1
             if not left[id(delivery)]:
                 yield delivery

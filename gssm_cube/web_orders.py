@@ -7,7 +7,6 @@ known beforehand of a store or of a map's tiles lies in the folder once it has b
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from gssm_cube.orders import (
     CELLS,
     LOST,
     ORDERS,
-    SOIL,
+    SOIL_TILE_BYTES,
     TERRAIN,
     Catalog,
     Delivery,
@@ -32,9 +31,9 @@ from gssm_cube.orders import (
     listed_tiles,
     meteo_stamps,
     modis_deliveries,
-    padded_bounds,
     terrain_boxes,
     terrain_files,
+    usual_tiles,
 )
 from gssm_cube.sources import merit_hydro, soilgrids
 from gssm_cube.sources.copernicus_dem import corners_of
@@ -47,12 +46,10 @@ from gssm_cube.sources.era5_store import (
     time_chunks,
     usual_layout,
 )
-from gssm_cube.sources.homolosine import boxes_of
 from gssm_cube.sources.modis_files import PRODUCTS
 from gssm_cube.web_settings import COLLECTION, FOLDER, STAC, form_of, product_of
 
 STORE = "store.json"  # what a Zarr said of itself
-SOIL_TILE = 450  # cells along the edge of a tile: files.isric.org/soilgrids
 VRT_BYTES = 10 * 2**20  # of a layer's list of tiles: assumed
 RIM_CELLS = 300  # a quarter of a degree round a tile, from which water may come
 WHOLE_SHARE = 0.5  # of a tile: from here on one request asks for the file
@@ -64,16 +61,6 @@ class FileRequest:
 
     address: str
     bytes: int  # at most, as far as is known before it is asked for
-
-    @property
-    def label(self) -> str:
-        """Name that no other request has, and the same request always."""
-        return sha256(self.address.encode()).hexdigest()[:20]
-
-    @property
-    def about(self) -> str:
-        """What is asked, for people."""
-        return self.address
 
 
 @dataclass(frozen=True)
@@ -202,20 +189,6 @@ class HeightsRequest:
         """Size of the answer, uncompressed."""
         return 4 * len(self.box[0]) * len(self.box[1])
 
-    @property
-    def label(self) -> str:
-        """Name that no other request has, and the same request always."""
-        return sha256(repr(self).encode()).hexdigest()[:20]
-
-    @property
-    def about(self) -> str:
-        """What is asked, for people."""
-        rows, cols = self.box
-        return (
-            f"{self.address}, rows {rows.start}-{rows.stop - 1}, "
-            f"columns {cols.start}-{cols.stop - 1}"
-        )
-
 
 @dataclass(frozen=True)
 class TerrainFiles:
@@ -271,32 +244,15 @@ def _soil_tiles(address: str, layout: Layout, folder: Path) -> Iterator[Delivery
         base = f"{address.rstrip('/')}/{layer}"
         yield file_delivery(f"{base}/{path.name}", path, VRT_BYTES)
         if not path.exists():
-            yield from _usual_tiles(base, layout, path)
+            for row, col in usual_tiles(layout):
+                name = f"{row}-{col}.tif"
+                yield file_delivery(f"{base}/{name}", path.parent / name, SOIL_TILE_BYTES)
             continue
         for tile in listed_tiles(path, layout):
             inner = tile.relative_to(path.parent).as_posix()
-            yield file_delivery(f"{base}/{inner}", tile, 2 * SOIL_TILE**2)
+            yield file_delivery(f"{base}/{inner}", tile, SOIL_TILE_BYTES)
 
 
 def file_delivery(address: str, path: Path, most: int) -> Delivery:
     """Return the delivery of a file as it is."""
     return Delivery("soilgrids", (FileRequest(address, most),), (path,), WholeFile(path))
-
-
-def _usual_tiles(base: str, layout: Layout, path: Path) -> Iterator[Delivery]:
-    """Yield as many tiles as a region usually has, before its list is here."""
-    boxes = {
-        place
-        for tile in layout.tiles()
-        for bounds in boxes_of(padded_bounds(layout, tile))
-        for place in _tiles_in(SOIL.box(bounds))
-    }
-    for row, col in sorted(boxes):
-        name = f"{row}-{col}.tif"
-        yield file_delivery(f"{base}/{name}", path.parent / name, 2 * SOIL_TILE**2)
-
-
-def _tiles_in(box: Box) -> set[tuple[int, int]]:
-    """Return the numbers of the tiles that hold rows and columns."""
-    rows, cols = (range(s.start // SOIL_TILE, (s.stop - 1) // SOIL_TILE + 1) for s in box)
-    return {(row, col) for row in rows for col in cols}

@@ -370,7 +370,7 @@ def test_an_archive_that_is_no_tar_is_refused():
 def test_a_header_in_an_archive_that_comes_cut_is_asked_again(tmp_path, monkeypatch):
     monkeypatch.setattr(tries, "FIRST_PAUSE", 0.0)
     (tmp_path / "one.tif").write_bytes(b"x" * 700)
-    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.USTAR_FORMAT) as archive:
         archive.add(tmp_path / "one.tif", "one.tif")
     with FileServer() as server:
         server.files["/a.tar"] = (tmp_path / "a.tar").read_bytes()

@@ -6,7 +6,6 @@ from email.utils import format_datetime
 
 import pytest
 
-from gssm_cube.sources import tries
 from gssm_cube.sources.tries import (
     Damaged,
     NoAccess,
@@ -15,7 +14,6 @@ from gssm_cube.sources.tries import (
     Passing,
     Refused,
     Stopped,
-    Watch,
     may_pass,
     persist,
     read_anew,
@@ -118,11 +116,3 @@ def test_an_answer_that_a_decoder_passes_on_is_not_taken_for_damage(error):
     with pytest.raises(type(error)) as caught, read_anew(ValueError, RuntimeError):
         raise error
     assert caught.value is error
-
-
-def test_a_watch_ends_pauses_when_what_is_done_meanwhile_fails():
-    watch = Watch()
-    with pytest.raises(KeyboardInterrupt), watch.stopped_by_errors():
-        raise KeyboardInterrupt
-    with pytest.raises(Stopped):
-        watch.pause(tries.LONGEST_ASKED)

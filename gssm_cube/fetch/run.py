@@ -3,7 +3,6 @@
 import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from gssm_cube.blocks import Progress
 from gssm_cube.fetch import cds, earthdata, web
 from gssm_cube.fetch.needs import Order, Provider
 from gssm_cube.grid import Layout
-from gssm_cube.sources.tries import NoAccess, NoAnswer, Stopped, Watch
+from gssm_cube.sources.tries import NoAccess, Watch
 
 logger = logging.getLogger(__name__)
 
@@ -133,20 +132,14 @@ def _fetch_all(
         progress(stage, count // 10**6, max(total, count) // 10**6)
 
     watch = Watch(tell)
-    failed: list[str] = []
+    failed: list[tuple[Order, Exception]] = []
     work = ((order, partial(order.get, watch)) for order in found)
-    with closing(finished(work, at_once, watch)) as ended:
-        for order, future in ended:
-            try:
-                future.result()
-            except (NoAccess, NoAnswer, Stopped):
-                raise
-            except (OSError, ValueError, RuntimeError) as error:
-                failed.append(f"{order.label}: {error}")
+    list(finished(work, at_once, watch, (OSError, ValueError, RuntimeError), failed))
     if failed:
+        shown = "; ".join(f"{order.label}: {error}" for order, error in failed[:3])
         raise RuntimeError(
             f"{len(failed)} of {len(found)} files of {source} could not be had, all others are "
-            f"there: {'; '.join(failed[:3])}"
+            f"there: {shown}"
         )
     progress(stage, watch.count // 10**6, watch.count // 10**6)
     return watch.count

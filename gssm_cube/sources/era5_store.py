@@ -7,7 +7,6 @@ versions (2880 x 64 x 64, later 1440 x 50 x 100), so the store itself is asked f
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from hashlib import sha256
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -118,11 +117,6 @@ class ChunkRequest:
     def bytes(self) -> int:
         """Size of the chunk, uncompressed."""
         return 4 * self.chunk_values
-
-    @property
-    def label(self) -> str:
-        """Name that no other request has, and the same request always."""
-        return sha256(repr(self).encode()).hexdigest()[:20]
 
     @property
     def about(self) -> str:

@@ -27,12 +27,20 @@ Pause = Callable[[float], None]
 Answer = TypeVar("Answer")
 
 
-class NoAccess(RuntimeError):
-    """A provider does not let this user in; nothing else can go on."""
+class Ended(RuntimeError):
+    """Nothing else can go on."""
 
 
-class NoAnswer(RuntimeError):
+class NoAccess(Ended):
+    """A provider does not let this user in."""
+
+
+class NoAnswer(Ended):
     """Failures that may pass, eight times in a row."""
+
+
+class Stopped(Ended):
+    """The user, or an error elsewhere, ended the work."""
 
 
 class Refused(ValueError):
@@ -41,10 +49,6 @@ class Refused(ValueError):
 
 class NotThere(Refused):
     """A server has nothing at an address."""
-
-
-class Stopped(RuntimeError):
-    """The user, or an error elsewhere, ended the work."""
 
 
 class Passing(RuntimeError):
@@ -130,7 +134,7 @@ def read_anew(*kinds: type[Exception]) -> Iterator[None]:
     """Let the errors by which a decoder tells that bytes are damaged count as passing."""
     try:
         yield
-    except (NoAccess, NoAnswer, Passing, Refused, Stopped):
+    except (Ended, Passing, Refused):
         raise
     except kinds as error:
         raise Damaged(f"what came cannot be read ({first_line(error)})") from error
@@ -169,12 +173,3 @@ class Watch:
     def stop(self) -> None:
         """End the work of all threads at their next byte or pause."""
         self._stop.set()
-
-    @contextmanager
-    def stopped_by_errors(self) -> Iterator[None]:
-        """Stop if what is done meanwhile ends by an error, Ctrl-C included."""
-        try:
-            yield
-        except BaseException:
-            self.stop()
-            raise

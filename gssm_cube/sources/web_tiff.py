@@ -106,7 +106,7 @@ class WebTiffs:
         """
 
         def ask() -> NDArray[Any]:
-            header = self._whole(address) if whole_file else self.header(address)
+            header = self._complete_header(address, None) if whole_file else self.header(address)
             nodata = None if as_stored else header.nodata
             try:
                 return self._read(address, replace(header, nodata=nodata), grid, box, band)
@@ -151,21 +151,14 @@ class WebTiffs:
         with opened(parts) as source:
             return np.asarray(source.read(1, window=window))
 
-    def _whole(self, address: str) -> Header:
-        """Fetch a whole file."""
-        return self._complete_header(address, [self.web.get(address, sign=self.sign)])
-
     def _read_header(self, address: str) -> Header:
         """Fetch as much of a file as its directories take."""
+        span = 0, HEAD_BYTES
+        return self.web.persist(address, lambda: self._complete_header(address, span))
 
-        def ask() -> Header:
-            first = self.web.get(address, (0, HEAD_BYTES), sign=self.sign)
-            return self._complete_header(address, [first])
-
-        return self.web.persist(address, ask)
-
-    def _complete_header(self, address: str, parts: list[Part]) -> Header:
-        """Fetch what of the directories is not here yet."""
+    def _complete_header(self, address: str, span: Span | None) -> Header:
+        """Fetch a file's beginning, or all of it, and what of its directories lies elsewhere."""
+        parts = [self.web.get(address, span, sign=self.sign)]
         total = parts[0].total
         for _ in range(8):
             try:
