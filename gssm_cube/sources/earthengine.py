@@ -214,8 +214,10 @@ def fetch(request: Request, pause: Pause = time.sleep) -> NDArray[np.void]:
 
     def ask() -> NDArray[np.void]:
         answer = io.BytesIO(ee.data.computePixels(dict(params)))
-        with tries.read_anew(ValueError, EOFError):  # by numpy, of an answer that was cut
+        try:
             pixels = load_answer(answer)
+        except (ValueError, EOFError) as error:
+            raise Passing(f"the answer was cut ({first_line(error)})") from error
         return _checked(request, pixels)
 
     return persist(request.about, ask, pause)

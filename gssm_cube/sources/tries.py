@@ -60,7 +60,7 @@ class Passing(RuntimeError):
 
 
 class Damaged(Passing):
-    """What came cannot be read: cut on the way, or so at its place, and then it stays so."""
+    """What came of a file cannot be read: cut on the way, or it is so and will stay so."""
 
 
 def persist(
@@ -89,7 +89,7 @@ def persist(
     NoAnswer
         If a failure that may pass did not, in eight tries in a row.
     Refused
-        If what came could not be read as often: others may still be answered.
+        If a file came damaged as often: others may be sound.
     """
     failures = 0
     while True:
@@ -131,7 +131,7 @@ def seconds_asked(retry_after: str) -> float:
 
 @contextmanager
 def read_anew(*kinds: type[Exception]) -> Iterator[None]:
-    """Let the errors by which a decoder tells that bytes are damaged count as passing."""
+    """Let the errors by which a decoder tells that a file is damaged count as passing."""
     try:
         yield
     except (Ended, Passing, Refused):
