@@ -194,8 +194,8 @@ def test_a_file_that_is_damaged_at_its_place_is_named_when_all_others_are_done(s
 
 @pytest.mark.timeout(120)
 def test_who_waits_to_ask_again_keeps_no_download_that_ends_from_ending(server, run, monkeypatch):
-    monkeypatch.setattr(tries, "FIRST_PAUSE", 3600.0)
-    monkeypatch.setattr(tries, "LONGEST_PAUSE", 3600.0)
+    monkeypatch.setattr(tries, "FIRST_PAUSE", 300.0)
+    monkeypatch.setattr(tries, "LONGEST_PAUSE", 300.0)
     for day in DAYS[:2]:
         server.fail(503, path=f"/cogs/{day}_LST_Day_1km.tif")
     server.fail(403, times=99, path="QC_Day")
