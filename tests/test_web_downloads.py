@@ -26,6 +26,7 @@ from gssm_cube.sources import modis, soilgrids, tries
 from gssm_cube.sources.ee_files import SINUSOIDAL
 from gssm_cube.sources.sinusoidal import KILOMETRE
 from gssm_cube.sources.tries import NoAccess, Refused
+from gssm_cube.sources.web_tiff import blocks_of
 from gssm_cube.web_downloads import WHOM, complete_from_web, web_places_of
 from gssm_cube.web_orders import asks_whole_files, sends, web_deliveries
 from gssm_cube.web_settings import EXAMPLES
@@ -186,10 +187,20 @@ def test_a_file_that_is_refused_is_named_when_all_others_are_done(server, run):
 
 
 def test_a_file_that_is_damaged_at_its_place_is_named_when_all_others_are_done(server, run):
-    server.fail("rotten", times=99, path="/cogs/2019-07-02_LST_Night_1km.tif")
-    with pytest.raises(RuntimeError, match="1 of 24 requests were refused.*07-02_LST_Night_1km"):
+    whole = server.folder / "cogs" / f"{DAYS[1]}_LST_Night_1km.tif"
+    with rasterio.open(whole) as source:
+        ((start, stop), *_) = blocks_of(source, Window(0, 0, source.width, source.height))
+    content = whole.read_bytes()
+    spoilt = content[:start] + bytes(stop - start) + content[stop:]
+    (server.folder / "cogs" / "spoilt.tif").write_bytes(spoilt)
+    items = server.pages["modis-11A1-061"].items
+    items[1]["assets"]["LST_Night_1km"]["href"] = f"{server.url}/cogs/spoilt.tif"
+    with pytest.raises(
+        RuntimeError, match="1 of 24 requests were refused.*spoilt.tif: what came cannot be read"
+    ):
         complete(run)
     assert len(list(run.folder.rglob("MOD11A1*.tif"))) == 23
+    assert sum(asked.path == "/cogs/spoilt.tif" for asked in server.asked) == 8
 
 
 @pytest.mark.timeout(120)
