@@ -19,8 +19,8 @@ import pandas as pd
 from gssm_cube import __version__
 from gssm_cube.blocks import Progress, digest, silent
 from gssm_cube.bootstrap import mean_difference, mean_scores
+from gssm_cube.files import replace_file
 from gssm_cube.forest.presets import Preset, Weights
-from gssm_cube.once import replace_file
 from gssm_cube.scores import station_table
 from gssm_cube.splits import place_folds, place_groups
 from gssm_cube.trials import Recipe, Samples, predicted

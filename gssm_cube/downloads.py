@@ -8,25 +8,26 @@ were in flight are asked again.
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import numpy as np
 
 from gssm_cube import blocks
+from gssm_cube.at_once import finished
 from gssm_cube.blocks import Progress
+from gssm_cube.files import replace_file
 from gssm_cube.grid import Layout
 from gssm_cube.orders import OWN_SOIL, SOIL_BANDS, USUAL, Catalog, Delivery, deliveries
 from gssm_cube.settings import Settings
 from gssm_cube.sources import earthengine
-from gssm_cube.sources.ee_files import replaced
 from gssm_cube.sources.ee_requests import Band, PixelGrid, Stamps
-from gssm_cube.sources.tries import NoAnswer, Refused
+from gssm_cube.sources.tries import Refused, Watch
 
 logger = logging.getLogger(__name__)
 
@@ -110,8 +111,8 @@ def _is_kept(folder: Path, request: Any) -> bool:
 
 
 def part_of(folder: Path, request: Any) -> Path:
-    """Where the answer to a request waits for the others of its delivery."""
-    return folder / PARTS / f"{request.label}.npy"
+    """Where the answer to a request waits for the others of its delivery: by all that is asked."""
+    return folder / PARTS / f"{sha256(repr(request).encode()).hexdigest()[:20]}.npy"
 
 
 Ask = Callable[[Places, Iterable[str]], Catalog]
@@ -127,6 +128,7 @@ def download(
     max_requests: int | None = None,
     fetch: Fetch | None = None,
     ask: Ask | None = None,
+    watch: Watch | None = None,
     progress: Progress = blocks.silent,
 ) -> dict[str, int]:
     """Download what is lacking; from Earth Engine ``earthengine.connect`` goes before.
@@ -139,9 +141,11 @@ def download(
     max_requests : int, optional
         Stop before anything is asked if more requests for pixels are needed.
     fetch : callable, optional
-        By default ``earthengine.fetch``, whose pauses end with the download.
+        By default ``earthengine.fetch``.
     ask : callable, optional
         Tells what there is of some sources, by default of Earth Engine's.
+    watch : Watch, optional
+        On which ``fetch`` waits before it asks again; it is stopped if the download fails.
     progress : callable
 
     Returns
@@ -157,22 +161,26 @@ def download(
         Naming requests that were refused, when all others are done; ``NoAccess`` or ``NoAnswer``
         if nothing can go on. What is done is kept.
     """
-    folder = places.folder
+    folder, watch = places.folder, watch or Watch()
     folder.mkdir(parents=True, exist_ok=True)
     with blocks.locked(folder):
         blocks.remove_partial_files(folder)
         sources = [source for source in places.assets if places.lacking(source, USUAL)]
         catalog = (ask or ask_catalog)(places, sources)
         found = [d for source in sources for d in places.lacking(source, catalog)]
-        requests = open_requests(found, folder)
+        lacking = [(delivery, open_requests([delivery], folder)) for delivery in found]
+        requests = [request for _, left in lacking for request in left]
         check_limit(sum(map(places.sends, requests)), max_requests, places.whom)
-        failed: list[str] = []
-        pool = _Pool(folder, at_once, fetch, failed)
-        for number, delivery in enumerate(pool.completed(found), 1):
-            _deliver(delivery, folder)
-            progress(STAGE, number, len(found))
+        fetch = fetch or partial(earthengine.fetch, pause=watch.pause)
+        work = [(d, partial(_keep, folder, fetch, r)) for d, left in lacking for r in left]
+        failed: list[tuple[Delivery, Exception]] = []
+        done = finished(work, at_once, watch, (Refused,), failed)
+        with closing(_completed(lacking, done)) as completed:
+            for number, delivery in enumerate(completed, 1):
+                _deliver(delivery, folder)
+                progress(STAGE, number, len(found))
         if failed:
-            shown = "; ".join(failed[:3])
+            shown = "; ".join(str(error) for _, error in failed[:3])
             raise RuntimeError(
                 f"{len(failed)} of {len(requests)} requests were refused, all others are done: "
                 f"{shown}"
@@ -240,72 +248,28 @@ def _deliver(delivery: Delivery, folder: Path) -> None:
         path.unlink()
 
 
-class _Pool:
-    """Threads that ask, and keep each answer as a part."""
-
-    def __init__(self, folder: Path, at_once: int, fetch: Fetch | None, failed: list[str]) -> None:
-        self.folder, self.at_once, self.failed = folder, at_once, failed
-        self.fetch = fetch or partial(earthengine.fetch, pause=self._pause)
-        self.ended = Event()
-
-    def completed(self, found: Sequence[Delivery]) -> Iterator[Delivery]:
-        """Yield deliveries as they have all their parts; those with a refused request never.
-
-        No more is asked while the reader writes, so that parts do not pile up.
-        """
-        with ThreadPoolExecutor(self.at_once, "earthengine") as pool:
-            flying: dict[Future[None], Delivery] = {}
-            try:
-                yield from self._completed(pool, found, flying)
-            finally:
-                self.ended.set()  # who waits to ask again is not waited for
-                for future in flying:
-                    future.cancel()
-
-    def _pause(self, seconds: float) -> None:
-        """Wait before a request is made again, unless all ends meanwhile."""
-        if self.ended.wait(seconds):
-            raise NoAnswer("the download ended before the request was made again")
-
-    def _completed(
-        self, pool: ThreadPoolExecutor, found: Sequence[Delivery], flying: dict[Any, Delivery]
-    ) -> Iterator[Delivery]:
-        left = {id(delivery): 0 for delivery in found}
-        for delivery in found:
-            requests = open_requests([delivery], self.folder)
-            left[id(delivery)] = len(requests)
-            if not requests:
-                yield delivery
-            for request in requests:
-                while len(flying) >= self.at_once:
-                    yield from self._landed(flying, left)
-                flying[pool.submit(self._keep, request)] = delivery
-        while flying:
-            yield from self._landed(flying, left)
-
-    def _landed(self, flying: dict[Any, Delivery], left: dict[int, int]) -> Iterator[Delivery]:
-        """Wait for an answer at least; yield the deliveries that are complete with it."""
-        done, _ = wait(flying, return_when=FIRST_COMPLETED)
-        for future in done:
-            delivery = flying.pop(future)
-            try:
-                future.result()
-            except Refused as error:
-                self.failed.append(str(error))
-                continue
+def _completed(
+    lacking: Sequence[tuple[Delivery, list[Any]]], done: Generator[Delivery, None, None]
+) -> Generator[Delivery, None, None]:
+    """Yield deliveries as they have all their parts; those with a refused request never."""
+    yield from (delivery for delivery, requests in lacking if not requests)
+    left = {id(delivery): len(requests) for delivery, requests in lacking}
+    with closing(done):
+        for delivery in done:
             left[id(delivery)] -= 1
             if not left[id(delivery)]:
                 yield delivery
 
-    def _keep(self, request: Any) -> None:
-        """Fetch a request and keep its answer."""
-        answer = self.fetch(request)
 
-        def write(partial: Path) -> None:
-            with partial.open("wb") as file:
-                np.save(file, answer, allow_pickle=False)
+def _keep(folder: Path, fetch: Fetch, request: Any) -> None:
+    """Fetch a request and keep its answer as a part."""
+    answer = fetch(request)
 
-        replaced(part_of(self.folder, request), write)
+    def write(partial: Path) -> None:
+        with partial.open("wb") as file:
+            np.save(file, answer, allow_pickle=False)
+
+    replace_file(part_of(folder, request), write)
 
 
 # ---- of a run ---------------------------------------------------------------------------------

@@ -25,8 +25,8 @@ from rasterio.transform import Affine
 from rasterio.windows import Window
 
 from gssm_cube.blocks import Progress, silent
+from gssm_cube.files import replace_file
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS
-from gssm_cube.once import replace_file
 from gssm_cube.places import Place
 from gssm_cube.product import open_product, series
 from gssm_cube.product.attributes import coverage_attrs

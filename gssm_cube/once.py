@@ -1,9 +1,8 @@
-"""What keeps a stage from being done twice: keys, and files that are replaced whole."""
+"""What keeps a stage from being done twice: keys of what its outputs stem from."""
 
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from gssm_cube import blocks, places
 from gssm_cube.places import Place
@@ -49,13 +48,6 @@ def check_there(path: Place, stage: str) -> None:
     """Raise unless an earlier stage's output is there."""
     if places.size(path) is None:
         raise FileNotFoundError(f"no {path}: run `gssm {stage}` first")
-
-
-def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write a file beside its place and move it there when it is whole."""
-    partial = path.with_name(f"{path.name}.partial")
-    write(partial)
-    partial.replace(path)
 
 
 def content_hash(path: Path) -> str:

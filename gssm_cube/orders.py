@@ -51,6 +51,8 @@ ARC_SECONDS_3 = PixelGrid(
 )
 # Grids of maps until Earth Engine has told them. SoilGrids': files.isric.org/soilgrids.
 SOIL = PixelGrid(PROJECTION, (-19949750.0, 8361000.0), (250.0, 250.0))
+SOIL_TILE = 450  # cells along the edge of one of ISRIC's tiles
+SOIL_TILE_BYTES = 2 * SOIL_TILE**2  # before they are compressed
 ARC_SECONDS_30 = PixelGrid("EPSG:4326", (-180.0, 90.0), (1 / 120, 1 / 120))
 
 LOST = -9999.0  # what masked pixels of floats become
@@ -294,6 +296,16 @@ def listed_tiles(path: Path, layout: Layout) -> list[Path]:
         if ".." in file.parts or not file.is_relative_to(path.parent):
             raise Refused(f"{path} names {file}, expected tiles below it; do not use it")
     return list(found)
+
+
+def usual_tiles(layout: Layout) -> list[tuple[int, int]]:
+    """Return rows and columns of as many tiles as a layout usually needs of a VRT of SoilGrids."""
+    found: set[tuple[int, int]] = set()
+    for tile in layout.tiles():
+        for box in map(SOIL.box, boxes_of(padded_bounds(layout, tile))):
+            rows, cols = (range(s.start // SOIL_TILE, -(-s.stop // SOIL_TILE)) for s in box)
+            found |= set(itertools.product(rows, cols))
+    return sorted(found)
 
 
 def _soil(asset: str, layout: Layout, folder: Path, catalog: Catalog) -> Iterator[Delivery]:

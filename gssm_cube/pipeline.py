@@ -24,6 +24,7 @@ from gssm_cube.evaluate import Evaluation
 from gssm_cube.evaluate import evaluate as evaluate_samples
 from gssm_cube.exhibits import skill_exhibits, station_exhibits
 from gssm_cube.fetched import publish_folder
+from gssm_cube.files import replace_file
 from gssm_cube.forest import (
     Preset,
     check_trainable,
@@ -42,7 +43,6 @@ from gssm_cube.once import (
     done_once,
     file_facts,
     key_of,
-    replace_file,
 )
 from gssm_cube.placing import check_places, describe_unchosen
 from gssm_cube.quality import Rules

@@ -28,23 +28,20 @@ from gssm_cube.downloads import (
     read_absent,
     without,
 )
-from gssm_cube.orders import ARC_SECONDS_3, USUAL, Catalog, folder_of, list_of_tiles
+from gssm_cube.orders import ARC_SECONDS_3, RENAMED, USUAL, Catalog, folder_of
 from gssm_cube.settings import Settings
-from gssm_cube.sources import soilgrids
 from gssm_cube.sources.copernicus_dem import Tiles, read_heights, tiles_of
 from gssm_cube.sources.ee_requests import Band, PixelGrid, Request
 from gssm_cube.sources.era5_store import ChunkRequest, layout_of, read_chunk
 from gssm_cube.sources.stac_items import Granule, granules, items
-from gssm_cube.sources.tries import Pause, Refused
-from gssm_cube.sources.web import NotThere, Web
+from gssm_cube.sources.tries import NotThere, Pause, Refused, Watch
+from gssm_cube.sources.web import Web
 from gssm_cube.sources.web_tiff import WebTiffs
-from gssm_cube.sources.web_zarr import open_store
+from gssm_cube.sources.web_zarr import open_store, read_again
 from gssm_cube.web_orders import (
     STORE,
-    VRT_BYTES,
     FileRequest,
     HeightsRequest,
-    WholeFile,
     asks_whole_files,
     collection_name,
     merit_tile_of,
@@ -106,15 +103,14 @@ class Archives:
         absent = read_absent(places.folder)
         for source in sources:
             address = places.assets[source]
-            folder = folder_of(places.folder, source, address, places.layout)
             if source == "era5_land":
-                self._ask_store(address, folder)
+                self._ask_store(address, folder_of(places.folder, source, address, places.layout))
             elif source == "merit_hydro" and form_of(address) == COLLECTION:
                 self._list_heights(address, places)
             elif form_of(address) == COLLECTION:
                 absent |= self._list_granules(places, source, address)
             elif form_of(address) == FOLDER:
-                self._fetch_lists(address, folder)
+                self._fetch_lists(places, source)
             elif form_of(address) == TEMPLATE and source == "merit_hydro":
                 self._check_any_tile(places, source)
         blocks.write_atomically(places.folder / ABSENT, json.dumps(absent, indent=0))
@@ -165,13 +161,11 @@ class Archives:
         if not self._heights:
             raise Refused(f"{address} has no tile of GLO-90 within {bounds}; mend the address")
 
-    def _fetch_lists(self, address: str, folder: Path) -> None:
-        """Fetch the lists of tiles of SoilGrids' layers."""
-        for layer in soilgrids.LAYERS:
-            path = list_of_tiles(folder, layer)
-            if not path.exists():
-                request = FileRequest(f"{address.rstrip('/')}/{layer}/{path.name}", VRT_BYTES)
-                WholeFile(path)([(request, self.fetch(request))])
+    def _fetch_lists(self, places: Places, source: str) -> None:
+        """Fetch the lists of tiles of SoilGrids' layers: then it is known which are needed."""
+        for delivery in places.lacking(source, USUAL):
+            if delivery.files[0].suffix == ".vrt":
+                delivery.write([(request, self.fetch(request)) for request in delivery.requests])
 
     def _check_any_tile(self, places: Places, source: str) -> None:
         """Raise if no tile is there: a tile of sea alone has no file, but not all are sea."""
@@ -200,7 +194,7 @@ class Archives:
         """
         if isinstance(request, ChunkRequest):
             dataset = self._store(request.address)
-            return self.web.persist(request.about, lambda: read_chunk(dataset, request))
+            return read_again(self.web, request.about, lambda: read_chunk(dataset, request))
         if isinstance(request, FileRequest):
             return np.frombuffer(self.web.get(request.address).content, dtype="uint8")
         if isinstance(request, HeightsRequest):
@@ -241,9 +235,7 @@ class Archives:
 
 def _layer_of(band: Band) -> str:
     """Return the name that the provider of MODIS gives a band; Earth Engine has others."""
-    return {"SummaryQA": "pixel_reliability", "DayOfYear": "composite_day_of_the_year"}.get(
-        band.name, band.name
-    )
+    return {there: name for name, there in RENAMED.items()}.get(band.name, band.name)
 
 
 def _address_of(asset: str, band: Band, request: Request | None = None) -> str:
@@ -269,7 +261,7 @@ def complete_from_web(
     progress: Progress = blocks.silent,
     max_requests: int | None = None,
     absent_too: bool = False,
-    pause: Pause = time.sleep,
+    pause: Pause | None = None,
 ) -> str:
     """Download what a run still lacks of open archives; return a line that says what was done.
 
@@ -280,13 +272,15 @@ def complete_from_web(
     known = USUAL if absent_too else None
     if not any(places.lacking(source, known) for source in places.assets):
         return f"download: nothing is lacking from {WHOM}"
-    archives = Archives(places.assets, settings.web, pause)
+    watch = Watch()
+    archives = Archives(places.assets, settings.web, pause or watch.pause)
     download(
         places,
         at_once=settings.web.at_once,
         max_requests=max_requests,
         fetch=archives.fetch,
         ask=archives.ask,
+        watch=watch,
         progress=progress,
     )
     sent, received = archives.web.sent, archives.web.received

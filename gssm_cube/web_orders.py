@@ -7,13 +7,13 @@ known beforehand of a store or of a map's tiles lies in the folder once it has b
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gssm_cube.files import replace_file
 from gssm_cube.grid import Layout
 from gssm_cube.harmonise.drainage import drainage
 from gssm_cube.orders import (
@@ -22,7 +22,7 @@ from gssm_cube.orders import (
     LOST,
     ORDERS,
     OWN_SOIL,
-    SOIL,
+    SOIL_TILE_BYTES,
     TERRAIN,
     Catalog,
     Delivery,
@@ -32,14 +32,14 @@ from gssm_cube.orders import (
     listed_tiles,
     meteo_stamps,
     modis_deliveries,
-    padded_bounds,
     soil_stamps,
     terrain_boxes,
     terrain_files,
+    usual_tiles,
 )
 from gssm_cube.sources import era5_land, merit_hydro, soilgrids
 from gssm_cube.sources.copernicus_dem import corners_of
-from gssm_cube.sources.ee_files import MapFiles, replaced
+from gssm_cube.sources.ee_files import MapFiles
 from gssm_cube.sources.ee_requests import Box, Request, Stamps, common, hull
 from gssm_cube.sources.era5_store import (
     StoreFile,
@@ -48,12 +48,10 @@ from gssm_cube.sources.era5_store import (
     time_chunks,
     usual_layout,
 )
-from gssm_cube.sources.homolosine import boxes_of
 from gssm_cube.sources.modis_files import PRODUCTS
 from gssm_cube.web_settings import COLLECTION, FOLDER, STAC, form_of, product_of
 
 STORE = "store.json"  # what a Zarr said of itself
-SOIL_TILE = 450  # cells along the edge of a tile: files.isric.org/soilgrids
 VRT_BYTES = 10 * 2**20  # of a layer's list of tiles: assumed
 RIM_CELLS = 300  # a quarter of a degree round a tile, from which water may come
 WHOLE_SHARE = 0.5  # of a tile: from here on one request asks for the file
@@ -66,16 +64,6 @@ class FileRequest:
     address: str
     bytes: int  # at most, as far as is known before it is asked for
 
-    @property
-    def label(self) -> str:
-        """Name that no other request has, and the same request always."""
-        return sha256(self.address.encode()).hexdigest()[:20]
-
-    @property
-    def about(self) -> str:
-        """What is asked, for people."""
-        return self.address
-
 
 @dataclass(frozen=True)
 class WholeFile:
@@ -86,7 +74,7 @@ class WholeFile:
     def __call__(self, answers: Sequence[tuple[Any, NDArray[np.uint8]]]) -> None:
         """Write the one answer."""
         ((_, content),) = answers
-        replaced(self.path, lambda partial: content.tofile(partial))
+        replace_file(self.path, lambda partial: content.tofile(partial))
 
 
 def web_deliveries(
@@ -229,20 +217,6 @@ class HeightsRequest:
         """Size of the answer, uncompressed."""
         return 4 * len(self.box[0]) * len(self.box[1])
 
-    @property
-    def label(self) -> str:
-        """Name that no other request has, and the same request always."""
-        return sha256(repr(self).encode()).hexdigest()[:20]
-
-    @property
-    def about(self) -> str:
-        """What is asked, for people."""
-        rows, cols = self.box
-        return (
-            f"{self.address}, rows {rows.start}-{rows.stop - 1}, "
-            f"columns {cols.start}-{cols.stop - 1}"
-        )
-
 
 @dataclass(frozen=True)
 class TerrainFiles:
@@ -298,32 +272,15 @@ def _soil_tiles(address: str, layout: Layout, folder: Path) -> Iterator[Delivery
         base = f"{address.rstrip('/')}/{layer}"
         yield file_delivery(f"{base}/{path.name}", path, VRT_BYTES)
         if not path.exists():
-            yield from _usual_tiles(base, layout, path)
+            for row, col in usual_tiles(layout):
+                name = f"{row}-{col}.tif"
+                yield file_delivery(f"{base}/{name}", path.parent / name, SOIL_TILE_BYTES)
             continue
         for tile in listed_tiles(path, layout):
             inner = tile.relative_to(path.parent).as_posix()
-            yield file_delivery(f"{base}/{inner}", tile, 2 * SOIL_TILE**2)
+            yield file_delivery(f"{base}/{inner}", tile, SOIL_TILE_BYTES)
 
 
 def file_delivery(address: str, path: Path, most: int) -> Delivery:
     """Return the delivery of a file as it is."""
     return Delivery("soilgrids", (FileRequest(address, most),), (path,), WholeFile(path))
-
-
-def _usual_tiles(base: str, layout: Layout, path: Path) -> Iterator[Delivery]:
-    """Yield as many tiles as a region usually has, before its list is here."""
-    boxes = {
-        place
-        for tile in layout.tiles()
-        for bounds in boxes_of(padded_bounds(layout, tile))
-        for place in _tiles_in(SOIL.box(bounds))
-    }
-    for row, col in sorted(boxes):
-        name = f"{row}-{col}.tif"
-        yield file_delivery(f"{base}/{name}", path.parent / name, 2 * SOIL_TILE**2)
-
-
-def _tiles_in(box: Box) -> set[tuple[int, int]]:
-    """Return the numbers of the tiles that hold rows and columns."""
-    rows, cols = (range(s.start // SOIL_TILE, (s.stop - 1) // SOIL_TILE + 1) for s in box)
-    return {(row, col) for row in rows for col in cols}

@@ -67,6 +67,7 @@ class Fault:
     times: int = 1
     path: str = ":computePixels"
     message: str = "told to fail"
+    retry_after: str = ""
 
     def meets(self, path: str) -> bool:
         """Whether a request to a path gets it."""
@@ -153,6 +154,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         self.send_response(status)
         self.send_header("Content-Type", kind)
+        if fault is not None and fault.retry_after:
+            self.send_header("Retry-After", fault.retry_after)
         self.send_header("Content-Length", str(len(data) if cut == "short" else length))
         self.end_headers()
         self.wfile.write(data)

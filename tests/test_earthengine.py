@@ -194,6 +194,37 @@ def test_a_storm_of_429_passes_with_growing_pauses(connected, request_of_a_day):
     assert all(0.5 * 2**n <= pause <= 2**n for n, pause in enumerate(pauses))
 
 
+def test_who_asks_for_a_longer_pause_gets_it(connected, request_of_a_day):
+    connected.fail(429, message="Quota exceeded.", retry_after="30")
+    pauses: list[float] = []
+    earthengine.fetch(request_of_a_day, pause=pauses.append)
+    assert pauses == [30.0]
+
+
+@pytest.mark.parametrize("error", [ValueError("a fault of ours"), PermissionError("no key file")])
+def test_what_the_client_itself_cannot_do_is_not_tried_again(
+    connected, request_of_a_day, fetch, monkeypatch, error
+):
+    calls = []
+
+    def fail(params):
+        calls.append(params)
+        raise error
+
+    monkeypatch.setattr("ee.data.computePixels", fail)
+    with pytest.raises(type(error)) as caught:
+        fetch(request_of_a_day)
+    assert caught.value is error and len(calls) == 1
+
+
+@pytest.mark.parametrize("kind", [503, "cut", "truncated"])
+def test_a_list_of_what_is_there_that_does_not_come_whole_is_asked_again(connected, kind):
+    first, last = (np.datetime64(day, "D") for day in (DAYS[0], DAYS[2]))
+    connected.fail(kind, times=2, path="value:compute")
+    found = earthengine.stamps_there(ASSET, first, last, pause=lambda seconds: None)
+    assert found == {np.datetime64(day, "D") for day in DAYS[:3]}
+
+
 @pytest.mark.parametrize("kind", [503, 500, "cut", "truncated", "short"])
 def test_failures_that_may_pass_are_tried_again(connected, request_of_a_day, fetch, kind):
     connected.fail(kind, times=2)

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import tarfile
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -14,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from provider_world import KEY, lead_there, open_providers
 
-from gssm_cube.fetch import cds, earthdata, tars, transfer, web
+from gssm_cube.fetch import cds, earthdata, tars, web
 from gssm_cube.fetch import run as fetching
 from gssm_cube.fetch.run import PROVIDERS, fetch, providers_of
-from gssm_cube.fetch.transfer import Place, Stopped, Watch
+from gssm_cube.fetch.transfer import Place
 from gssm_cube.grid import Layout
 from gssm_cube.ingest import inputs
 from gssm_cube.sources import (
@@ -27,8 +28,9 @@ from gssm_cube.sources import (
     groundwater,
     merit_hydro,
     soilgrids,
+    tries,
 )
-from gssm_cube.sources.tries import NoAccess, NoAnswer, Refused
+from gssm_cube.sources.tries import NoAccess, NoAnswer, Refused, Stopped, Watch
 
 TILE = "h15v04"
 WEATHER, SOIL = tuple(era5_land.UNITS), tuple(era5_land.SOIL)
@@ -40,7 +42,7 @@ def yes(line):
 
 @pytest.fixture
 def providers(small_world, tmp_path, monkeypatch):
-    monkeypatch.setattr(transfer, "PAUSE_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr(tries, "FIRST_PAUSE", 0.0)
     monkeypatch.setenv("NETRC", str(tmp_path / "no_netrc"))
     monkeypatch.setenv("HOME", str(tmp_path))
     with FileServer() as server:
@@ -411,6 +413,18 @@ def test_an_archive_that_is_no_tar_is_refused():
             list(tars.entries(place, Watch()))
 
 
+def test_a_header_in_an_archive_that_comes_cut_is_asked_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(tries, "FIRST_PAUSE", 0.0)
+    (tmp_path / "one.tif").write_bytes(b"x" * 700)
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.USTAR_FORMAT) as archive:
+        archive.add(tmp_path / "one.tif", "one.tif")
+    with FileServer() as server:
+        server.files["/a.tar"] = (tmp_path / "a.tar").read_bytes()
+        server.faults.append(Fault("cut", times=2, after=100))
+        place = Place(f"{server.url}/a.tar", web.requests.Session())
+        assert list(tars.entries(place, Watch())) == [tars.Entry("one.tif", 512, 700)]
+
+
 def test_a_list_of_tiles_that_is_cut_is_not_kept(tmp_path):
     path = tmp_path / "clay.vrt"
     path.write_text("<VRTDataset><VRTRasterBand>")
@@ -485,7 +499,7 @@ def test_all_accounts_that_do_not_let_us_in_are_told_at_once(
 
 
 def test_a_server_that_does_not_answer_ends_the_work(providers, short, tmp_path, monkeypatch):
-    monkeypatch.setattr(transfer, "TRIES", 2)
+    monkeypatch.setattr(tries, "TRIES", 2)
     providers.server.faults.append(Fault(503, match="NAMERICA", times=99))
     with pytest.raises(NoAnswer, match="start again later"):
         fetch("wtd", short, tmp_path / "wtd", confirm=yes)

@@ -46,19 +46,21 @@ ALLOWED = {
     "flags": set(),
     "cube_readers": GROUND | {"lazy", "shards", "stores"},
     "cube": GROUND | {"cube_readers", "flags", "growth", "stores", "lazy", "places", "shards"},
-    "sources": GROUND,
+    "files": set(),
+    "sources": GROUND | {"files"},
+    "at_once": {"sources"},
     "harmonise": GROUND,
     "ingest": GROUND
     | {"flags", "sources", "harmonise", "cube", "blocks", "stores", "interpolate"}
     | {"growth", "places", "run_log", "years"},
     "orders": GROUND | {"blocks", "harmonise", "ingest", "sources"},
-    "downloads": GROUND | {"blocks", "orders", "settings", "sources"},
-    "web_orders": GROUND | {"harmonise", "orders", "sources", "web_settings"},
+    "downloads": GROUND | {"at_once", "blocks", "files", "orders", "settings", "sources"},
+    "web_orders": GROUND | {"files", "harmonise", "orders", "sources", "web_settings"},
     "web_downloads": {
         *("blocks", "downloads", "orders", "settings", "sources", "web_orders", "web_settings"),
     },
     "remote_sources": {"blocks", "downloads", "orders", "settings", "web_downloads"},
-    "fetch": GROUND | {"blocks", "ingest", "orders", "sources", "web_settings"},
+    "fetch": GROUND | {"at_once", "blocks", "ingest", "orders", "sources", "web_settings"},
     "archive": set(),
     "lines": set(),
     "station_days": {"quality"},
@@ -97,14 +99,14 @@ ALLOWED = {
     "comparison": {"bootstrap", "knndm", "scores", "splits", "trials"},
     "search": {"forest", "splits", "trials"},
     "ablate": {
-        *("blocks", "bootstrap", "forest", "once", "scores", "splits", "trials", "variables"),
+        *("blocks", "bootstrap", "files", "forest", "scores", "splits", "trials", "variables"),
     },
     "evaluate": {
         *("splits", "variables", "scores", "forest", "bootstrap", "intervals", "applicability"),
         *("trials", "findings", "comparison", "resolution"),
     },
     "station_weather": {"harmonise", "variables"},
-    "export": GROUND | {"blocks", "once", "places", "product", "stores"},
+    "export": GROUND | {"blocks", "files", "places", "product", "stores"},
     "coarsen": {"variables"},
     "overviews": GROUND
     | {"blocks", "coarsen", "flags", "growth", "lazy", "places", "product", "shards", "stores"},

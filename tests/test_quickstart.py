@@ -18,10 +18,10 @@ from gssm_cube.check import check_run
 from gssm_cube.citations import SOURCES
 from gssm_cube.cluster_settings import Cluster
 from gssm_cube.earthengine_settings import EarthEngine
-from gssm_cube.fetch import transfer
 from gssm_cube.quickstart import ROUTES, Start, file_sources, prepare
 from gssm_cube.routes import run_routes, summary
 from gssm_cube.settings import read_settings
+from gssm_cube.sources import tries
 
 TILE = "h15v04"
 BOX = (-32.0, 43.2, -31.6, 43.6)  # a tile of 48 pixels
@@ -31,7 +31,7 @@ NAMES = tuple(ROUTES["fetch"])
 @pytest.fixture
 def lead(tmp_path, monkeypatch):
     """Serve a world on loopback and let the program go there; return its servers."""
-    monkeypatch.setattr(transfer, "PAUSE_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr(tries, "FIRST_PAUSE", 0.0)
     monkeypatch.setenv("NETRC", str(tmp_path / "no_netrc"))
     with FileServer() as server:
 

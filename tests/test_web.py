@@ -1,21 +1,29 @@
 """Asking web servers, against a loopback server that fails as it is told."""
 
+import errno
 import logging
-from datetime import date, timedelta
+import ssl
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pytest
 import rasterio
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.transform import Affine
 from web_server import API, SIGNER, TOKEN, Page, WebServer
 from web_world import item_of, write_static_catalog
 
+from gssm_cube.sources import whole
+from gssm_cube.sources.answers import Part
 from gssm_cube.sources.ee_requests import Band, PixelGrid
 from gssm_cube.sources.stac_items import granules
-from gssm_cube.sources.tries import NoAccess, NoAnswer, Refused
-from gssm_cube.sources.web import NotThere, Part, Web
+from gssm_cube.sources.tries import NoAccess, NoAnswer, NotThere, Refused
+from gssm_cube.sources.web import Web
 from gssm_cube.sources.web_tiff import WebTiffs, lacking
 
 GRID = PixelGrid("EPSG:4326", (10.0, 50.0), (0.01, 0.01))
@@ -34,6 +42,28 @@ def server(tmp_path):
 def web():
     """A client that does not wait between tries."""
     return Web(pause=lambda seconds: None)
+
+
+def stranger(folder):
+    """A server whose certificate nobody vouches for."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "pem").write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        + certificate.public_bytes(Encoding.PEM)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "pem")
+    server = WebServer(folder)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    return server
 
 
 def write_map(path, driver="COG", values=VALUES, **more):
@@ -88,6 +118,47 @@ def test_a_storm_of_429_ends_after_eight_tries_with_growing_pauses(server, tmp_p
     with pytest.raises(NoAnswer, match=r"/a: no answer in 8 tries.*status 429"):
         Web(pause=pauses.append).get(f"{server.url}/a")
     assert all(0.5 * 2**n <= pause <= 2**n for n, pause in enumerate(pauses))
+
+
+def test_who_asks_for_a_longer_pause_gets_it(server, tmp_path):
+    (tmp_path / "a").write_bytes(b"abcdef")
+    server.fail(503, Retry_After="30")
+    pauses: list[float] = []
+    assert Web(pause=pauses.append).get(f"{server.url}/a").content == b"abcdef"
+    assert pauses == [30.0]
+
+
+@pytest.mark.parametrize("error", [ValueError("a fault of ours"), OSError("the disk is full")])
+def test_what_another_try_cannot_mend_is_called_once(web, error):
+    calls = []
+
+    def fail():
+        calls.append(1)
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        web.persist("it", fail)
+    assert caught.value is error and len(calls) == 1
+
+
+@pytest.mark.parametrize(
+    "address", ["https://127.0.0.1:0x5/a?sig=secret", "ftp://127.0.0.1/a?sig=secret"]
+)
+def test_an_address_that_cannot_be_asked_is_refused_at_once(address):
+    pauses: list[float] = []
+    with pytest.raises(Refused, match="cannot be asked .Invalid.*look at the address"):
+        Web(pause=pauses.append)._ask(address.split("?")[0], address, None)
+    assert not pauses
+
+
+def test_a_certificate_of_nobody_is_refused_at_once_and_a_closed_port_is_not(tmp_path):
+    pauses: list[float] = []
+    with stranger(tmp_path) as server, pytest.raises(Refused, match="certificates"):
+        Web(pause=pauses.append).get(f"https://127.0.0.1:{server.server_port}/a")
+    assert not pauses
+    with pytest.raises(NoAnswer, match="8 tries in a row, the last failed by ConnectionError"):
+        Web(pause=pauses.append).get(server.url)
+    assert len(pauses) == 7
 
 
 @pytest.mark.parametrize(
@@ -223,6 +294,36 @@ def test_a_block_that_comes_damaged_is_asked_again(server, web, tmp_path, kind):
     tiffs.header(address)
     server.fail(kind)
     np.testing.assert_array_equal(tiffs.read(address, GRID, box, BAND), VALUES[:9, :9])
+
+
+def test_pixels_that_came_damaged_with_the_header_are_asked_again(server, web, tmp_path):
+    """The first request brings the header and the first blocks: all of it is fetched anew."""
+    write_map(tmp_path / "a.tif")
+    good = (tmp_path / "a.tif").read_bytes()
+    end = whole.directories_end(tmp_path / "a.tif")[1]
+    bad = bytes(255 - byte for byte in good[end + 64 : end + 4096])
+    (tmp_path / "a.tif").write_bytes(good[: end + 64] + bad + good[end + 4096 :])
+
+    def mend(path):
+        if len(server.asked) > 1:
+            (tmp_path / "a.tif").write_bytes(good)
+
+    server.hold = mend
+    found = WebTiffs(web).read(f"{server.url}/a.tif", GRID, (range(9), range(9)), BAND)
+    np.testing.assert_array_equal(found, VALUES[:9, :9])
+    assert [asked.span for asked in server.asked[::2]] == 2 * ["bytes=0-65535"]
+    assert len(server.asked) == 4  # twice the header, and what is left of the first block
+
+
+def test_without_room_for_what_came_nothing_is_asked_again(server, web, tmp_path, monkeypatch):
+    def full(**more):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    write_map(tmp_path / "a.tif")
+    monkeypatch.setattr("gssm_cube.sources.web_tiff.NamedTemporaryFile", full)
+    with pytest.raises(OSError, match="No space left"):
+        WebTiffs(web).read(f"{server.url}/a.tif", GRID, (range(9), range(9)), BAND)
+    assert len(server.asked) == 1
 
 
 @pytest.mark.parametrize(

@@ -23,10 +23,11 @@ from gssm_cube.grid import Layout, Tile
 from gssm_cube.orders import Catalog
 from gssm_cube.request_costs import costs
 from gssm_cube.settings import Era5Land
-from gssm_cube.sources import modis, soilgrids
+from gssm_cube.sources import modis, soilgrids, tries
 from gssm_cube.sources.ee_files import SINUSOIDAL
 from gssm_cube.sources.sinusoidal import KILOMETRE
-from gssm_cube.sources.tries import Refused
+from gssm_cube.sources.tries import NoAccess, Refused
+from gssm_cube.sources.web_tiff import blocks_of
 from gssm_cube.web_downloads import WHOM, complete_from_web, web_places_of
 from gssm_cube.web_orders import asks_whole_files, sends, web_deliveries
 from gssm_cube.web_settings import EXAMPLES
@@ -187,6 +188,40 @@ def test_a_file_that_is_refused_is_named_when_all_others_are_done(server, run):
     assert sorted(days_on_disk(run)) == DAYS
 
 
+def test_a_file_that_is_damaged_at_its_place_is_named_when_all_others_are_done(server, run):
+    whole = server.folder / "cogs" / f"{DAYS[1]}_LST_Night_1km.tif"
+    with rasterio.open(whole) as source:
+        ((start, stop), *_) = blocks_of(source, Window(0, 0, source.width, source.height))
+    content = whole.read_bytes()
+    spoilt = content[:start] + bytes(stop - start) + content[stop:]
+    (server.folder / "cogs" / "spoilt.tif").write_bytes(spoilt)
+    items = server.pages["modis-11A1-061"].items
+    items[1]["assets"]["LST_Night_1km"]["href"] = f"{server.url}/cogs/spoilt.tif"
+    with pytest.raises(
+        RuntimeError, match="1 of 24 requests were refused.*spoilt.tif: what came cannot be read"
+    ):
+        complete(run)
+    assert len(list(run.folder.rglob("MOD11A1*.tif"))) == 23
+    assert sum(asked.path == "/cogs/spoilt.tif" for asked in server.asked) == 8
+
+
+@pytest.mark.timeout(120)
+def test_who_waits_to_ask_again_keeps_no_download_that_ends_from_ending(server, run, monkeypatch):
+    monkeypatch.setattr(tries, "FIRST_PAUSE", 300.0)
+    monkeypatch.setattr(tries, "LONGEST_PAUSE", 300.0)
+    for day in DAYS[:2]:
+        server.fail(503, path=f"/cogs/{day}_LST_Day_1km.tif")
+    server.fail(403, times=99, path="QC_Day")
+
+    def hold(path: str) -> None:
+        if "QC_Day" in path:
+            wait_until(lambda: sum(asked.status == 503 for asked in server.asked) == 2)
+
+    server.hold = hold
+    with pytest.raises(NoAccess, match="QC_Day.*access is denied"):
+        complete_from_web(run)
+
+
 def test_storms_and_cuts_pass(server, run):
     server.fail(429, times=6, path="/cogs/")
     server.fail("cut", times=2, path="LST_Day")
@@ -227,7 +262,7 @@ def test_a_kill_repeats_at_most_the_requests_in_flight(server, run):
     held = {path.name for path in run.folder.rglob("*.tif")}
     before = {asked.path for asked in server.files_asked()}
     places = web_places_of(run)
-    left = {r.label for r in open_requests(places.lacking("mod11a1"), places.folder)}
+    left = open_requests(places.lacking("mod11a1"), places.folder)
     count = len(server.files_asked())
     complete(run)
     again = {asked.path for asked in server.files_asked()[count:]}

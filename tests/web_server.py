@@ -27,6 +27,7 @@ class Fault:
     kind: int | str
     times: int = 1
     path: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
 
     def meets(self, path: str) -> bool:
         """Whether a request to a path gets it."""
@@ -89,9 +90,10 @@ class WebServer(LoopbackServer):
         self.lifetime = timedelta(hours=1)
         self.ranges = True
 
-    def fail(self, kind: int | str, times: int = 1, path: str = "") -> None:
-        """Let the next requests fail."""
-        self.faults.append(Fault(kind, times, path))
+    def fail(self, kind: int | str, times: int = 1, path: str = "", **headers: str) -> None:
+        """Let the next requests fail; ``Retry_After`` is that header."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.faults.append(Fault(kind, times, path, named))
 
     def files_asked(self) -> list[Asked]:
         """Return the requests for files, without those that list or sign."""
@@ -126,7 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
             server.hold(parts.path)
             fault = server.next_fault(parts.path)
             if fault is not None and isinstance(fault.kind, int):
-                status, headers, body = fault.kind, {}, b"told to fail"
+                status, headers, body = fault.kind, fault.headers, b"told to fail"
             else:
                 status, headers, body = self._result(asked)
             asked.status, asked.sent = status, len(body)

@@ -26,11 +26,11 @@ from numpy.typing import NDArray
 from gssm_cube.blocks import digest, write_atomically
 from gssm_cube.fetch import transfer
 from gssm_cube.fetch.needs import NOTHING, Need, Order
-from gssm_cube.fetch.transfer import Place, Watch
+from gssm_cube.fetch.transfer import Place
 from gssm_cube.grid import Layout
 from gssm_cube.ingest.inputs import meteo_days
 from gssm_cube.sources import era5_land
-from gssm_cube.sources.tries import NoAccess, NoAnswer
+from gssm_cube.sources.tries import NoAccess, NoAnswer, Watch
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,15 +19,14 @@ from urllib.parse import urlsplit
 import netCDF4
 import requests
 
-from gssm_cube.fetch import transfer
-from gssm_cube.fetch.needs import NOTHING, Need, Order
-from gssm_cube.fetch.transfer import Place, Watch
+from gssm_cube.fetch.needs import NOTHING, Need, Order, order_of
+from gssm_cube.fetch.transfer import Place
 from gssm_cube.grid import Layout
 from gssm_cube.ingest.inputs import vegetation_starts
 from gssm_cube.ingest.sensors import own_start
 from gssm_cube.orders import modis_boxes
 from gssm_cube.sources import modis, viirs, whole
-from gssm_cube.sources.tries import NoAccess, NoAnswer
+from gssm_cube.sources.tries import NoAccess, NoAnswer, Watch
 
 logger = logging.getLogger(__name__)
 
@@ -167,9 +165,9 @@ def orders(product: Product, layout: Layout, folder: Path, watch: Watch) -> Iter
         absent |= set(days) - set(wanted)
         for day in wanted:
             granule = found[day]
+            place = Place(granule.url, catalog.session, advice=ADVICE)
             target = folder / f"{day:%Y}" / granule.name
-            get = partial(_get, catalog, granule, target)
-            yield Order(granule.name, granule.bytes or int(product.tile_bytes), get)
+            yield order_of(place, target, granule.bytes or int(product.tile_bytes), check_hdf)
     if absent - seen:
         logger.warning(
             "the LP DAAC has no %s of this region on %d days: %s .. %s", product.name,
@@ -185,12 +183,6 @@ def newest(granules: Sequence[Granule], product: Product, tile: str) -> dict[dat
         if day is not None:
             found[day] = granule
     return found
-
-
-def _get(catalog: "Catalog", granule: Granule, target: Path, watch: Watch) -> None:
-    """Fetch a file into its place."""
-    place = Place(granule.url, catalog.session, advice=ADVICE)
-    transfer.download(place, target, check_hdf, watch)
 
 
 def check_hdf(path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from gssm_cube.fetch.transfer import Watch
+from gssm_cube.fetch.transfer import Check, Place, download
 from gssm_cube.grid import Layout
+from gssm_cube.sources.tries import Watch
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,11 @@ class Order:
     label: str
     bytes: int
     get: Callable[[Watch], None]
+
+
+def order_of(place: Place, target: Path, size: int | None, check: Check) -> Order:
+    """Return the order of a file that is downloaded and checked; of an unknown size 0 counts."""
+    return Order(target.name, size or 0, partial(download, place, target, check))
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,18 @@
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from gssm_cube import blocks
+from gssm_cube.at_once import finished
 from gssm_cube.blocks import Progress
 from gssm_cube.fetch import cds, earthdata, web
 from gssm_cube.fetch.needs import Order, Provider
-from gssm_cube.fetch.transfer import Stopped, Watch
 from gssm_cube.grid import Layout
-from gssm_cube.sources.tries import NoAccess, NoAnswer
+from gssm_cube.sources.tries import NoAccess, Watch
 
 logger = logging.getLogger(__name__)
 
@@ -149,51 +147,14 @@ def _fetch_all(
         progress(stage, count // 10**6, max(total, count) // 10**6)
 
     watch = Watch(tell)
-    failed: list[str] = []
-    with _pool(at_once, watch) as pool:
-        for order, future in _finished(pool, found, at_once, watch):
-            try:
-                future.result()
-            except (NoAccess, NoAnswer, Stopped):
-                raise
-            except (OSError, ValueError, RuntimeError) as error:
-                failed.append(f"{order.label}: {error}")
+    failed: list[tuple[Order, Exception]] = []
+    work = ((order, partial(order.get, watch)) for order in found)
+    list(finished(work, at_once, watch, (OSError, ValueError, RuntimeError), failed))
     if failed:
+        shown = "; ".join(f"{order.label}: {error}" for order, error in failed[:3])
         raise RuntimeError(
             f"{len(failed)} of {len(found)} files of {source} could not be had, all others are "
-            f"there: {'; '.join(failed[:3])}"
+            f"there: {shown}"
         )
     progress(stage, watch.count // 10**6, watch.count // 10**6)
     return watch.count
-
-
-@contextmanager
-def _pool(at_once: int, watch: Watch) -> Iterator[ThreadPoolExecutor]:
-    """Threads that end at their next byte if anything goes wrong here, Ctrl-C included."""
-    with ThreadPoolExecutor(at_once, "fetch") as pool:
-        try:
-            yield pool
-        except BaseException:
-            watch.stop()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _finished(
-    pool: ThreadPoolExecutor, found: Sequence[Order], at_once: int, watch: Watch
-) -> Iterator[tuple[Order, Future[None]]]:
-    """Yield orders as they end; no more than run are handed out."""
-    flying: dict[Future[None], Order] = {}
-    for order in found:
-        flying[pool.submit(order.get, watch)] = order
-        if len(flying) >= at_once:
-            yield from _landed(flying)
-    while flying:
-        yield from _landed(flying)
-
-
-def _landed(flying: dict[Future[None], Order]) -> Iterator[tuple[Order, Future[None]]]:
-    """Wait for one at least, and yield those that have ended."""
-    done, _ = wait(flying, return_when=FIRST_COMPLETED)
-    for future in done:
-        yield flying.pop(future), future

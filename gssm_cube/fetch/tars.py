@@ -9,7 +9,8 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from gssm_cube.fetch.transfer import Place, Watch, read_part
+from gssm_cube.fetch.transfer import Place, read_part
+from gssm_cube.sources.tries import Watch
 
 BLOCK = 512
 MOST = 10_000  # members: what has more is no package of tiles

@@ -8,21 +8,26 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
 import requests
 
 from gssm_cube.fetch import tars, transfer
-from gssm_cube.fetch.needs import NOTHING, Need, Order
-from gssm_cube.fetch.transfer import Absent, NoRanges, Place, Watch
+from gssm_cube.fetch.needs import NOTHING, Need, Order, order_of
+from gssm_cube.fetch.transfer import NoRanges, Place
 from gssm_cube.grid import Layout
 from gssm_cube.ingest import keys
-from gssm_cube.orders import list_of_tiles, listed_tiles, padded_bounds
+from gssm_cube.orders import (
+    SOIL_TILE_BYTES,
+    list_of_tiles,
+    listed_tiles,
+    padded_bounds,
+    usual_tiles,
+)
 from gssm_cube.sources import bedrock, groundwater, merit_hydro, soilgrids, whole
 from gssm_cube.sources.raster import Bounds, open_raster
-from gssm_cube.sources.tries import NoAccess
+from gssm_cube.sources.tries import NoAccess, NotThere, Watch
 from gssm_cube.web_settings import SOILGRIDS
 
 logger = logging.getLogger(__name__)
@@ -50,9 +55,6 @@ SAMPLED = 32  # files whose sizes are asked for, if there are more of a kind
 
 # ---- SoilGrids --------------------------------------------------------------------------------
 
-SOIL_TILE_BYTES = 2 * 450 * 450  # 450 x 450 cells of 16 bits, before they are compressed
-SOIL_TILE_DEGREES = 450 * 250 / 111_320
-
 
 def soil_need(layout: Layout, folder: Path) -> Need:
     """Return what lacks of SoilGrids: lists of tiles (VRT), and tiles as far as a list is here."""
@@ -64,7 +66,7 @@ def soil_need(layout: Layout, folder: Path) -> Need:
         if vrt.exists():
             count = len(_absent_tiles(vrt, layout))
         else:
-            count = 1 + _tiles_about(layout.bounds)  # the list, and those
+            count = 1 + len(usual_tiles(layout))  # the list, and those
         files, size = files + count, size + count * SOIL_TILE_BYTES
     if not files:
         return NOTHING
@@ -77,13 +79,6 @@ def _soil_is_whole(folder: Path, name: str) -> bool:
     """Whether a layer is there as one file."""
     places = (folder, folder / name)
     return any((place / f"{name}_0-5cm_mean.tif").is_file() for place in places)
-
-
-def _tiles_about(bounds: Bounds) -> int:
-    """Return about how many tiles touch bounds."""
-    west, south, east, north = bounds
-    wide, high = (east - west) / SOIL_TILE_DEGREES, (north - south) / SOIL_TILE_DEGREES
-    return (int(wide) + 2) * (int(high) + 2)
 
 
 def _absent_tiles(vrt: Path, layout: Layout) -> list[Path]:
@@ -105,7 +100,7 @@ def soil_orders(layout: Layout, folder: Path, watch: Watch) -> Iterator[Order]:
         urls = [f"{SOILGRIDS}/{name}/{path.relative_to(vrt.parent)}" for path in absent]
         sizes = sizes_of([Place(url, session) for url in urls], watch)
         for url, path, size in zip(urls, absent, sizes, strict=True):
-            yield Order(path.name, size, partial(_get_raster, Place(url, session), path))
+            yield order_of(Place(url, session), path, size, check_raster)
 
 
 def check_list(path: Path) -> None:
@@ -124,15 +119,10 @@ def sizes_of(places: Sequence[Place], watch: Watch) -> list[int]:
     step = max(1, len(places) // SAMPLED)
     asked: dict[int, int] = {}
     for number in range(0, len(places), step):
-        with suppress(Absent):
+        with suppress(NotThere):
             asked[number] = transfer.size_of(places[number], watch) or 0
     mean = sum(asked.values()) // max(1, len(asked))
     return [asked.get(number, mean) for number in range(len(places))]
-
-
-def _get_raster(place: Place, target: Path, watch: Watch) -> None:
-    """Fetch a GeoTIFF."""
-    transfer.download(place, target, check_raster, watch)
 
 
 def check_raster(path: Path) -> None:
@@ -199,7 +189,7 @@ def check_merit_access() -> None:
     url = f"{MERIT_HYDRO}/elv_n30e000.tar"
     if not merit_session().auth and not requests.utils.get_netrc_auth(url):
         raise NoAccess(f"no account for MERIT Hydro: {MERIT_ADVICE}")
-    with suppress(Absent):  # we were let in
+    with suppress(NotThere):  # we were let in
         transfer.size_of(Place(url, merit_session(), advice=MERIT_ADVICE), Watch())
 
 
@@ -221,12 +211,12 @@ def _package_orders(
     names = {f"{tile}_{layer}.tif": tile for tile in tiles}
     try:
         found = {PurePosixPath(entry.name).name: entry for entry in tars.entries(archive, watch)}
-    except Absent:
+    except NotThere:
         found = {}
     except NoRanges:
-        size = transfer.size_of(archive, watch) or 0
         target = folder / archive.url.rsplit("/", 1)[1]
-        yield Order(target.name, size, partial(_get_package, archive, target))
+        size = transfer.size_of(archive, watch)
+        yield order_of(archive, target, size, merit_hydro.list_members)
         return
     for name, tile in sorted(names.items()):
         if name not in found:
@@ -235,12 +225,7 @@ def _package_orders(
             continue
         entry = found[name]
         place = Place(archive.url, archive.session, entry.start, entry.bytes, MERIT_ADVICE)
-        yield Order(name, entry.bytes, partial(_get_raster, place, folder / name))
-
-
-def _get_package(archive: Place, target: Path, watch: Watch) -> None:
-    """Fetch a whole package, which is read where it lies."""
-    transfer.download(archive, target, merit_hydro.list_members, watch)
+        yield order_of(place, folder / name, entry.bytes, check_raster)
 
 
 # ---- water table and bedrock ------------------------------------------------------------------
@@ -277,12 +262,12 @@ def water_orders(layout: Layout, folder: Path, watch: Watch) -> Iterator[Order]:
     session = requests.Session()
     for name in water_lacking(layout, folder):
         place = Place(f"{WATER_TABLE}/{name}", session)
-        get = partial(_get_water, place, folder / name)
-        yield Order(name, transfer.size_of(place, watch) or 0, get)
+        yield order_of(place, folder / name, transfer.size_of(place, watch), check_water)
 
 
-def _get_water(place: Place, target: Path, watch: Watch) -> None:
-    transfer.download(place, target, lambda path: groundwater.check_files([path]), watch)
+def check_water(path: Path) -> None:
+    """Raise unless a file is a whole map of the water table."""
+    groundwater.check_files([path])
 
 
 def bedrock_need(layout: Layout, folder: Path) -> Need:
@@ -296,7 +281,5 @@ def bedrock_orders(layout: Layout, folder: Path, watch: Watch) -> Iterator[Order
     """Yield the order of the one map, of the globe."""
     if bedrock_need(layout, folder).files:
         place = Place(f"{BEDROCK}/{bedrock.FILE_NAME}", requests.Session())
-        size = transfer.size_of(place, watch) or 0
-        yield Order(
-            bedrock.FILE_NAME, size, partial(_get_raster, place, folder / bedrock.FILE_NAME)
-        )
+        target = folder / bedrock.FILE_NAME
+        yield order_of(place, target, transfer.size_of(place, watch), check_raster)

@@ -4,7 +4,6 @@
 comes back as the fill of its band. Failures that may pass are tried again, others never.
 """
 
-import http.client
 import io
 import logging
 import threading
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from gssm_cube.sources import tries
 from gssm_cube.sources.ee_requests import HEADER_BYTES, MOST_AT_ONCE, Band, PixelGrid, Request
-from gssm_cube.sources.tries import Answer, NoAccess, Pause, Refused, first_line
+from gssm_cube.sources.tries import Answer, NoAccess, Passing, Pause, Refused, first_line
 
 logger = logging.getLogger(__name__)
 
@@ -223,7 +222,11 @@ def fetch(request: Request, pause: Pause = time.sleep) -> NDArray[np.void]:
 
     def ask() -> NDArray[np.void]:
         answer = io.BytesIO(ee.data.computePixels(dict(params)))
-        return _checked(request, load_answer(answer))
+        try:
+            pixels = load_answer(answer)
+        except (ValueError, EOFError) as error:
+            raise Passing(f"the answer was cut ({first_line(error)})") from error
+        return _checked(request, pixels)
 
     return persist(request.about, ask, pause)
 
@@ -292,34 +295,26 @@ def persist(what: str, call: Callable[[], Answer], pause: Pause = time.sleep) ->
     import ee
     from google.auth.exceptions import GoogleAuthError
 
-    # A cut answer is one that numpy cannot read: ValueError or EOFError.
-    known = (
-        ee.EEException,
-        GoogleAuthError,
-        OSError,
-        http.client.HTTPException,
-        ValueError,
-        EOFError,
-    )
-    return tries.persist(what, call, known, _raise_lasting, pause)
+    def ask() -> Answer:
+        try:
+            return call()
+        except (ee.EEException, GoogleAuthError, ConnectionError) as error:
+            raise _meaning(what, error) from error
+
+    return tries.persist(what, ask, pause)
 
 
-def _raise_lasting(what: str, error: Exception) -> None:
-    """Raise Refused or NoAccess if a failure cannot pass."""
+def _meaning(what: str, error: Exception) -> Exception:
+    """Return Passing for a failure that may pass, Refused or NoAccess for one that cannot."""
     import ee
     from google.auth.exceptions import RefreshError
 
-    if isinstance(error, Refused):
-        raise error
-    withdrawn = isinstance(error, RefreshError) and not error.retryable
-    status = _status_of(error) if isinstance(error, ee.EEException) else 503
-    if withdrawn or status in (401, 403):
-        raise NoAccess(f"{what}: {first_line(error)}; {_advice(error)}") from error
-    if status is None or 400 <= status < 500 and status not in (408, 429):
-        raise Refused(f"{what}: Earth Engine refuses it: {first_line(error)}") from error
-
-
-def _status_of(error: Exception) -> int | None:
-    """Return the HTTP status behind an error of the client, which keeps its text only."""
-    response = getattr(error.__context__, "resp", None)
-    return None if response is None else int(response.status)
+    text = first_line(error)
+    response = getattr(error.__context__, "resp", None)  # the client keeps its text only
+    status = None if response is None else int(response.status)
+    if status in (401, 403) or (isinstance(error, RefreshError) and not error.retryable):
+        return NoAccess(f"{what}: {text}; {_advice(error)}")
+    if isinstance(error, ee.EEException) and (status is None or not tries.may_pass(status)):
+        return Refused(f"{what}: Earth Engine refuses it: {text}")
+    asked = "" if response is None else response.get("retry-after", "")
+    return Passing(text, tries.seconds_asked(asked))

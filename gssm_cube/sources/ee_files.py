@@ -5,7 +5,7 @@ run can be mixed. Each writer is a task on the answers of one delivery; a file a
 at all.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -19,6 +19,7 @@ from rasterio.crs import CRS
 from rasterio.transform import Affine
 from rasterio.windows import Window
 
+from gssm_cube.files import replace_file
 from gssm_cube.sources.ee_requests import Box, PixelGrid, Request, hull
 from gssm_cube.sources.homolosine import PROJECTION, is_homolosine
 from gssm_cube.sources.modis_files import COLLECTION
@@ -29,14 +30,6 @@ SINUSOIDAL = f"+proj=sinu +lon_0=0 +x_0=0 +y_0=0 +R={RADIUS} +units=m +no_defs"
 Part = tuple[tuple[int, int], NDArray[Any]]  # first row and column in the file, values
 BLOCK = 512  # pixels of a GeoTIFF's own tiles
 Profile = dict[str, Any]
-
-
-def replaced(path: Path, write: Callable[[Path], None]) -> None:
-    """Write a file beside its place and move it there when it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    write(partial)
-    partial.replace(path)
 
 
 def whole_box(answers: Answers) -> Box:
@@ -158,7 +151,7 @@ def _write_geotiff(path: Path, profile: Profile, parts: Iterable[Part]) -> None:
                 height, width = values.shape
                 raster.write(values, 1, window=Window(col, row, width, height))
 
-    replaced(path, write)
+    replace_file(path, write)
 
 
 # ---- NetCDF -----------------------------------------------------------------------------------
@@ -174,7 +167,7 @@ class MeteoFile:
 
     def __call__(self, answers: Answers) -> None:
         """Write all stamps of all slabs; shorter files that begin alike are removed."""
-        replaced(self.path, lambda partial: self._write(partial, answers))
+        replace_file(self.path, lambda partial: self._write(partial, answers))
         remove_shorter(self.path)
 
     def _write(self, path: Path, answers: Answers) -> None:
@@ -226,7 +219,7 @@ class WaterTableFile:
                     heights[place] = missing_as_nan(values, request.bands[0].fill)
 
         projection_of(answers[0][0].grid)
-        replaced(self.path, write)
+        replace_file(self.path, write)
 
 
 def remove_shorter(path: Path) -> None:

@@ -5,7 +5,6 @@ developers.google.com/earth-engine/apidocs/ee-data-computepixels and /guides/usa
 byte of mask is taken for each value besides its own (github.com/google/Xee, issue 209).
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -89,11 +88,6 @@ class Request:
         """Size of the answer, uncompressed."""
         rows, cols = self.shape
         return rows * cols * cell_bytes(self.bands) * max(len(self.stamps), 1)
-
-    @property
-    def label(self) -> str:
-        """Name that no other request has, and the same request always."""
-        return hashlib.sha256(repr(self).encode()).hexdigest()[:20]
 
     @property
     def about(self) -> str:

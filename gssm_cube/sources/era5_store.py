@@ -7,7 +7,6 @@ versions (2880 x 64 x 64, later 1440 x 50 x 100), so the store itself is asked f
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from hashlib import sha256
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +16,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from gssm_cube.files import replace_file
 from gssm_cube.grid import Layout
 from gssm_cube.sources import era5_land
 from gssm_cube.sources.ee_files import (
@@ -24,7 +24,6 @@ from gssm_cube.sources.ee_files import (
     add_meteo_variable,
     add_stamps,
     remove_shorter,
-    replaced,
 )
 from gssm_cube.sources.ee_requests import Box, PixelGrid, common
 from gssm_cube.sources.tries import Refused
@@ -123,11 +122,6 @@ class ChunkRequest:
     def bytes(self) -> int:
         """Size of the chunk, uncompressed."""
         return 4 * self.chunk_values
-
-    @property
-    def label(self) -> str:
-        """Name that no other request has, and the same request always."""
-        return sha256(repr(self).encode()).hexdigest()[:20]
 
     @property
     def about(self) -> str:
@@ -261,7 +255,7 @@ class StoreFile:
 
     def __call__(self, answers: Sequence[tuple[Any, NDArray[Any]]]) -> None:
         """Write all variables; shorter files that begin alike are removed."""
-        replaced(self.path, lambda partial: self._write(partial, answers))
+        replace_file(self.path, lambda partial: self._write(partial, answers))
         remove_shorter(self.path)
 
     def _write(self, path: Path, answers: Sequence[tuple[Any, NDArray[Any]]]) -> None:

@@ -14,7 +14,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 from gssm_cube.sources.modis_files import COLLECTION
 from gssm_cube.sources.raster import Bounds
-from gssm_cube.sources.tries import Refused
+from gssm_cube.sources.tries import Refused, read_anew
 from gssm_cube.sources.web import Web
 
 PAGE = 250  # items: what the Planetary Computer gives at a time without a question
@@ -143,7 +143,9 @@ def _document(web: Web, address: str) -> dict[str, Any]:
     """Return a JSON document."""
 
     def ask() -> dict[str, Any]:
-        found = json.loads(web.get(address).content)
+        content = web.get(address).content
+        with read_anew(ValueError):
+            found = json.loads(content)
         if not isinstance(found, dict):
             raise Refused(f"{address} is no STAC document; mend the address")
         return found

@@ -11,47 +11,25 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from urllib.parse import urlsplit
 
-from gssm_cube.sources.tries import Answer, NoAccess, NoAnswer, Pause, Refused, persist
+import requests
+
+from gssm_cube.sources import tries
+from gssm_cube.sources.answers import Part, Span, answered, check_status, part_of, range_of
+from gssm_cube.sources.tries import Answer, NoAccess, Passing, Pause
 
 logger = logging.getLogger(__name__)
 
-CONNECT_SECONDS, READ_SECONDS = 10, 300
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EARLY = timedelta(minutes=2)  # a signature is renewed so long before it expires
 NEVER = datetime.fromtimestamp(0, UTC)
 USER = "edh"  # any name will do: earthdatahub.destine.eu/getting-started
-Span = tuple[int, int]  # first byte, and the one after the last
-
-
-class NotThere(Refused):
-    """A server has nothing at an address."""
-
-
-class Passing(OSError):
-    """A failure that may pass."""
-
-
-class _Expired(Exception):
-    """A signature was not accepted."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """Bytes of a file, from one on, and the size of the whole."""
-
-    content: bytes
-    start: int
-    total: int
-
-    @property
-    def span(self) -> Span:
-        """Where they lie."""
-        return self.start, self.start + len(self.content)
+ADVICE = (
+    "the token is missing, wrong or has expired: set it in the environment "
+    "(docs/open_archives.md), then run it again"
+)
 
 
 class Web:
@@ -74,8 +52,6 @@ class Web:
         pause: Pause = time.sleep,
         connections: int = 64,
     ) -> None:
-        import requests
-
         logging.getLogger("urllib3.connectionpool").addFilter(_hide_query)
         self.pause, self._tokens = pause, dict(tokens or {})
         self._signer = Signer(signer, self) if signer else None
@@ -91,9 +67,7 @@ class Web:
 
         Raises
         ------
-        NotThere
-            If there is none.
-        NoAccess, NoAnswer, Refused
+        NotThere, NoAccess, NoAnswer, Refused
             As ``tries`` says.
         """
 
@@ -103,40 +77,28 @@ class Web:
             signed, signature = self._signer.signed(address)
             try:
                 return self._ask(address, signed, span)
-            except _Expired:
+            except NoAccess:  # the signature may have been withdrawn
                 self._signer.renew(address, signature)
-                return self._ask(address, self._signer.signed(address)[0], span, last=True)
+                return self._ask(address, self._signer.signed(address)[0], span)
 
         return self.persist(address, ask)
 
     def persist(self, what: str, call: Callable[[], Answer]) -> Answer:
-        """Return what a call returns; try again where it fails as cut or damaged answers do."""
-        # Codecs and GDAL raise these where bytes are damaged.
-        passing = (OSError, ValueError, RuntimeError, EOFError)
-        return persist(what, call, passing, _raise_lasting, self.pause)
+        """Return what a call returns; try again where its failure may pass, as ``tries`` says."""
+        return tries.persist(what, call, self.pause)
 
-    def _ask(self, address: str, full: str, span: Span | None, last: bool = False) -> Part:
+    def _ask(self, address: str, full: str, span: Span | None) -> Part:
         """Send one request; ``full`` is the address with a signature, which nobody must see."""
-        import requests
-
-        headers = {"Accept-Encoding": "identity"}
-        if span is not None:
-            headers["Range"] = f"bytes={span[0]}-{span[1] - 1}"
-        try:
-            response = self._session.get(
-                full,
-                headers=headers,
-                auth=self._token(address),
-                timeout=(CONNECT_SECONDS, READ_SECONDS),
-            )
-        except requests.RequestException as error:
-            # Its text may hold the signature.
-            raise Passing(f"{address}: {type(error).__name__}") from None
+        headers = range_of(*span) if span else {}
+        auth = self._token(address)
         with self._lock:
             self.sent += 1
-            self.received += len(response.content)
-        _check_status(address, response.status_code, renewable=full != address and not last)
-        return _checked_part(address, response, span)
+        with answered(self._session, full, headers, shown=address, auth=auth) as answer:
+            check_status(answer, address, ADVICE)
+            part = _read(answer, span)
+            with self._lock:
+                self.received += len(answer.content)
+        return part
 
     def _token(self, address: str) -> tuple[str, str] | None:
         """Return name and password for an address, if there is a token for its host."""
@@ -157,47 +119,15 @@ def _hide_query(record: logging.LogRecord) -> bool:
     return True
 
 
-def _raise_lasting(what: str, error: Exception) -> None:
-    """Raise what does not pass."""
-    if isinstance(error, Refused | NoAccess | NoAnswer):
-        raise error
-
-
-def _check_status(address: str, status: int, *, renewable: bool) -> None:
-    """Raise unless a request succeeded."""
-    if status in (200, 206):
-        return
-    if status in (404, 410):
-        raise NotThere(f"{address} is not there ({status}); mend the address")
-    if status in (401, 403):
-        if renewable:
-            raise _Expired
-        raise NoAccess(
-            f"{address}: access is denied ({status}); the token is missing, wrong or has expired: "
-            "set it in the environment (docs/open_archives.md), then run it again"
-        )
-    if status in (408, 425, 429) or status >= 500:
-        raise Passing(f"{address}: status {status}")
-    raise Refused(f"{address}: the server refuses the request ({status})")
-
-
-def _checked_part(address: str, response: Any, span: Span | None) -> Part:
-    """Return what an answer holds; raise Passing if it is cut, or another part."""
-    content, stated = response.content, response.headers.get("Content-Length")
-    if stated is not None and int(stated) != len(content):
-        raise Passing(f"{address}: {len(content)} bytes came of {stated}")
-    if response.status_code == 200:  # servers may send the whole where a part was asked
+def _read(answer: requests.Response, span: Span | None) -> Part:
+    """Return what an answer holds: servers may send the whole where a part was asked."""
+    if answer.status_code == 200:
+        content = answer.content
         cut = content[slice(*span)] if span else content
         return Part(cut, span[0] if span else 0, len(content))
     if span is None:
-        raise Passing(f"{address}: a part came where all was asked")
-    unit, _, rest = response.headers.get("Content-Range", "").partition(" ")
-    place, _, total = rest.partition("/")
-    if unit != "bytes" or not total.isdigit() or place.split("-")[0] != str(span[0]):
-        raise Passing(f"{address}: bytes {rest!r} came where {span[0]}-{span[1] - 1} were asked")
-    if len(content) != min(span[1], int(total)) - span[0]:
-        raise Passing(f"{address}: {len(content)} bytes came of {span[0]}-{span[1] - 1}")
-    return Part(content, span[0], int(total))
+        raise Passing("a part came where all was asked")
+    return part_of(answer, span)
 
 
 # ---- signatures -------------------------------------------------------------------------------

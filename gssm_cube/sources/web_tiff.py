@@ -17,12 +17,14 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.crs import CRS
+from rasterio.errors import RasterioIOError
 from rasterio.windows import Window
 
 from gssm_cube.sources import whole
+from gssm_cube.sources.answers import Part, Span
 from gssm_cube.sources.ee_requests import Band, Box, PixelGrid, common
-from gssm_cube.sources.tries import Refused
-from gssm_cube.sources.web import Part, Span, Web
+from gssm_cube.sources.tries import Passing, Refused, read_anew
+from gssm_cube.sources.web import Web
 
 HEAD_BYTES = 2**16  # a COG of 1200 x 1200 pixels has its directories in less
 MOST_HEAD_BYTES = 2**24
@@ -104,9 +106,13 @@ class WebTiffs:
         """
 
         def ask() -> NDArray[Any]:
-            header = self._whole(address) if whole_file else self.header(address)
+            header = self._complete_header(address, None) if whole_file else self.header(address)
             nodata = None if as_stored else header.nodata
-            return self._read(address, replace(header, nodata=nodata), grid, box, band)
+            try:
+                return self._read(address, replace(header, nodata=nodata), grid, box, band)
+            except Passing:  # what is known of the file may be at fault
+                self._header.cache_clear()
+                raise
 
         return self.web.persist(address, ask)
 
@@ -141,22 +147,18 @@ class WebTiffs:
                 spans = lacking(blocks_of(source, window), parts)
             parts += [self.web.get(address, span, sign=self.sign) for span in spans]
             if any(part.total != parts[0].total for part in parts):
-                self._header.cache_clear()
-                raise OSError(f"{address} changed while it was read")
+                raise Passing("the file changed while it was read")
         with opened(parts) as source:
             return np.asarray(source.read(1, window=window))
 
-    def _whole(self, address: str) -> Header:
-        """Fetch a whole file."""
-        return self._complete_header(address, [self.web.get(address, sign=self.sign)])
-
     def _read_header(self, address: str) -> Header:
         """Fetch as much of a file as its directories take."""
-        parts = [self.web.get(address, (0, HEAD_BYTES), sign=self.sign)]
-        return self.web.persist(address, lambda: self._complete_header(address, parts))
+        span = 0, HEAD_BYTES
+        return self.web.persist(address, lambda: self._complete_header(address, span))
 
-    def _complete_header(self, address: str, parts: list[Part]) -> Header:
-        """Fetch what of the directories is not here yet."""
+    def _complete_header(self, address: str, span: Span | None) -> Header:
+        """Fetch a file's beginning, or all of it, and what of its directories lies elsewhere."""
+        parts = [self.web.get(address, span, sign=self.sign)]
         total = parts[0].total
         for _ in range(8):
             try:
@@ -276,6 +278,7 @@ def opened(parts: Sequence[Part]) -> Iterator[Any]:
     # Without the option GDAL lists the folder at every opening.
     with (
         laid_out(parts) as path,
+        read_anew(RasterioIOError),
         rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"),
         rasterio.open(path) as source,
     ):

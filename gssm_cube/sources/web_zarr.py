@@ -1,7 +1,9 @@
 """Zarr stores on web servers, read through ``Web``."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+import json
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 import xarray as xr
@@ -14,8 +16,12 @@ from zarr.abc.store import (
 )
 from zarr.core.buffer import Buffer, BufferPrototype
 
-from gssm_cube.sources.tries import Refused
-from gssm_cube.sources.web import NotThere, Web
+from gssm_cube.sources.tries import Answer, NotThere, Refused, first_line, read_anew
+from gssm_cube.sources.web import Web
+
+# Of damaged bytes: zstd and blosc, gzip, zlib. A wrong sum, or too few bytes, is a ValueError, as
+# much else is that is wrong with a store when it is opened, but not once it is.
+CODEC_ERRORS = (RuntimeError, EOFError, zlib.error)
 
 
 class WebStore(Store):
@@ -102,17 +108,32 @@ def open_store(address: str, web: Web) -> xr.Dataset:
     Raises
     ------
     Refused
-        If there is none, or its metadata are not consolidated: a web server lists nothing.
+        If there is none that can be read, or its metadata are not consolidated: a web server lists
+        nothing.
     """
 
     def ask() -> xr.Dataset:
         try:
-            return xr.open_zarr(WebStore(address, web), chunks=None, consolidated=True)
+            with read_anew(json.JSONDecodeError, UnicodeDecodeError, *CODEC_ERRORS):
+                return xr.open_zarr(WebStore(address, web), chunks=None, consolidated=True)
+        except Refused:
+            raise
         except (FileNotFoundError, KeyError) as error:
             raise Refused(f"{address} holds no Zarr; mend the address") from error
         except ValueError as error:
-            if "onsolidated" not in str(error):
-                raise
-            raise Refused(f"{address} has no consolidated metadata, and lists nothing") from error
+            fault = f"cannot be read: {first_line(error)}"
+            if "onsolidated" in str(error):
+                fault = "has no consolidated metadata, and lists nothing"
+            raise Refused(f"{address} {fault}") from error
 
     return web.persist(address, ask)
+
+
+def read_again(web: Web, what: str, read: Callable[[], Answer]) -> Answer:
+    """Return what is read of an open store; chunks that come damaged are asked for again."""
+
+    def ask() -> Answer:
+        with read_anew(ValueError, *CODEC_ERRORS):
+            return read()
+
+    return web.persist(what, ask)
