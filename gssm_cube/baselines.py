@@ -4,6 +4,7 @@ Each takes the training stations and answers for other rows. Stations weigh the 
 record is not a better place.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,79 +23,107 @@ YEAR_DAYS = 366  # a leap year's; 29 February exists in some years only, its win
 HALF_WINDOW_DAYS = 15  # the mean of a day of the year takes 31 days, for single days are noise
 
 
-def training_mean(train: pd.DataFrame) -> float:
-    """Return the mean over stations of each station's mean, m3 m-3.
+class TrainingStations:
+    """What the training stations say of other rows; they may come in parts, and sums are kept.
 
     Parameters
     ----------
-    train : DataFrame
-        ``station``, ``observed`` (m3 m-3).
+    columns : sequence of str
+        Other estimates, to be rescaled.
     """
-    return float(train.groupby("station", observed=True)["observed"].mean().mean())
+
+    def __init__(self, columns: Sequence[str] = ()) -> None:
+        self._means: list[pd.Series] = []
+        self._total, self._count = np.zeros(YEAR_DAYS), np.zeros(YEAR_DAYS)
+        self._lines: dict[str, list[pd.DataFrame]] = {name: [] for name in columns}
+
+    def add(self, days: pd.DataFrame) -> None:
+        """Add all training rows of some stations.
+
+        Parameters
+        ----------
+        days : DataFrame
+            ``station``, ``observed`` (m3 m-3), ``time`` and the columns.
+        """
+        station, observed = days["station"].to_numpy(), days["observed"]
+        self._means.append(observed.groupby(station).mean())
+        of_year = pd.DatetimeIndex(days["time"]).day_of_year.to_numpy() - 1
+        # A station counts on a day of the year by the mean of its years.
+        by_day = observed.groupby([station, of_year]).mean()
+        number = by_day.index.get_level_values(1)
+        self._total += np.bincount(number, by_day, minlength=YEAR_DAYS)
+        self._count += np.bincount(number, minlength=YEAR_DAYS)
+        for name, lines in self._lines.items():
+            known = np.isfinite(days[name].to_numpy("float64"))
+            lines.append(_moments(station[known], days[name][known], observed[known]))
+
+    def mean(self) -> float:
+        """Return the mean over stations of each station's mean, m3 m-3."""
+        return float(pd.concat(self._means).mean())
+
+    def climatology(self, time: ArrayLike) -> NDArray[np.float64]:
+        """Return the stations' mean at the day of the year, over 31 days about it.
+
+        Parameters
+        ----------
+        time : array (row), datetime64
+            Days to answer for.
+
+        Returns
+        -------
+        ndarray (row), m3 m-3
+            The mean of all days where no training day is within the window.
+        """
+        total, count = _around(self._total), _around(self._count)
+        mean = np.full(YEAR_DAYS, self.mean())
+        np.divide(total, count, out=mean, where=count > 0)
+        return mean[pd.DatetimeIndex(np.asarray(time)).day_of_year.to_numpy() - 1]
+
+    def has(self, name: str) -> bool:
+        """Whether any training row has another estimate's column."""
+        return any(map(len, self._lines[name]))
+
+    def rescaled(self, name: str, target: ArrayLike) -> NDArray[np.float64]:
+        """Return another estimate's column, rescaled by one line fitted on the stations.
+
+        For what has the right ups and downs in other units, such as an untrained bucket's filling.
+
+        Parameters
+        ----------
+        name : str
+            The column; where it is NaN at a training row that does not count.
+        target : array (row)
+            The same estimate at the rows to answer for.
+
+        Returns
+        -------
+        ndarray (row), m3 m-3
+            NaN where the estimate is missing.
+
+        Raises
+        ------
+        ValueError
+            If fewer than two training rows have a value.
+        """
+        rows, x, y, xx, xy = pd.concat(self._lines[name]).to_numpy().T
+        if rows.sum() < 2:
+            raise ValueError(
+                f"{rows.sum():.0f} training rows have a value to rescale, expected two"
+            )
+        centre_x, centre_y = x.mean(), y.mean()
+        variance = (xx + (x - centre_x) ** 2).sum()
+        slope = (xy + (x - centre_x) * (y - centre_y)).sum() / variance if variance > 0 else 0.0
+        return centre_y + slope * (np.asarray(target, dtype="float64") - centre_x)
 
 
-def climatology(train: pd.DataFrame, time: ArrayLike) -> NDArray[np.float64]:
-    """Return the training stations' mean at the day of the year, over 31 days about it.
-
-    Parameters
-    ----------
-    train : DataFrame
-        ``station``, ``time`` (day), ``observed`` (m3 m-3).
-    time : array (row), datetime64
-        Days to answer for.
-
-    Returns
-    -------
-    ndarray (row), m3 m-3
-        The mean of all days where no training day is within the window. A station counts on a
-        day of the year by the mean of its years.
-    """
-    day = pd.DatetimeIndex(train["time"]).day_of_year.to_numpy() - 1
-    by_day = train["observed"].groupby([train["station"].to_numpy(), day]).mean()
-    days = by_day.index.get_level_values(1)
-    total = _around(np.bincount(days, by_day, minlength=YEAR_DAYS))
-    count = _around(np.bincount(days, minlength=YEAR_DAYS))
-    mean = np.full(YEAR_DAYS, training_mean(train))
-    np.divide(total, count, out=mean, where=count > 0)
-    return mean[pd.DatetimeIndex(np.asarray(time)).day_of_year.to_numpy() - 1]
-
-
-def rescaled(train: pd.DataFrame, column: ArrayLike, target: ArrayLike) -> NDArray[np.float64]:
-    """Return another estimate's column, rescaled by one line fitted on the training stations.
-
-    For what has the right ups and downs in other units, such as an untrained bucket's filling.
-
-    Parameters
-    ----------
-    train : DataFrame
-        ``station``, ``observed`` (m3 m-3).
-    column : array (training row)
-        The estimate at the training rows; NaN does not count.
-    target : array (row)
-        The same estimate at the rows to answer for.
-
-    Returns
-    -------
-    ndarray (row), m3 m-3
-        NaN where the estimate is missing.
-
-    Raises
-    ------
-    ValueError
-        If fewer than two training rows have a value.
-    """
-    x = np.asarray(column, dtype="float64")
-    known = np.isfinite(x)
-    if known.sum() < 2:
-        raise ValueError(f"{known.sum()} training rows have a value to rescale, expected two")
-    y = train["observed"].to_numpy("float64")[known]
-    days = train["station"][known].groupby(train["station"][known].to_numpy()).transform("size")
-    weight = 1 / days.to_numpy()
-    centre_x, centre_y = np.average(x[known], weights=weight), np.average(y, weights=weight)
-    off = x[known] - centre_x
-    variance = weight @ off**2
-    slope = (weight * off) @ (y - centre_y) / variance if variance > 0 else 0.0
-    return centre_y + slope * (np.asarray(target, dtype="float64") - centre_x)
+def _moments(station: NDArray[Any], x: pd.Series, y: pd.Series) -> pd.DataFrame:
+    """Rows, both means, variance of the first and covariance, of each station."""
+    table = pd.DataFrame({"x": x.astype("float64"), "y": y.astype("float64")})
+    means = table.groupby(station).mean()
+    off = table - table.groupby(station).transform("mean")
+    squares = pd.DataFrame({"xx": off["x"] ** 2, "xy": off["x"] * off["y"]})
+    rows = table.groupby(station).size().rename("rows")
+    return pd.concat([rows, means, squares.groupby(station).mean()], axis="columns")
 
 
 def _around(values: NDArray[Any]) -> NDArray[np.float64]:
