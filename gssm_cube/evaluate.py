@@ -5,7 +5,7 @@ comparison with what is usually printed; what a map is worth is the score at new
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,13 +14,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from gssm_cube.applicability import Reference
 from gssm_cube.comparison import Points, compare_splits, learning_curve
 from gssm_cube.forest.presets import Preset, find_preset
 from gssm_cube.forest.rows import check_columns
-from gssm_cube.held_out import HeldOut, judged
+from gssm_cube.held_out import HeldOut
 from gssm_cube.intervals import Calibration
 from gssm_cube.judgements import (
     new_stations,
@@ -151,31 +150,25 @@ def evaluate(
         samples on disk are not whole.
     """
     whole = find_preset(preset)
-    lighter = whole if trees is None else _with_trees(whole, trees)
     names = list(whole.features if features is None else features)
     columns = {"station": station, "lat": lat, "lon": lon, "time": time, "observed": observed}
-    recipe = Recipe(lighter, names, observed, seed, n_jobs)
+    recipe = Recipe(_with_trees(whole, trees), names, observed, seed, n_jobs)
     with TemporaryDirectory(dir=scratch, prefix="evaluate_") as place, ExitStack() as files:
         known = _laid_down(samples, names, columns, Path(place) / "known", least=2)
         logger.info("evaluation of %s: %d of %d rows", whole.name, len(known), known.read)
-        scores, held, found = _usual(known, recipe, files)
+        unseen = None
         if test is not None:
             unseen = _laid_down(test, names, columns, Path(place) / "unseen", least=1)
-            judgement = judged(known, recipe, *_every(known, unseen), unseen)
-            held["test"] = files.enter_context(judgement)
-            scores["test"] = test_table(known, unseen, judgement, found.calibration)
-            points = points or _points(unseen)
+        found, held = _usual(known, unseen, recipe, files)
+        scores = found.scores
         if full:
-            scores |= _full(known, recipe, points)
-            if "new_stations" in held:
-                like = seed_like(held["new_stations"], known, recipe)
-                scores["new_stations"]["baseline"]["seed_like"] = like
+            _compare(scores, held, known, recipe, points or _points(unseen))
         scores |= {"rows": row_counts(known), "forest": _forest_note(whole, recipe)}
         target = predictions or Path(place) / "predictions.parquet"
         write_predictions(target, held)
         told = None if predictions else pd.concat(Predictions(target), ignore_index=True)
     logger.info("evaluation of %s: done", whole.name)
-    return replace(found, scores=scores, predictions=told)
+    return replace(found, predictions=told)
 
 
 def _laid_down(
@@ -192,13 +185,10 @@ def _laid_down(
     return rows_of_table(complete_samples(samples, names, columns, least=least), folder)
 
 
-def _every(*tables: StationRows) -> Iterator[NDArray[np.bool_]]:
-    """Choose all rows of tables."""
-    return (np.ones(len(table), dtype=bool) for table in tables)
-
-
-def _points(unseen: StationRows) -> Points:
-    """Places of a second table, each as often as it has rows."""
+def _points(unseen: StationRows | None) -> Points | None:
+    """Places of a second table, if there is one, each as often as it has rows."""
+    if unseen is None:
+        return None
     rows = unseen.sites["rows"]
     return np.repeat(unseen.sites["lat"], rows), np.repeat(unseen.sites["lon"], rows)
 
@@ -243,33 +233,41 @@ def read_samples(path: str | Path, *, columns: Sequence[str] = ()) -> pd.DataFra
 
 
 def _usual(
-    known: StationRows, recipe: Recipe, files: ExitStack
-) -> tuple[dict[str, Any], dict[str, HeldOut], Evaluation]:
-    """Judge by random rows, new years and new stations; the evaluation has no scores yet."""
-    scores: dict[str, Any] = {}
-    held: dict[str, HeldOut] = {}
-    scores["random_rows"], held["random_rows"], importance = random_rows(known, recipe)
-    scores["new_years"], years = new_years(known, recipe)
-    scores["new_stations"], stations, calibration, reference = new_stations(
-        known, recipe, importance
-    )
-    held |= {name: found for name, found in
-             (("new_years", years), ("new_stations", stations)) if found is not None}  # fmt: skip
-    for found in held.values():
-        files.enter_context(found)
+    known: StationRows, unseen: StationRows | None, recipe: Recipe, files: ExitStack
+) -> tuple[Evaluation, dict[str, HeldOut]]:
+    """Judge by random rows, new years, new stations and a second table, if there is one."""
+    random, held_rows, importance = random_rows(known, recipe)
+    years, held_years = new_years(known, recipe)
+    stations, held_stations, calibration, reference = new_stations(known, recipe, importance)
+    scores = {"random_rows": random, "new_years": years, "new_stations": stations}
+    held = {"random_rows": held_rows, "new_years": held_years, "new_stations": held_stations}
+    if unseen is not None:
+        scores["test"], held["test"] = test_table(known, unseen, recipe, calibration)
+    there = {name: files.enter_context(found) for name, found in held.items() if found is not None}
     ranked = importance.sort_values(ascending=False)
-    return scores, held, Evaluation({}, None, ranked, calibration, reference)
+    return Evaluation(scores, None, ranked, calibration, reference), there
 
 
-def _full(known: StationRows, recipe: Recipe, points: Points | None) -> dict[str, Any]:
-    """Compare all splits, and forests of fewer stations."""
+def _compare(
+    scores: dict[str, Any],
+    held: Mapping[str, HeldOut],
+    known: StationRows,
+    recipe: Recipe,
+    points: Points | None,
+) -> None:
+    """Compare all splits, forests of fewer stations, and the forest set out from."""
     seeds = range(recipe.seed, recipe.seed + SEEDS)
-    splits = compare_splits(known, recipe, points=points, seeds=seeds)
-    return {"splits": splits, "learning_curve": learning_curve(known, recipe, seeds=seeds)}
+    scores["splits"] = compare_splits(known, recipe, points=points, seeds=seeds)
+    scores["learning_curve"] = learning_curve(known, recipe, seeds=seeds)
+    if "new_stations" in held:
+        like = seed_like(held["new_stations"], known, recipe)
+        scores["new_stations"]["baseline"]["seed_like"] = like
 
 
-def _with_trees(preset: Preset, trees: int) -> Preset:
-    """Return a preset with another number of trees, checked as all its fields are."""
+def _with_trees(preset: Preset, trees: int | None) -> Preset:
+    """Return a preset with another number of trees if one is given, checked as its fields are."""
+    if trees is None:
+        return preset
     return Preset.model_validate(preset.model_dump() | {"trees": trees})
 
 

@@ -155,7 +155,7 @@ def applicability_note(held: Iterable[pd.DataFrame], reference: Reference | None
     """Say how far held-out stations were from the others, and whether unlike ones err more."""
     if reference is None:
         return {"skipped": "no feature is constant at each station and differs among them"}
-    by_station = {
+    by_station: dict[Any, tuple[int, float]] = {
         name: (rows["fold"].iloc[0], rmse(rows["observed"], rows["predicted"]))
         for days in held
         for name, rows in days.groupby("station", observed=True)

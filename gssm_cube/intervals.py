@@ -202,8 +202,10 @@ def _of_stations(residuals: Parts, names: NDArray[Any] | None = None) -> Grouped
 
     def stations() -> Iterator[tuple[pd.DataFrame, NDArray[np.intp]]]:
         for days in station_by_station(residuals):
-            alike = names is None
-            yield days, np.zeros(len(days), "intp") if alike else names.searchsorted(_groups(days))
+            if names is None:
+                yield days, np.zeros(len(days), "intp")
+            else:
+                yield days, names.searchsorted(_groups(days))
 
     return stations
 

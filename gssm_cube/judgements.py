@@ -110,9 +110,11 @@ def seed_like(held: HeldOut, known: StationRows, recipe: Recipe) -> dict[str, An
 
 
 def test_table(
-    known: StationRows, unseen: StationRows, held: HeldOut, calibration: Calibration | None
-) -> dict[str, Any]:
+    known: StationRows, unseen: StationRows, recipe: Recipe, calibration: Calibration | None
+) -> tuple[dict[str, Any], HeldOut]:
     """Score a second table by a forest that was trained on all of the first."""
+    train, test = (np.ones(len(rows), dtype=bool) for rows in (known, unseen))
+    held = judged(known, recipe, train, test, unseen)
     common = set(known.stations["station"]) & set(unseen.stations["station"])
     if common:
         logger.warning("test: %d stations are in the training table too", len(common))
@@ -126,7 +128,7 @@ def test_table(
     }
     if calibration is not None:
         about["intervals"] = coverage(held, calibration)
-    return scoring.scores() | about
+    return scoring.scores() | about, held
 
 
 def row_counts(rows: StationRows) -> dict[str, int]:

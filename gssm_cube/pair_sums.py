@@ -50,8 +50,8 @@ class PairSums:
         x, y = x[both], y[both]
         if not (np.isfinite(x).all() and np.isfinite(y).all()):
             return cls(n=x.size, finite=False)
-        products = (exact_sum(exact_products(*pair)) for pair in ((x, x), (y, y), (x, y)))
-        return cls(x.size, exact_sum(x), exact_sum(y), *products)
+        xx, yy, xy = (exact_sum(exact_products(*pair)) for pair in ((x, x), (y, y), (x, y)))
+        return cls(x.size, exact_sum(x), exact_sum(y), xx, yy, xy)
 
     def __add__(self, other: "PairSums") -> "PairSums":
         """Return the sums of both."""

@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from gssm_cube.once import replace_file
-from gssm_cube.station_parts import Parts
 
 PLACE = ["station", "lat", "lon"]  # names of stations are not unique among networks
 COLUMNS = [*PLACE, "time", "observed", "predicted", "split"]
@@ -89,7 +88,7 @@ class Predictions:
             for number in range(file.num_row_groups):
                 yield file.read_row_group(number).to_pandas()
 
-    def of_split(self, split: str) -> Parts:
+    def of_split(self, split: str) -> Iterable[pd.DataFrame]:
         """Return what goes through the complete pairs of one split."""
         return _OfSplit(self, split)
 

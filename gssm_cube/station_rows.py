@@ -170,7 +170,8 @@ class StationRows:
     @cached_property
     def _parts(self) -> list[range]:
         """Stations of each part: as many as have few rows together, or one."""
-        parts, held = [], 0
+        parts: list[range] = []
+        held = 0
         for station, rows in enumerate(self._column["rows"]):
             if parts and held + rows <= PART_ROWS:
                 parts[-1] = range(parts[-1].start, station + 1)
@@ -302,7 +303,7 @@ class _Writer:
                     "its places names of their own in the station table"
                 )
             self._seen.add(name)
-            self._add_station(name, rows, part)
+            self._add_station(name, np.asarray(rows), part)
 
     def _add_station(self, name: Any, rows: NDArray[np.intp], part: Samples) -> None:
         """Write one station, and note where it lies."""
@@ -313,7 +314,8 @@ class _Writer:
         place = about.groupby(list(POSITION), sort=False)
         about[_SITE] = len(self.sites) + place.ngroup()
         about[_ROW] = rows - first
-        self.sites += [(name, *at, int(count)) for at, count in place.size().items()]
+        sizes = place.size().reset_index()
+        self.sites += [(name, *site) for site in sizes.itertuples(index=False, name=None)]
         offset = sum(self.stations[-1][index] for index in (1, 5)) if self.stations else 0
         self.stations.append((name, rows.size, first, together, len(self.stations), offset))
         self._write_about(about)
