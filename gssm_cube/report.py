@@ -180,6 +180,13 @@ def station_skill(held_out: pd.DataFrame, min_days: int = MIN_DAYS) -> pd.DataFr
     return pd.DataFrame(rows, columns=[*PLACE, "days", "bias", "r"])
 
 
+def skill_of_parts(held_out: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Return the `station_skill` of a table that comes in parts of whole stations."""
+    skills = [station_skill(days) for days in held_out]
+    # A part without such a station has columns of no type, which would be those of all.
+    return pd.concat([skill for skill in skills if len(skill)] or skills[:1], ignore_index=True)
+
+
 def at_place(field: xr.DataArray, lat: float, lon: float) -> xr.DataArray:
     """Return the series of the pixel that holds a place, by the grid's own rule of borders.
 
@@ -299,12 +306,11 @@ def _skill_exhibits(
 ) -> list[Exhibit]:
     """Density plot and station maps of the stations that were held out; none without any."""
     held_out = predictions.of_split("new_stations")
-    counts = [(len(days), days.groupby(PLACE).ngroups, station_skill(days)) for days in held_out]
+    counts = [(len(days), days.groupby(PLACE).ngroups) for days in held_out]
     if not counts:
         return []
-    days, places, skills = zip(*counts, strict=True)
-    figure = figures.density(held_out)
-    skill: pd.DataFrame = pd.concat(skills, ignore_index=True)
+    days, places = zip(*counts, strict=True)
+    figure, skill = figures.density(held_out), skill_of_parts(held_out)
     others = stations.drop(_same_places(stations, skill).index)
     maps = [_score_map(skill, others, land, of) for of in ("r", "bias")]
     return [Exhibit.of("density", figure, days=sum(days), stations=sum(places)), *maps]

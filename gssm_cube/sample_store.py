@@ -249,7 +249,7 @@ def read_sample_parts(
 
 def _whole_files(folder: str | Path) -> list[Path]:
     """Return the files of samples; raise if one was lost."""
-    paths = sample_files(folder)[1:]
+    paths = [Path(folder) / name for name in read_manifest(folder)["files"]]
     lost = [path for path in paths if not path.exists()]
     if lost:
         raise FileNotFoundError(
