@@ -136,8 +136,8 @@ def evaluate(
     predictions : Path, optional
         Parquet file that gets the predictions, a part at a time; else they are returned.
     scratch : Path, optional
-        Folder for what is on disk meanwhile, about twice the features' bytes; the system's if not
-        given.
+        Folder for what is on disk meanwhile, some 300 bytes a row and 4 a feature; the system's if
+        not given.
 
     Returns
     -------

@@ -35,6 +35,7 @@ from gssm_cube.once import (
     file_facts,
     key_of,
     replace_file,
+    scratch_folder,
 )
 from gssm_cube.placing import check_places, describe_unchosen
 from gssm_cube.quality import Rules
@@ -181,7 +182,8 @@ def train(settings: Settings, *, progress: Progress = silent) -> str:
             "gssm_cube": __version__,
         }
         about["last_day"] = settings.last_day.isoformat()
-        forest, facts = train_on_samples(source, chosen, seed=seed, scratch=settings.folder)
+        with scratch_folder(settings.table("train.scratch")) as scratch:
+            forest, facts = train_on_samples(source, chosen, scratch, seed=seed)
         card = facts | about | said
         parts = [part.to_dict() for part in forest.parts]
         replace(forest, card=card | {"parts": parts}).save(settings.forest)
@@ -209,16 +211,17 @@ def evaluate(settings: Settings, *, progress: Progress = silent) -> str:
 
     def work() -> str:
         preset = Preset.model_validate(load_forest(settings.forest).card["preset"])
-        found = evaluate_samples(
-            source,
-            preset,
-            seed=training.seed,
-            trees=training.evaluation_trees,
-            full=training.full_evaluation,
-            points=prediction_points(cube.open_cube(settings.cube)["land"]),
-            predictions=predictions,
-            scratch=settings.folder,
-        )
+        with scratch_folder(settings.table("evaluate.scratch")) as scratch:
+            found = evaluate_samples(
+                source,
+                preset,
+                seed=training.seed,
+                trees=training.evaluation_trees,
+                full=training.full_evaluation,
+                points=prediction_points(cube.open_cube(settings.cube)["land"]),
+                predictions=predictions,
+                scratch=scratch,
+            )
         replace_file(importance, found.importance.to_csv)
         blocks.write_atomically(reference, json.dumps(found.reference_dict))
         blocks.write_atomically(scores, json.dumps(found.scores, indent=1))

@@ -1,7 +1,6 @@
 """The forest of a run: fitted on all of its samples."""
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from gssm_cube.station_rows import rows_of_store
 
 
 def train_on_samples(
-    samples: Path, preset: Preset, *, seed: int, scratch: Path | None = None
+    samples: Path, preset: Preset, scratch: Path, *, seed: int
 ) -> tuple[CompiledForest, dict[str, Any]]:
     """Fit a forest on all complete rows of samples on disk.
 
@@ -24,10 +23,9 @@ def train_on_samples(
     samples : Path
         Folder of `samples.write_samples`.
     preset : Preset
+    scratch : Path
+        Empty folder for what is on disk meanwhile, as much as the features take.
     seed : int
-    scratch : Path, optional
-        Folder for what is on disk meanwhile, as much as the features take; the system's if not
-        given.
 
     Returns
     -------
@@ -41,10 +39,9 @@ def train_on_samples(
     FileNotFoundError, ValueError
         If the samples are not whole, lack a column or have no complete row.
     """
-    with TemporaryDirectory(dir=scratch, prefix="train_") as place:
-        rows = rows_of_store(samples, preset.features, Path(place))
-        facts = model_facts(rows, preset, read_manifest(samples)["day"])
-        everything = rows.training(np.ones(len(rows), dtype=bool), preset.features)
+    rows = rows_of_store(samples, preset.features, scratch)
+    facts = model_facts(rows, preset, read_manifest(samples)["day"])
+    everything = rows.training(np.ones(len(rows), dtype=bool), preset.features)
     fitted = fit_forest(*everything, preset, seed=seed)
     del everything
     return compile_forest(fitted, preset=preset.name), facts
