@@ -4,8 +4,9 @@ Each takes the training stations and answers for other rows. Stations weigh the 
 record is not a better place.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,43 +24,63 @@ YEAR_DAYS = 366  # a leap year's; 29 February exists in some years only, its win
 HALF_WINDOW_DAYS = 15  # the mean of a day of the year takes 31 days, for single days are noise
 
 
+class Line(NamedTuple):
+    """A line through ``centre`` (x, y), and the training rows that it was fitted on."""
+
+    centre: tuple[float, float]
+    slope: float
+    rows: int
+
+
+@dataclass(frozen=True)
 class TrainingStations:
-    """What the training stations say of other rows; they may come in parts, and sums are kept.
+    """What the training stations say of other rows.
 
     Parameters
     ----------
-    columns : sequence of str
-        Other estimates, to be rescaled.
+    mean : float, m3 m-3
+        Over stations, of each station's mean.
+    cycle : ndarray (day of the year), m3 m-3
+        Mean of the stations over 31 days about each; the mean of all where none has such a day.
+    lines : mapping
+        By the name of another estimate the line that rescales it.
     """
 
-    def __init__(self, columns: Sequence[str] = ()) -> None:
-        self._means: list[pd.Series] = []
-        self._total, self._count = np.zeros(YEAR_DAYS), np.zeros(YEAR_DAYS)
-        self._lines: dict[str, list[pd.DataFrame]] = {name: [] for name in columns}
+    mean: float
+    cycle: NDArray[np.float64]
+    lines: Mapping[str, Line]
 
-    def add(self, days: pd.DataFrame) -> None:
-        """Add all training rows of some stations.
+    @classmethod
+    def of(cls, parts: Iterable[pd.DataFrame], columns: Sequence[str] = ()) -> "TrainingStations":
+        """Gather what training rows say; they come in parts, of which only sums are kept.
 
         Parameters
         ----------
-        days : DataFrame
-            ``station``, ``observed`` (m3 m-3), ``time`` and the columns.
+        parts : iterable of DataFrame
+            ``station``, ``observed`` (m3 m-3), ``time`` and the columns; each with all training
+            rows of its stations.
+        columns : sequence of str
+            Other estimates, to be rescaled; where one is NaN a row does not count.
         """
-        station, observed = days["station"].to_numpy(), days["observed"]
-        self._means.append(observed.groupby(station).mean())
-        of_year = pd.DatetimeIndex(days["time"]).day_of_year.to_numpy() - 1
-        # A station counts on a day of the year by the mean of its years.
-        by_day = observed.groupby([station, of_year]).mean()
-        number = by_day.index.get_level_values(1)
-        self._total += np.bincount(number, by_day, minlength=YEAR_DAYS)
-        self._count += np.bincount(number, minlength=YEAR_DAYS)
-        for name, lines in self._lines.items():
-            known = np.isfinite(days[name].to_numpy("float64"))
-            lines.append(_moments(station[known], days[name][known], observed[known]))
-
-    def mean(self) -> float:
-        """Return the mean over stations of each station's mean, m3 m-3."""
-        return float(pd.concat(self._means).mean())
+        means, total, count = [], np.zeros(YEAR_DAYS), np.zeros(YEAR_DAYS)
+        moments: dict[str, list[pd.DataFrame]] = {name: [] for name in columns}
+        for days in parts:
+            station, observed = days["station"].to_numpy(), days["observed"]
+            means.append(observed.groupby(station).mean())
+            of_year = pd.DatetimeIndex(days["time"]).day_of_year.to_numpy() - 1
+            # A station counts on a day of the year by the mean of its years.
+            by_day = observed.groupby([station, of_year]).mean()
+            number = by_day.index.get_level_values(1)
+            total += np.bincount(number, by_day, minlength=YEAR_DAYS)
+            count += np.bincount(number, minlength=YEAR_DAYS)
+            for name, found in moments.items():
+                known = np.isfinite(days[name].to_numpy("float64"))
+                found.append(_moments(station[known], days[name][known], observed[known]))
+        mean = float(pd.concat(means).mean())
+        cycle = np.full(YEAR_DAYS, mean)
+        total, count = _around(total), _around(count)
+        np.divide(total, count, out=cycle, where=count > 0)
+        return cls(mean, cycle, {name: _line(pd.concat(found)) for name, found in moments.items()})
 
     def climatology(self, time: ArrayLike) -> NDArray[np.float64]:
         """Return the stations' mean at the day of the year, over 31 days about it.
@@ -72,16 +93,8 @@ class TrainingStations:
         Returns
         -------
         ndarray (row), m3 m-3
-            The mean of all days where no training day is within the window.
         """
-        total, count = _around(self._total), _around(self._count)
-        mean = np.full(YEAR_DAYS, self.mean())
-        np.divide(total, count, out=mean, where=count > 0)
-        return mean[pd.DatetimeIndex(np.asarray(time)).day_of_year.to_numpy() - 1]
-
-    def has(self, name: str) -> bool:
-        """Whether any training row has another estimate's column."""
-        return any(map(len, self._lines[name]))
+        return self.cycle[pd.DatetimeIndex(np.asarray(time)).day_of_year.to_numpy() - 1]
 
     def rescaled(self, name: str, target: ArrayLike) -> NDArray[np.float64]:
         """Return another estimate's column, rescaled by one line fitted on the stations.
@@ -91,7 +104,7 @@ class TrainingStations:
         Parameters
         ----------
         name : str
-            The column; where it is NaN at a training row that does not count.
+            Of the column.
         target : array (row)
             The same estimate at the rows to answer for.
 
@@ -105,15 +118,21 @@ class TrainingStations:
         ValueError
             If fewer than two training rows have a value.
         """
-        rows, x, y, xx, xy = pd.concat(self._lines[name]).to_numpy().T
-        if rows.sum() < 2:
-            raise ValueError(
-                f"{rows.sum():.0f} training rows have a value to rescale, expected two"
-            )
-        centre_x, centre_y = x.mean(), y.mean()
-        variance = (xx + (x - centre_x) ** 2).sum()
-        slope = (xy + (x - centre_x) * (y - centre_y)).sum() / variance if variance > 0 else 0.0
-        return centre_y + slope * (np.asarray(target, dtype="float64") - centre_x)
+        centre, slope, rows = self.lines[name]
+        if rows < 2:
+            raise ValueError(f"{rows} training rows have a value to rescale, expected two")
+        return centre[1] + slope * (np.asarray(target, dtype="float64") - centre[0])
+
+
+def _line(moments: pd.DataFrame) -> Line:
+    """Fit a line by least squares in which stations weigh the same."""
+    rows, x, y, xx, xy = moments.to_numpy().T
+    if not rows.sum():
+        return Line((np.nan, np.nan), np.nan, 0)
+    centre = float(x.mean()), float(y.mean())
+    variance = (xx + (x - centre[0]) ** 2).sum()
+    covariance = (xy + (x - centre[0]) * (y - centre[1])).sum()
+    return Line(centre, covariance / variance if variance > 0 else 0.0, int(rows.sum()))
 
 
 def _moments(station: NDArray[Any], x: pd.Series, y: pd.Series) -> pd.DataFrame:

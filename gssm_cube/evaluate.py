@@ -26,8 +26,8 @@ from gssm_cube.judgements import (
     new_years,
     random_rows,
     row_counts,
+    second_table,
     seed_like,
-    test_table,
 )
 from gssm_cube.predictions import Predictions, write_predictions
 from gssm_cube.station_rows import StationRows, rows_of_store, rows_of_table
@@ -242,7 +242,7 @@ def _usual(
     scores = {"random_rows": random, "new_years": years, "new_stations": stations}
     held = {"random_rows": held_rows, "new_years": held_years, "new_stations": held_stations}
     if unseen is not None:
-        scores["test"], held["test"] = test_table(known, unseen, recipe, calibration)
+        scores["test"], held["test"] = second_table(known, unseen, recipe, calibration)
     there = {name: files.enter_context(found) for name, found in held.items() if found is not None}
     ranked = importance.sort_values(ascending=False)
     return Evaluation(scores, None, ranked, calibration, reference), there

@@ -135,8 +135,7 @@ def judged(
     """
     others = rows if unseen is None else unseen
     held = HeldOut(others, _baselines(rows, others))
-    forest = compile_forest(recipe.fit_complete(*rows.training(train, recipe.features)))
-    judge(held, forest, test, beside=training_stations(rows, train))
+    judge(held, _fitted(rows, recipe, train), test, beside=training_stations(rows, train))
     return held
 
 
@@ -144,10 +143,15 @@ def out_of_fold(rows: StationRows, recipe: Recipe, split: Split) -> HeldOut:
     """Estimate every judged row by a forest, and by baselines, that have not seen its fold."""
     held = HeldOut(rows, _baselines(rows, rows))
     for train, test in split.parts():
-        forest = compile_forest(recipe.fit_complete(*rows.training(train, recipe.features)))
-        fold = int(split.folds[np.argmax(test)])
-        judge(held, forest, test, fold, beside=training_stations(rows, train))
+        fold, beside = int(split.folds[np.argmax(test)]), training_stations(rows, train)
+        # No name for the forest: it would live until the next one is fitted.
+        judge(held, _fitted(rows, recipe, train), test, fold, beside)
     return held
+
+
+def _fitted(rows: StationRows, recipe: Recipe, train: NDArray[np.bool_]) -> CompiledForest:
+    """Fit and compile a forest; what it was fitted on and scikit-learn's own are gone after."""
+    return compile_forest(recipe.fit_complete(*rows.training(train, recipe.features)))
 
 
 def judge(
@@ -171,12 +175,9 @@ def judge(
 
 def training_stations(rows: StationRows, train: NDArray[np.bool_]) -> TrainingStations:
     """Gather what the training rows say without a forest."""
-    found = TrainingStations([name for name in BASELINE_COLUMNS if name in rows.columns])
-    for number in rows.numbers:
-        chosen = train[rows.rows_of(number)]
-        if chosen.any():
-            found.add(rows.about(number)[chosen])
-    return found
+    chosen = ((number, train[rows.rows_of(number)]) for number in rows.numbers)
+    parts = (rows.about(number)[wanted] for number, wanted in chosen if wanted.any())
+    return TrainingStations.of(parts, [name for name in BASELINE_COLUMNS if name in rows.columns])
 
 
 def place_split(rows: StationRows, groups: NDArray[np.int64], seed: int) -> Split | None:
@@ -205,12 +206,12 @@ def _baselines(rows: StationRows, unseen: StationRows) -> list[str]:
 def _beside(stations: TrainingStations, days: pd.DataFrame, names: Sequence[str]) -> dict[str, Any]:
     """Return what needs no forest, at the rows to judge."""
     found: dict[str, Any] = {
-        "mean_of_training": stations.mean(),
+        "mean_of_training": stations.mean,
         "climatology": stations.climatology(days["time"]),
     }
     for name in names[len(found) :]:
         values = days[name].to_numpy("float64")
-        as_it_is = BASELINE_COLUMNS[name] == "plain" or not stations.has(name)
+        as_it_is = BASELINE_COLUMNS[name] == "plain" or not stations.lines[name].rows
         found[name] = values if as_it_is else stations.rescaled(name, values)
     return found
 

@@ -109,7 +109,7 @@ def seed_like(held: HeldOut, known: StationRows, recipe: Recipe) -> dict[str, An
         return versus(both, "seed_like", scored(held).stations)
 
 
-def test_table(
+def second_table(
     known: StationRows, unseen: StationRows, recipe: Recipe, calibration: Calibration | None
 ) -> tuple[dict[str, Any], HeldOut]:
     """Score a second table by a forest that was trained on all of the first."""

@@ -21,14 +21,12 @@ def train(**levels: tuple[float, int]) -> pd.DataFrame:
 
 def told(table: pd.DataFrame, **columns: np.ndarray) -> TrainingStations:
     """What the stations of a table say, given one after the other."""
-    stations = TrainingStations(list(columns))
-    for _, days in table.assign(**columns).groupby("station"):
-        stations.add(days)
-    return stations
+    parts = (days for _, days in table.assign(**columns).groupby("station"))
+    return TrainingStations.of(parts, list(columns))
 
 
 def test_the_mean_of_training_weighs_stations_and_not_days():
-    assert told(train(a=(0.1, 300), b=(0.3, 3))).mean() == pytest.approx(0.2)
+    assert told(train(a=(0.1, 300), b=(0.3, 3))).mean == pytest.approx(0.2)
 
 
 def test_the_climatology_of_a_day_is_the_mean_of_the_31_days_about_it():
