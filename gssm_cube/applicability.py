@@ -19,6 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import KDTree
 from scipy.spatial.distance import pdist
 
+from gssm_cube.station_parts import Parts, parts_of
+
 MAP_PIXELS = 1000  # edge of the largest overview that has every pixel
 ATTRS = {
     "long_name": "Dissimilarity from the most similar station",
@@ -109,27 +111,35 @@ class Reference:
         return cls(tuple(said["names"]), centre, scale, points, tuple(said["stations"]))
 
 
-def constant_in_place(samples: pd.DataFrame, names: Sequence[str]) -> list[str]:
+def constant_in_place(samples: Parts, names: Sequence[str]) -> list[str]:
     """Return the features that have one value at each station: statics, means of climate.
 
     Parameters
     ----------
-    samples : DataFrame
+    samples : DataFrame, or parts of whole stations
         ``station`` and the features, a row per station-day.
     names : sequence of str
         Features to look at.
     """
-    by_station = samples.groupby("station", observed=True)[list(names)]
-    same = (by_station.max() == by_station.min()).all()
-    return [name for name in names if same[name]]
+    return _places(samples, names)[1]
 
 
-def reference_of(samples: pd.DataFrame, importance: pd.Series) -> Reference | None:
+def _places(samples: Parts, names: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
+    """Return the first row of each station, and which features do not change in any."""
+    first, same = [], pd.Series(True, index=list(names))
+    for part in parts_of(samples):
+        by_station = part.groupby("station", observed=True)[list(names)]
+        first.append(by_station.first())
+        same &= (by_station.max() == by_station.min()).all()
+    return pd.concat(first).sort_index(), [name for name in names if same[name]]
+
+
+def reference_of(samples: Parts, importance: pd.Series) -> Reference | None:
     """Return the space of the training stations.
 
     Parameters
     ----------
-    samples : DataFrame
+    samples : DataFrame, or parts of whole stations
         ``station`` and the features, a row per station-day, nothing missing.
     importance : Series (feature)
         Weight of each feature, as the forest has it; those that change in time are left out.
@@ -139,8 +149,8 @@ def reference_of(samples: pd.DataFrame, importance: pd.Series) -> Reference | No
     Reference or None
         None if fewer than two stations differ in a feature that is constant in place.
     """
-    names = constant_in_place(samples, [str(name) for name in importance.index])
-    places = samples.groupby("station", observed=True)[names].first().astype("float64")
+    first, names = _places(samples, [str(name) for name in importance.index])
+    places = first[names].astype("float64")
     deviation = places.std(ddof=0)
     used = [name for name in names if deviation[name] > 0 and importance[name] > 0]
     if len(places) < 2 or not used:

@@ -6,15 +6,17 @@ hang on how it was asked; random rows show how far a score flatters that asks fo
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from gssm_cube.bootstrap import confidence
+from gssm_cube.held_out import FOLDS, baseline_names, held_years, out_of_fold, place_split
 from gssm_cube.knndm import MatchedFolds, matched_folds
-from gssm_cube.scores import STATION_SCORES, plain, rmse, score_table, station_table
+from gssm_cube.pair_sums import PairSums
+from gssm_cube.scores import STATION_SCORES, Scoring, plain
 from gssm_cube.splits import (
     Split,
     coarser_groups,
@@ -22,15 +24,17 @@ from gssm_cube.splits import (
     place_groups,
     random_folds,
     region_groups,
-    split_years,
 )
-from gssm_cube.trials import Recipe, Samples, baseline_names, out_of_fold
+from gssm_cube.station_rows import StationRows
+from gssm_cube.trials import Recipe
 
 logger = logging.getLogger(__name__)
 
-FOLDS = 5
 BLOCK_KM = 25.0
-LARGE_BLOCKS_KM = (100.0, 300.0)
+WAYS = (
+    "random_rows", "new_years", "new_stations", "blocks_100km", "blocks_300km", "regions", "knndm",
+    "new_stations_and_years",
+)  # fmt: skip
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of the training stations, for the learning curve
 QUANTILES = np.linspace(0, 1, 41)
 Points = tuple[ArrayLike, ArrayLike]  # latitudes and longitudes, degrees
@@ -39,13 +43,13 @@ _ONE_FOLD = "all stations lie in one group"
 
 
 def compare_splits(
-    known: Samples, recipe: Recipe, *, points: Points | None = None, seeds: Sequence[int]
+    known: StationRows, recipe: Recipe, *, points: Points | None = None, seeds: Sequence[int]
 ) -> dict[str, Any]:
     """Score a recipe by every split, with each seed dealing folds and growing forests anew.
 
     Parameters
     ----------
-    known : Samples
+    known : StationRows
     recipe : Recipe
     points : pair of arrays, degrees
         Latitudes and longitudes of prediction points for nearest-neighbour distance matching,
@@ -60,38 +64,41 @@ def compare_splits(
         None for one seed), ``interval`` (95 % over stations, first seed), ``baseline`` (RMSE),
         ``folds``, ``seeds``, ``n``; or a reason under ``skipped``. ``knndm`` has ``distances``.
     """
-    groups = place_groups(known.places["lat"], known.places["lon"], block_km=BLOCK_KM)
-    ways = [_ways(known, groups, points, seed) for seed in seeds]
+    groups = place_groups(known.sites["lat"], known.sites["lon"], block_km=BLOCK_KM)
     table: dict[str, Any] = {}
-    for name, first in ways[0].items():
+    for name in WAYS:
+        first = _way(name, known, groups, points, seeds[0])
         if isinstance(first, str):
             table[name] = {"skipped": first}
             continue
-        splits = [found for way in ways if isinstance(found := way[name], Split | MatchedFolds)]
-        held = [
-            out_of_fold(known, recipe.with_seed(seed), _split_of(split))
-            for seed, split in zip(seeds, splits, strict=True)
-        ]
-        if any(frame.empty for frame in held):
+        found = []
+        for seed in seeds:
+            way = first if seed == seeds[0] else _way(name, known, groups, points, seed)
+            if not isinstance(way, str):
+                found.append(_judged(known, recipe.with_seed(seed), _split_of(way, known)))
+        if any(one is None for one in found):
             table[name] = {"skipped": "no fold has rows on both sides"}
             continue
-        table[name] = _row(held)
+        table[name] = _row([one for one in found if one is not None])
         if isinstance(first, MatchedFolds):
             table[name]["distances"] = _distances(first)
         logger.info("split %s: RMSE %.4f", name, table[name]["rmse"])
-    if "random_rows" in table:
-        table["random_rows"]["label"] = "comparison only"
+    table["random_rows"]["label"] = "comparison only"
     return table
 
 
 def learning_curve(
-    known: Samples, recipe: Recipe, *, shares: Sequence[float] = SHARES, seeds: Sequence[int] = (0,)
+    known: StationRows,
+    recipe: Recipe,
+    *,
+    shares: Sequence[float] = SHARES,
+    seeds: Sequence[int] = (0,),
 ) -> list[dict[str, Any]]:
     """Score new stations by forests of ever more training stations.
 
     Parameters
     ----------
-    known : Samples
+    known : StationRows
     recipe : Recipe
     shares : sequence of float
         Of the groups of places outside a fold.
@@ -118,96 +125,115 @@ def learning_curve(
 
 
 def _curve(
-    known: Samples, recipe: Recipe, shares: Sequence[float]
+    known: StationRows, recipe: Recipe, shares: Sequence[float]
 ) -> dict[float, dict[str, float | None]]:
     """Score forests of each share of the training stations, with one seed."""
-    groups = place_groups(known.places["lat"], known.places["lon"], block_km=BLOCK_KM)
-    folds = place_folds(groups, k=FOLDS, seed=recipe.seed)
-    if folds is None:
+    groups = place_groups(known.sites["lat"], known.sites["lon"], block_km=BLOCK_KM)
+    dealt = place_folds(groups, k=FOLDS, seed=recipe.seed)
+    if dealt is None:
         return {}
     names, index = np.unique(groups, return_inverse=True)
     rank = np.random.default_rng(recipe.seed).permutation(names.size)[index] / names.size
+    folds = known.spread(_narrow(dealt))
     curve = {}
     for share in shares:
-        split = Split(folds, trained=rank < share)
-        held = out_of_fold(known, recipe, split)
-        if held.empty:
+        found = _judged(known, recipe, Split(folds, trained=known.spread(rank < share)))
+        if found is None:
             continue
-        counts = [known.places["station"][train].nunique() for train, _ in split.parts()]
-        found = score_table(held)
+        sites = Split(dealt, trained=rank < share).parts()
+        counts = [known.sites["station"][train].nunique() for train, _ in sites]
         curve[share] = {
             "stations": float(np.mean(counts)),
-            "rmse": found["rmse"],
-            "station_r": found["stations"]["r"],
+            "rmse": found.scores["rmse"],
+            "station_r": found.scores["stations"]["r"],
         }
     return curve
 
 
-def _ways(
-    known: Samples, groups: NDArray[np.int64], points: Points | None, seed: int
-) -> dict[str, Split | MatchedFolds | str]:
-    """Every split of one seed, or the reason why there is none."""
-    lat, lon = known.places["lat"].to_numpy(), known.places["lon"].to_numpy()
-    years = split_years(known.places["time"])
-    by_station = place_folds(groups, k=FOLDS, seed=seed)
-    found: dict[str, Split | MatchedFolds | str] = {
-        "random_rows": Split(random_folds(groups.size, k=FOLDS, seed=seed)),
-        "new_years": "one calendar year" if years is None else _year_split(years),
-        "new_stations": _place_split(groups, seed),
-    }
-    for km in LARGE_BLOCKS_KM:
-        large = coarser_groups(groups, lat, lon, block_km=km)
-        found[f"blocks_{km:g}km"] = _place_split(large, seed)
-    found["regions"] = _place_split(region_groups(groups, lat, lon), seed)
-    if points is None:
-        found["knndm"] = "no prediction points are given"
-    else:
-        found["knndm"] = matched_folds(groups, lat, lon, *points, k=FOLDS, seed=seed) or _ONE_FOLD
-    if by_station is None or years is None:
-        found["new_stations_and_years"] = _ONE_FOLD if by_station is None else "one calendar year"
-    else:
-        found["new_stations_and_years"] = Split(by_station, judged=years, trained=~years)
-    return found
+def _way(
+    name: str, known: StationRows, groups: NDArray[np.int64], points: Points | None, seed: int
+) -> Split | MatchedFolds | str:
+    """Return one of the splits, or the reason why there is none; what is by place is by site."""
+    lat, lon = known.sites["lat"].to_numpy(), known.sites["lon"].to_numpy()
+    if name == "random_rows":
+        return Split(random_folds(len(known), k=FOLDS, seed=seed))
+    if name == "knndm":
+        if points is None:
+            return "no prediction points are given"
+        return matched_folds(groups, lat, lon, *points, k=FOLDS, seed=seed) or _ONE_FOLD
+    if name.startswith("blocks_"):
+        km = float(name.removeprefix("blocks_").removesuffix("km"))
+        return place_split(known, coarser_groups(groups, lat, lon, block_km=km), seed) or _ONE_FOLD
+    if name == "regions":
+        return place_split(known, region_groups(groups, lat, lon), seed) or _ONE_FOLD
+    if name == "new_years":
+        held = held_years(known)
+        return "one calendar year" if held is None else Split(_narrow(held), judged=held)
+    by_station = place_split(known, groups, seed)
+    if name == "new_stations" or by_station is None:
+        return by_station or _ONE_FOLD
+    held = held_years(known)
+    if held is None:
+        return "one calendar year"
+    return Split(by_station.folds, judged=held, trained=~held)
 
 
-def _place_split(groups: NDArray[np.int64], seed: int) -> Split | str:
-    """Folds of whole groups."""
-    folds = place_folds(groups, k=FOLDS, seed=seed)
-    return _ONE_FOLD if folds is None else Split(folds)
+def _split_of(found: Split | MatchedFolds, known: StationRows) -> Split:
+    """Folds as a split of the rows."""
+    return found if isinstance(found, Split) else Split(known.spread(_narrow(found.folds)))
 
 
-def _year_split(held: NDArray[np.bool_]) -> Split:
-    """Judge the last years by a forest of the others."""
-    return Split(held.astype("int64"), judged=held)
+def _narrow(folds: NDArray[Any]) -> NDArray[np.int8]:
+    """Folds in a byte each: there are as many of them as rows."""
+    return folds.astype("int8")
 
 
-def _split_of(found: Split | MatchedFolds) -> Split:
-    """Folds as a split."""
-    return found if isinstance(found, Split) else Split(found.folds)
+class _Judged(NamedTuple):
+    """What is kept of one judgement."""
+
+    scores: dict[str, Any]
+    stations: pd.DataFrame
+    baselines: dict[str, float]  # RMSE
+    folds: int
 
 
-def _row(held: list[pd.DataFrame]) -> dict[str, Any]:
+def _judged(known: StationRows, recipe: Recipe, split: Split) -> _Judged | None:
+    """Score a recipe by one split; None if no fold has rows on both sides."""
+    folds: set[int] = set()
+    scoring = Scoring()
+    with out_of_fold(known, recipe, split) as held:
+        names = baseline_names(held.baselines)
+        sums = {name: PairSums() for name in names}
+        for days in held:
+            scoring.add(days)
+            folds |= set(days["fold"])
+            for name in names:
+                sums[name] += PairSums.of(days["observed"], days[name])
+    if not folds:
+        return None
+    baselines = {name: found.rmse for name, found in sums.items()}
+    return _Judged(scoring.scores(), scoring.stations, baselines, len(folds))
+
+
+def _row(found: Sequence[_Judged]) -> dict[str, Any]:
     """Mean and scatter of the scores over the seeds."""
-    first = station_table(held[0])
-    tables = [score_table(held[0], stations=first), *(score_table(frame) for frame in held[1:])]
     flat = pd.DataFrame([
-        {name: found[name] for name in STATION_SCORES}
-        | {f"station_{name}": found["stations"][name] for name in STATION_SCORES}
-        for found in tables
+        {name: scores[name] for name in STATION_SCORES}
+        | {f"station_{name}": scores["stations"][name] for name in STATION_SCORES}
+        for scores in (one.scores for one in found)
     ]).astype("float64")  # fmt: skip
-    baselines = {
-        name: plain(np.mean([rmse(frame["observed"], frame[name]) for frame in held]))
-        for name in baseline_names(held[0])
-    }
+    first = found[0]
     return {
         **{str(name): plain(value) for name, value in flat.mean().items()},
         "scatter": {str(name): plain(value) for name, value in flat.std().items()},
-        "interval": confidence(first),
-        "baseline": baselines,
-        "folds": int(held[0]["fold"].nunique()),
-        "seeds": len(held),
-        "n": int(tables[0]["n"]),
-        "stations": int(tables[0]["stations"]["count"]),
+        "interval": confidence(first.stations),
+        "baseline": {
+            name: plain(np.mean([one.baselines[name] for one in found])) for name in first.baselines
+        },
+        "folds": first.folds,
+        "seeds": len(found),
+        "n": int(first.scores["n"]),
+        "stations": int(first.scores["stations"]["count"]),
     }
 
 

@@ -19,10 +19,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
+from gssm_cube.station_parts import Parts, parts_of
+
 BLACK, BLUE, ORANGE, GREEN = "#000000", "#0072B2", "#D55E00", "#009E73"
 MISSING, LAND, INK = "#d4d4d4", "#e3e3df", "#444444"
 WIDTH = 7.5  # inches
 DPI = 150
+HEXAGONS = 45  # across a density plot
 MOST_BARS = 30  # of predictors in one figure
 
 # Fixed limits let the maps of two runs be compared by eye; values beyond them are arrows.
@@ -32,13 +35,13 @@ SKILL = {
 }
 
 
-def density(observed: pd.Series, predicted: pd.Series) -> Figure:
+def density(pairs: Parts) -> Figure:
     """Plot observed against predicted SSM as counts in hexagons, with the 1:1 line.
 
     Parameters
     ----------
-    observed, predicted : Series, m3 m-3
-        The same station-days in the same order.
+    pairs : DataFrame, or its parts
+        ``observed`` and ``predicted``, m3 m-3; gone through twice.
 
     Returns
     -------
@@ -46,10 +49,13 @@ def density(observed: pd.Series, predicted: pd.Series) -> Figure:
     """
     figure = Figure(figsize=(6.2, 5.2), layout="compressed")
     axes = figure.add_subplot()
-    top = max(float(observed.max()), float(predicted.max()), 0.1) * 1.03
+    largest = (part[["observed", "predicted"]].to_numpy().max() for part in parts_of(pairs))
+    top = max(float(max(largest)), 0.1) * 1.03
+    centres, counts = _hexagons(pairs, top)
+    # Each hexagon's count stands for its days, at its centre.
     hexagons = axes.hexbin(
-        observed, predicted, gridsize=45, extent=(0, top, 0, top), mincnt=1, bins="log",
-        cmap="viridis", linewidths=0.1,
+        centres[:, 0], centres[:, 1], counts, reduce_C_function=np.sum, mincnt=1, bins="log",
+        cmap="viridis", linewidths=0.1, gridsize=HEXAGONS, extent=(0, top, 0, top),
     )  # fmt: skip
     axes.plot([0, top], [0, top], color=BLACK, linewidth=1, label="1:1 line")
     axes.set(xlim=(0, top), ylim=(0, top), aspect="equal")
@@ -64,6 +70,20 @@ def density(observed: pd.Series, predicted: pd.Series) -> Figure:
     ).minorticks_off()  # fmt: skip
     _clean(axes)
     return figure
+
+
+def _hexagons(pairs: Parts, top: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the centres of hexagons with a pair in them, and how many."""
+    axes = Figure().add_subplot()
+    centres, counts = np.empty((0, 2)), np.zeros(1)
+    for part in parts_of(pairs):
+        drawn = axes.hexbin(
+            part["observed"], part["predicted"], gridsize=HEXAGONS, extent=(0, top, 0, top)
+        )
+        counts = counts + np.asarray(drawn.get_array())
+        centres = np.asarray(drawn.get_offsets())
+        drawn.remove()
+    return centres[counts > 0], counts[counts > 0]
 
 
 def importance_bars(importance: pd.Series, largest: int = MOST_BARS) -> Figure:

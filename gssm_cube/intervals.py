@@ -11,15 +11,17 @@ The residuals are those of the folds by place (cross-conformal), not of a part s
 station calibrates, no forest is fitted for it alone, and none of them has seen the station.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from gssm_cube.quantiles import Masses, least_reaching
 from gssm_cube.scores import MIN_STATION_DAYS
+from gssm_cube.station_parts import Parts, parts_of, station_by_station
 
 LEVEL = 0.9
 FLOOR = 0.05  # m3 m-3: where all trees agree, the forest still errs; untuned
@@ -83,14 +85,12 @@ class Calibration:
         return asdict(self)
 
 
-def calibrate(
-    residuals: pd.DataFrame, *, level: float = LEVEL, floor: float = FLOOR
-) -> Calibration:
+def calibrate(residuals: Parts, *, level: float = LEVEL, floor: float = FLOOR) -> Calibration:
     """Find the constants from estimates at stations that their forests have not seen.
 
     Parameters
     ----------
-    residuals : DataFrame
+    residuals : DataFrame, or parts of whole stations
         ``station``, ``observed``, ``predicted``, ``spread`` (of the trees), in m3 m-3; a row per
         station-day.
     level : float
@@ -109,17 +109,15 @@ def calibrate(
     """
     if not 0 < level < 1:
         raise ValueError(f"level is {level}, expected between 0 and 1")
-    if missing := int(residuals[["observed", "predicted", "spread"]].isna().any(axis=1).sum()):
-        raise ValueError(f"{missing} of {len(residuals)} residuals are missing; drop these rows")
-    table = _Residuals.of(residuals, floor)
-    factor = _factor(table.score, table.station, level)
-    if factor is None:
-        raise ValueError(
-            f"{table.count} stations cannot calibrate an interval of {level:.0%}, expected at "
-            f"least {least_stations(level)}"
-        )
-    change = _factor(table.change[table.long], table.station[table.long], level)
-    return Calibration(level, factor, change, table.count, floor)
+    counts = [
+        (int(days[["observed", "predicted", "spread"]].isna().any(axis=1).sum()), len(days))
+        for days in parts_of(residuals)
+    ]
+    missing, rows = (sum(column) for column in zip(*counts, strict=True))
+    if missing:
+        raise ValueError(f"{missing} of {rows} residuals are missing; drop these rows")
+    everyone = np.ones((1, 1), dtype=bool)
+    return _calibrated(_of_stations(residuals), everyone, level, floor)[0]
 
 
 def least_stations(level: float) -> int:
@@ -127,12 +125,12 @@ def least_stations(level: float) -> int:
     return int(np.ceil(round(level / (1 - level), 9)))
 
 
-def coverage(residuals: pd.DataFrame, calibration: Calibration) -> dict[str, Any]:
+def coverage(residuals: Parts, calibration: Calibration) -> dict[str, Any]:
     """Return how often intervals hold the observation, and how wide they are.
 
     Parameters
     ----------
-    residuals : DataFrame
+    residuals : DataFrame, or parts of whole stations
         As in `calibrate`, of stations that did not calibrate if the coverage is to be believed.
     calibration : Calibration
 
@@ -143,29 +141,12 @@ def coverage(residuals: pd.DataFrame, calibration: Calibration) -> dict[str, Any
         the change, ``change_coverage`` and ``change_width``; ``station_coverage``: every twentieth
         quantile over the stations, from the least covered on; ``stations``.
     """
-    inside, width = _inside(residuals, calibration)
-    by_station = pd.Series(inside).groupby(residuals["station"].to_numpy()).mean()
-    points = np.quantile(by_station, np.linspace(0, 1, 21))
-    found = {
-        "coverage": float(by_station.mean()),
-        "width": float(_station_mean(width, residuals)),
-        "station_coverage": points.tolist(),
-        "stations": len(by_station),
-    }
-    if calibration.change_factor is None:
-        return found
-    table = _Residuals.of(residuals, calibration.floor)
-    held = pd.Series(table.change[table.long] <= calibration.change_factor)
-    by_station = held.groupby(table.station[table.long]).mean()
-    half = calibration.change_half_width(residuals["spread"])
-    return found | {
-        "change_coverage": float(by_station.mean()) if len(by_station) else None,
-        "change_width": float(_station_mean(2 * half, residuals)),
-    }
+    days = station_by_station(residuals)
+    return _told([_covered(rows, calibration) for rows in days], calibration)
 
 
 def coverage_over_splits(
-    residuals: pd.DataFrame,
+    residuals: Parts,
     *,
     groups: ArrayLike | None = None,
     splits: int = SPLITS,
@@ -177,10 +158,11 @@ def coverage_over_splits(
 
     Parameters
     ----------
-    residuals : DataFrame
-        As in `calibrate`.
+    residuals : DataFrame, or parts of whole stations
+        As in `calibrate`; with ``group``, if there is such a column: places that stay on one side,
+        such as blocks of 25 km. Each station by itself if not.
     groups : array (row), optional
-        Places that stay on one side, such as blocks of 25 km; each station by itself if not given.
+        The groups of a whole table.
     splits : int
         Divisions; 80 % of the groups calibrate, the others judge.
     level, floor : float
@@ -197,40 +179,98 @@ def coverage_over_splits(
     ValueError
         If 80 % of the groups are too few for the level.
     """
-    labels = residuals["station"] if groups is None else groups
-    rows = []
-    for mask in _divisions(np.asarray(labels), splits, seed):
-        calibration = calibrate(residuals[mask], level=level, floor=floor)
-        found = coverage(residuals[~mask], calibration)
-        rows.append({name: value for name, value in found.items() if name != "station_coverage"})
-    return pd.DataFrame(rows)
+    if groups is not None and isinstance(residuals, pd.DataFrame):
+        residuals = residuals.assign(group=np.asarray(groups))
+    names = np.unique(np.concatenate([np.unique(_groups(d)) for d in parts_of(residuals)]))
+    chosen = np.array(list(_divisions(names.size, splits, seed)))
+    found = _calibrated(_of_stations(residuals, names), chosen, level, floor)
+    covered: list[list[_Covered]] = [[] for _ in found]
+    for rows, index in _of_stations(residuals, names)():
+        for judging, wanted in _patterns(~chosen, index):
+            days = rows[judging[index]]
+            for division in wanted:
+                covered[division].append(_covered(days, found[division]))
+    told = (_told(*pair) for pair in zip(covered, found, strict=True))
+    return pd.DataFrame(told).drop(columns="station_coverage")
 
 
-@dataclass(frozen=True)
-class _Residuals:
-    """Residuals in units of the believed spread, of the value and of the change."""
+Grouped = Callable[[], Iterator[tuple[pd.DataFrame, NDArray[np.intp]]]]  # and each row's group
 
-    station: NDArray[np.int64]
-    score: NDArray[np.float64]
-    change: NDArray[np.float64]
-    long: NDArray[np.bool_]  # rows of stations with days enough for a mean of their own
-    count: int
 
-    @classmethod
-    def of(cls, residuals: pd.DataFrame, floor: float) -> "_Residuals":
-        """Compute both from a table."""
-        _, station = np.unique(residuals["station"].to_numpy(), return_inverse=True)
-        error = (residuals["observed"] - residuals["predicted"]).to_numpy("float64")
-        scale = _scale(residuals["spread"], floor)
-        days = np.bincount(station)
-        change = error - (np.bincount(station, error) / days)[station]
-        return cls(
-            station.astype("int64"),
-            np.abs(error) / scale,
-            np.abs(change) / scale,
-            (days >= MIN_STATION_DAYS)[station],
-            days.size,
+def _of_stations(residuals: Parts, names: NDArray[Any] | None = None) -> Grouped:
+    """Return what goes through the stations: rows, and the number of each one's group."""
+
+    def stations() -> Iterator[tuple[pd.DataFrame, NDArray[np.intp]]]:
+        for days in station_by_station(residuals):
+            if names is None:
+                yield days, np.zeros(len(days), "intp")
+            else:
+                yield days, names.searchsorted(_groups(days))
+
+    return stations
+
+
+def _groups(days: pd.DataFrame) -> NDArray[Any]:
+    """Group of each row: its station where there is no other."""
+    return days["group" if "group" in days else "station"].to_numpy()
+
+
+def _patterns(
+    chosen: NDArray[np.bool_], index: NDArray[np.intp]
+) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.intp]]]:
+    """Yield the ways in which divisions choose among a station's groups, and which do so.
+
+    A station mostly lies in one group; one that has moved may lie in two.
+    """
+    own = np.unique(index)
+    ways, which = np.unique(chosen[:, own], axis=0, return_inverse=True)
+    for number, way in enumerate(ways):
+        if way.any():
+            whole = np.zeros(chosen.shape[1], dtype=bool)
+            whole[own] = way
+            yield whole, np.flatnonzero(which.ravel() == number)
+
+
+def _calibrated(
+    stations: Grouped, chosen: NDArray[np.bool_], level: float, floor: float
+) -> list[Calibration]:
+    """Calibrate by the groups that each division (row) chooses."""
+    divisions = len(chosen)
+    counts = np.zeros(2 * divisions)
+
+    def masses() -> Iterator[Masses]:
+        for rows, index in stations():
+            for way, wanted in _patterns(chosen, index):
+                score, change = _residuals(rows[way[index]], floor)
+                yield Masses(score, 1 / score.size, wanted)
+                if score.size >= MIN_STATION_DAYS:
+                    yield Masses(change, 1 / score.size, wanted + divisions)
+
+    for found in masses():
+        counts[found.wanted] += 1
+    # Each of K stations has the mass 1 / (K + 1). Sums of equal masses may miss the level by their
+    # rounding.
+    factors = least_reaching(masses, (level - 1e-9) * (counts + 1))
+    if np.isnan(factors[:divisions]).any():
+        few = int(counts[:divisions][np.isnan(factors[:divisions])][0])
+        raise ValueError(
+            f"{few} stations cannot calibrate an interval of {level:.0%}, expected at least "
+            f"{least_stations(level)}"
         )
+    known = [None if np.isnan(factor) else float(factor) for factor in factors]
+    return [
+        Calibration(level, float(factors[number]), known[divisions + number],
+                    int(counts[number]), floor)
+        for number in range(divisions)
+    ]  # fmt: skip
+
+
+def _residuals(days: pd.DataFrame, floor: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Residuals of one station in units of the believed spread: of the value, of the change."""
+    error = (days["observed"] - days["predicted"]).to_numpy("float64")
+    scale = _scale(days["spread"], floor)
+    change = error - np.bincount(np.zeros(error.size, "int64"), error) / error.size
+    return np.abs(error) / scale, np.abs(change) / scale
 
 
 def _scale(spread: ArrayLike, floor: float) -> NDArray[np.float64]:
@@ -238,39 +278,50 @@ def _scale(spread: ArrayLike, floor: float) -> NDArray[np.float64]:
     return np.hypot(np.asarray(spread, dtype="float64"), floor)
 
 
-def _factor(score: NDArray[np.float64], station: NDArray[np.int64], level: float) -> float | None:
-    """Quantile of the scores, stations weighing the same and one more beyond them all."""
-    if not score.size:
-        return None
-    _, station = np.unique(station, return_inverse=True)
-    days = np.bincount(station)
-    mass = 1 / days[station] / (days.size + 1)
-    order = np.argsort(score, kind="stable")
-    # Sums of equal masses may miss the level by their rounding.
-    at = np.searchsorted(np.cumsum(mass[order]), level - 1e-9)
-    return float(score[order[at]]) if at < score.size else None
+class _Covered(NamedTuple):
+    """Share of a station's days inside its intervals, and their mean width; of the change too."""
+
+    inside: float
+    width: float
+    change_inside: float
+    change_width: float
 
 
-def _inside(
-    residuals: pd.DataFrame, calibration: Calibration
-) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Whether each observation is in its interval, and the interval's width."""
-    lower, upper = calibration.bounds(residuals["predicted"], residuals["spread"])
-    observed = residuals["observed"].to_numpy("float64")
-    return (observed >= lower) & (observed <= upper), upper - lower
+def _covered(days: pd.DataFrame, calibration: Calibration) -> _Covered:
+    """Judge the intervals of one station; the change is NaN where it is not calibrated."""
+    lower, upper = calibration.bounds(days["predicted"], days["spread"])
+    observed = days["observed"].to_numpy("float64")
+    inside, width = ((observed >= lower) & (observed <= upper)).mean(), (upper - lower).mean()
+    if calibration.change_factor is None:
+        return _Covered(inside, width, np.nan, np.nan)
+    change = _residuals(days, calibration.floor)[1] <= calibration.change_factor
+    half = calibration.change_half_width(days["spread"])
+    held = change.mean() if change.size >= MIN_STATION_DAYS else np.nan
+    return _Covered(inside, width, held, 2 * half.mean())
 
 
-def _station_mean(values: NDArray[np.float64], residuals: pd.DataFrame) -> float:
-    """Mean over stations of each station's mean."""
-    return float(pd.Series(values).groupby(residuals["station"].to_numpy()).mean().mean())
+def _told(covered: Sequence[_Covered], calibration: Calibration) -> dict[str, Any]:
+    """Put the stations together, each with the same weight."""
+    inside, width, change, change_width = np.array(covered, dtype="float64").reshape(-1, 4).T
+    found = {
+        "coverage": float(inside.mean()),
+        "width": float(width.mean()),
+        "station_coverage": np.quantile(inside, np.linspace(0, 1, 21)).tolist(),
+        "stations": inside.size,
+    }
+    if calibration.change_factor is None:
+        return found
+    known = change[np.isfinite(change)]
+    return found | {
+        "change_coverage": float(known.mean()) if known.size else None,
+        "change_width": float(change_width.mean()),
+    }
 
 
-def _divisions(labels: NDArray[Any], splits: int, seed: int) -> Iterator[NDArray[np.bool_]]:
-    """Rows that calibrate, for each division of the labels."""
-    names, index = np.unique(labels, return_inverse=True)
+def _divisions(count: int, splits: int, seed: int) -> Iterator[NDArray[np.bool_]]:
+    """Yield which groups calibrate, for each division of so many."""
     rng = np.random.default_rng(seed)
-    count = round(CALIBRATED_SHARE * names.size)
     for _ in range(splits):
-        chosen = np.zeros(names.size, dtype=bool)
-        chosen[rng.permutation(names.size)[:count]] = True
-        yield chosen[index]
+        chosen = np.zeros(count, dtype=bool)
+        chosen[rng.permutation(count)[: round(CALIBRATED_SHARE * count)]] = True
+        yield chosen

@@ -5,12 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from gssm_cube.baselines import TITLES
 from gssm_cube.blocks import write_atomically
 from gssm_cube.forest import Preset
 from gssm_cube.scores import plain
+from gssm_cube.station_rows import StationRows
 from gssm_cube.variables import PREDICTORS
 
 MEASURES = {"rmse": "RMSE", "ubrmse": "ubRMSE", "bias": "bias", "r": "r"}
@@ -22,16 +21,17 @@ SPLITS = {
 }
 
 
-def model_facts(table: pd.DataFrame, preset: Preset) -> dict[str, Any]:
+def model_facts(rows: StationRows, preset: Preset, day: str) -> dict[str, Any]:
     """Return what a reader must know of a forest: features, packings, recipe, rows, no scores yet.
 
     Parameters
     ----------
-    table : DataFrame
-        Samples that it was trained on; rows without a feature were dropped.
+    rows : StationRows
+        That it was trained on; those without a feature were dropped.
     preset : Preset
+    day : str
+        Whose day it is.
     """
-    complete = table.dropna(subset=[*preset.features, "observed"])
     return {
         "features": list(preset.features),
         "packing": {
@@ -39,10 +39,10 @@ def model_facts(table: pd.DataFrame, preset: Preset) -> dict[str, Any]:
             for name in preset.features
         },
         "preset": preset.model_dump(mode="json"),
-        "rows": len(complete),
-        "rows_dropped": len(table) - len(complete),
-        "stations": int(complete["station"].nunique()),
-        "day": table.attrs["day"],
+        "rows": len(rows),
+        "rows_dropped": rows.read - len(rows),
+        "stations": len(rows.stations),
+        "day": day,
         "scores": {},
     }
 

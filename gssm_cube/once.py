@@ -1,7 +1,9 @@
 """What keeps a stage from being done twice: keys of what its outputs stem from."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from gssm_cube import blocks, places
@@ -48,6 +50,17 @@ def check_there(path: Place, stage: str) -> None:
     """Raise unless an earlier stage's output is there."""
     if places.size(path) is None:
         raise FileNotFoundError(f"no {path}: run `gssm {stage}` first")
+
+
+@contextmanager
+def scratch_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder that is gone afterwards; what a killed run left in it goes first."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
 
 
 def content_hash(path: Path) -> str:

@@ -75,8 +75,7 @@ SOIL_BANDS = (  # what ERA5-Land itself says of the soil, hourly and daily
     ("soil_temperature_level_1", "stl1", "K"),
 )
 OWN_SOIL = "soil"  # under which stamps are noted of which a collection lacks these
-# Names of layers there that are not ours.
-RENAMED = {"pixel_reliability": "SummaryQA", "composite_day_of_the_year": "DayOfYear"}
+RENAMED = {"pixel_reliability": "SummaryQA", "composite_day_of_the_year": "DayOfYear"}  # to ours
 TERRAIN = (Band("elv", "float32", LOST), Band("upa", "float32", LOST), Band("dir", "int16", 247))
 TERRAIN_RECODED = {-1: 255, -9: 247}  # of directions: sinks and sea are signed there
 

@@ -25,24 +25,18 @@ from gssm_cube.evaluate import evaluate as evaluate_samples
 from gssm_cube.exhibits import skill_exhibits, station_exhibits
 from gssm_cube.fetched import publish_folder
 from gssm_cube.files import replace_file
-from gssm_cube.forest import (
-    Preset,
-    check_trainable,
-    compile_forest,
-    find_preset,
-    load_forest,
-    train_forest,
-)
+from gssm_cube.forest import Preset, check_trainable, find_preset, load_forest
 from gssm_cube.ingest import inputs
 from gssm_cube.kept import unless_kept
 from gssm_cube.knndm import prediction_points
-from gssm_cube.model_card import model_facts, model_line, write_cards
+from gssm_cube.model_card import model_line, write_cards
 from gssm_cube.once import (
     check_there,
     content_hash,
     done_once,
     file_facts,
     key_of,
+    scratch_folder,
 )
 from gssm_cube.placing import check_places, describe_unchosen
 from gssm_cube.quality import Rules
@@ -58,7 +52,8 @@ from gssm_cube.station_summary import station_list, summarise_table
 from gssm_cube.station_tables import read_station_counts, remove_station_table
 from gssm_cube.stations import write_archive
 from gssm_cube.stores import ROOT
-from gssm_cube.trials import BASELINE_COLUMNS, COLUMNS, STRATA, complete_samples
+from gssm_cube.training import train_on_samples
+from gssm_cube.trials import COLUMNS, complete_samples
 from gssm_cube.variables import PREDICTORS
 
 logger = logging.getLogger(__name__)
@@ -183,16 +178,16 @@ def train(settings: Settings, *, progress: Progress = silent) -> str:
     key = digest(key_of(settings.home, "samples"), preset.model_dump(), seed, search, __version__)
 
     def work() -> str:
-        table = open_samples(source, columns=_columns(preset))
-        chosen, said = _searched(settings, table, preset) if search else (preset, {})
+        chosen, said = _searched(settings, source, preset) if search else (preset, {})
         about = {
             "seed": seed,
             "cube_digest": blocks.store_digest(settings.cube),
             "gssm_cube": __version__,
         }
         about["last_day"] = settings.last_day.isoformat()
-        card = model_facts(table, chosen) | about | said
-        forest = compile_forest(train_forest(table, chosen, seed=seed), preset=chosen.name)
+        with scratch_folder(settings.table("train.scratch")) as scratch:
+            forest, facts = train_on_samples(source, chosen, scratch, seed=seed)
+        card = facts | about | said
         parts = [part.to_dict() for part in forest.parts]
         replace(forest, card=card | {"parts": parts}).save(settings.forest)
         publish_folder(settings.forest, settings.stores.forest, "forest.json")
@@ -219,15 +214,17 @@ def evaluate(settings: Settings, *, progress: Progress = silent) -> str:
 
     def work() -> str:
         preset = Preset.model_validate(load_forest(settings.forest).card["preset"])
-        found = evaluate_samples(
-            open_samples(source, columns=_columns(preset), optional=(*STRATA, *BASELINE_COLUMNS)),
-            preset,
-            seed=training.seed,
-            trees=training.evaluation_trees,
-            full=training.full_evaluation,
-            points=prediction_points(cube.open_cube(settings.cube)["land"]),
-        )
-        replace_file(predictions, found.predictions.to_parquet)
+        with scratch_folder(settings.table("evaluate.scratch")) as scratch:
+            found = evaluate_samples(
+                source,
+                preset,
+                seed=training.seed,
+                trees=training.evaluation_trees,
+                full=training.full_evaluation,
+                points=prediction_points(cube.open_cube(settings.cube)["land"]),
+                predictions=predictions,
+                scratch=scratch,
+            )
         replace_file(importance, found.importance.to_csv)
         blocks.write_atomically(reference, json.dumps(found.reference_dict))
         blocks.write_atomically(scores, json.dumps(found.scores, indent=1))
@@ -315,7 +312,7 @@ def _write_page(settings: Settings, page: Path) -> str:
         page,
         title=settings.title,
         scores=scores,
-        predictions=pd.read_parquet(settings.table("predictions.parquet")),
+        predictions=settings.table("predictions.parquet"),
         importance=importance.rename("mean decrease in impurity"),
         stations=station_list(settings.table("stations.parquet")),
         product=product.open_product(settings.product),
@@ -372,10 +369,9 @@ def _columns(preset: Preset) -> list[str]:
     return list(dict.fromkeys([*preset.features, *COLUMNS.values()]))
 
 
-def _searched(
-    settings: Settings, table: pd.DataFrame, preset: Preset
-) -> tuple[Preset, dict[str, Any]]:
+def _searched(settings: Settings, samples: Path, preset: Preset) -> tuple[Preset, dict[str, Any]]:
     """Choose settings of the forest at places held out, on the run's cluster."""
+    table = open_samples(samples, columns=_columns(preset))
     known = complete_samples(table, preset.features, COLUMNS, least=2)
     with _client(settings, "ingest"):
         found, said = search_forest(known, preset, seed=settings.training.seed)

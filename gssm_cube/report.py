@@ -2,7 +2,8 @@
 
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import product as combinations
 from pathlib import Path
 
@@ -15,13 +16,12 @@ from gssm_cube import figures
 from gssm_cube.exhibits import SPLITS as SPLIT_TITLES
 from gssm_cube.exhibits import Exhibit
 from gssm_cube.grid import WINDOW_DAYS, Grid
+from gssm_cube.predictions import COLUMNS, PLACE, Predictions
 from gssm_cube.score_rows import number, score_rows, stratum_rows
 from gssm_cube.variables import PREDICTORS
 
 logger = logging.getLogger(__name__)
 
-PLACE = ["station", "lat", "lon"]  # names of stations are not unique among networks
-PREDICTION_COLUMNS = [*PLACE, "time", "observed", "predicted", "split"]
 MIN_DAYS = 100  # fewer give no score of a station's own
 SAME_DEGREES = 0.1  # stations of one name that are farther apart are two
 MAP_PIXELS = 2000  # edge of the largest map that is drawn pixel by pixel
@@ -33,7 +33,7 @@ def write_report(
     *,
     title: str,
     scores: dict,
-    predictions: pd.DataFrame,
+    predictions: pd.DataFrame | Path,
     importance: pd.Series,
     stations: pd.DataFrame,
     product: xr.Dataset,
@@ -53,8 +53,9 @@ def write_report(
         By split (``new_stations``, ``new_years``, ``random_rows``, ``truth``): ``n``, ``rmse``,
         ``ubrmse``, ``bias`` (m3 m-3), ``r``, and ``stations`` with the medians, or ``skipped``
         with the reason; also ``rows`` (read, dropped, kept) and ``forest``. Values may be None.
-    predictions : DataFrame
-        ``station``, ``lat``, ``lon``, ``time``, ``observed``, ``predicted`` (m3 m-3), ``split``.
+    predictions : DataFrame or Path
+        ``station``, ``lat``, ``lon``, ``time``, ``observed``, ``predicted`` (m3 m-3), ``split``; or
+        the file of `predictions.write_predictions`, which is read a part at a time.
     importance : Series (predictor)
         Its name says which measure of importance it is.
     stations : DataFrame
@@ -78,15 +79,16 @@ def write_report(
     ValueError
         If the predictions or the stations lack a column.
     """
-    check_columns("predictions", predictions, PREDICTION_COLUMNS)
-    check_columns("stations", stations, [*PLACE, "network", "days"])
-    logger.info("report: starts, %d predictions at %d stations", len(predictions), len(stations))
+    predicted = Predictions(predictions)
+    check_columns("predictions", predicted.columns, COLUMNS)
+    check_columns("stations", stations.columns, [*PLACE, "network", "days"])
+    logger.info("report: starts, %d predictions at %d stations", len(predicted), len(stations))
     mean = mean_map(product["ssm"])
     exhibits = [
-        *_skill_exhibits(predictions, stations, mean.notnull()),
+        *_skill_exhibits(predicted, stations, mean.notnull()),
         _importance_exhibit(importance),
         _map_exhibit(mean, product),
-        *_series_exhibits(predictions, stations, product, cube),
+        *_series_exhibits(predicted, stations, product, cube),
         *more,
     ]
     folder = path.parent / "figures"
@@ -98,11 +100,11 @@ def write_report(
     return path
 
 
-def check_columns(name: str, table: pd.DataFrame, expected: list[str]) -> None:
+def check_columns(name: str, found: Collection[str], expected: list[str]) -> None:
     """Raise unless a table has the columns that the report shows."""
-    if missing := [column for column in expected if column not in table.columns]:
+    if missing := [column for column in expected if column not in found]:
         raise ValueError(
-            f"{name}: columns {missing} are missing (found {list(table.columns)}); "
+            f"{name}: columns {missing} are missing (found {list(found)}); "
             f"give write_report a table with {expected}"
         )
 
@@ -178,6 +180,13 @@ def station_skill(held_out: pd.DataFrame, min_days: int = MIN_DAYS) -> pd.DataFr
     return pd.DataFrame(rows, columns=[*PLACE, "days", "bias", "r"])
 
 
+def skill_of_parts(held_out: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Return the `station_skill` of a table that comes in parts of whole stations."""
+    skills = [station_skill(days) for days in held_out]
+    # A part without such a station has columns of no type, which would be those of all.
+    return pd.concat([skill for skill in skills if len(skill)] or skills[:1], ignore_index=True)
+
+
 def at_place(field: xr.DataArray, lat: float, lon: float) -> xr.DataArray:
     """Return the series of the pixel that holds a place, by the grid's own rule of borders.
 
@@ -235,45 +244,76 @@ def station_series(days: pd.DataFrame, product: xr.Dataset, cube: xr.Dataset) ->
 
 
 def best_series(
-    predictions: pd.DataFrame, product: xr.Dataset, cube: xr.Dataset
+    predictions: Predictions, product: xr.Dataset, cube: xr.Dataset
 ) -> tuple[tuple, pd.DataFrame] | None:
     """Return the place and series of the best covered station whose pixel has a product.
 
     Stations that were once held out come first, then those with most days in the product's
     period; None if no station lies on a predicted pixel.
     """
-    ssm = product["ssm"]
-    inside = predictions[predictions["time"].between(*ssm["time"].to_numpy()[[0, -1]])]
+    found = coverage_of(predictions, product["ssm"])
+    for place in found.sort_values(["held_out", "days"], ascending=False).index:
+        days = _inside(predictions.at(*place), product["ssm"])
+        table = station_series(days, product, cube)
+        if table["product"].notna().any():
+            return place, table
+    return None
+
+
+def coverage_of(predictions: Iterable[pd.DataFrame], ssm: xr.DataArray) -> pd.DataFrame:
+    """Count the days of each place within a product's area and period.
+
+    Parameters
+    ----------
+    predictions : iterable of DataFrame
+        ``station``, ``lat``, ``lon``, ``time``, ``split``; a place may be in several parts.
+    ssm : DataArray (time, lat, lon)
+
+    Returns
+    -------
+    DataFrame (station, lat, lon)
+        ``held_out``, days as a new station, and ``days`` in all.
+    """
+    first, last = ssm["time"].to_numpy()[[0, -1]].astype("M8[D]")
+    held: Counter = Counter()
+    seen: dict[tuple, int] = {}  # a bit a day
+    for part in predictions:
+        for place, rows in _inside(part, ssm).groupby(PLACE):
+            held[place] += int((rows["split"] == "new_stations").sum())
+            there = np.zeros((last - first).astype("int64") + 1, dtype=bool)
+            there[(rows["time"].to_numpy().astype("M8[D]") - first).astype("int64")] = True
+            seen[place] = seen.get(place, 0) | int.from_bytes(np.packbits(there).tobytes())
+    index = pd.MultiIndex.from_tuples(sorted(seen), names=PLACE) if seen else None
+    counts = [(held[place], seen[place].bit_count()) for place in sorted(seen)]
+    return pd.DataFrame(counts, index=index, columns=["held_out", "days"])
+
+
+def _inside(rows: pd.DataFrame, ssm: xr.DataArray) -> pd.DataFrame:
+    """Rows in a product's period and area, but for its edges."""
+    inside = rows[rows["time"].between(*ssm["time"].to_numpy()[[0, -1]])]
     for name in ("lat", "lon"):
         half = abs(float(ssm[name][1] - ssm[name][0])) * 0.4999  # a border may be the neighbour's
         edges = float(ssm[name].min()) - half, float(ssm[name].max()) + half
         inside = inside[inside[name].between(*edges, inclusive="neither")]
-    places = inside.assign(held_out=inside["split"] == "new_stations").groupby(PLACE)
-    coverage = places.agg(held_out=("held_out", "sum"), days=("time", "nunique"))
-    for place in coverage.sort_values(["held_out", "days"], ascending=False).index:
-        table = station_series(places.get_group(place), product, cube)
-        if table["product"].notna().any():
-            return place, table
-    return None
+    return inside
 
 
 # ---- the figures and the numbers in their captions -----------------------------------------
 
 
 def _skill_exhibits(
-    predictions: pd.DataFrame, stations: pd.DataFrame, land: xr.DataArray
+    predictions: Predictions, stations: pd.DataFrame, land: xr.DataArray
 ) -> list[Exhibit]:
     """Density plot and station maps of the stations that were held out; none without any."""
-    held_out = predictions[predictions["split"] == "new_stations"]
-    held_out = held_out.dropna(subset=["observed", "predicted"])
-    if held_out.empty:
+    held_out = predictions.of_split("new_stations")
+    counts = [(len(days), days.groupby(PLACE).ngroups) for days in held_out]
+    if not counts:
         return []
-    figure = figures.density(held_out["observed"], held_out["predicted"])
-    count = held_out.groupby(PLACE).ngroups
-    skill = station_skill(held_out)
+    days, places = zip(*counts, strict=True)
+    figure, skill = figures.density(held_out), skill_of_parts(held_out)
     others = stations.drop(_same_places(stations, skill).index)
     maps = [_score_map(skill, others, land, of) for of in ("r", "bias")]
-    return [Exhibit.of("density", figure, days=len(held_out), stations=count), *maps]
+    return [Exhibit.of("density", figure, days=sum(days), stations=sum(places)), *maps]
 
 
 def _same_places(stations: pd.DataFrame, places: pd.DataFrame) -> pd.DataFrame:
@@ -313,7 +353,7 @@ def _map_exhibit(mean: xr.DataArray, product: xr.Dataset) -> Exhibit:
 
 
 def _series_exhibits(
-    predictions: pd.DataFrame, stations: pd.DataFrame, product: xr.Dataset, cube: xr.Dataset
+    predictions: Predictions, stations: pd.DataFrame, product: xr.Dataset, cube: xr.Dataset
 ) -> list[Exhibit]:
     """Series of the best covered station; none if no station lies on a predicted pixel."""
     best = best_series(predictions, product, cube)

@@ -7,13 +7,15 @@ pattern, how far each place lies from its cell on the whole, which soil and terr
 its changes, which only what is seen every few days at 1 km can know.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from gssm_cube.scores import pearson_r, plain, rmse
+from gssm_cube.pair_sums import PairSums
+from gssm_cube.scores import pearson_r, plain
+from gssm_cube.station_parts import Parts, parts_of
 
 CELL_DEGREES = 0.1  # of ERA5-Land, whose cells are centred on multiples of it
 LEAST_STATIONS = 2  # of a cell on a day
@@ -108,14 +110,15 @@ def _distances(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, f
 
 
 def within_cells(
-    held: pd.DataFrame, *, members: pd.Index | None = None, draws: int = 500, seed: int = 0
+    held: Parts, *, members: pd.Index | None = None, draws: int = 500, seed: int = 0
 ) -> dict[str, Any]:
     """Judge an estimate below 0.1 degrees, where stations share a cell.
 
     Parameters
     ----------
-    held : DataFrame
-        As `departures` takes it, at stations that the estimate has not seen.
+    held : DataFrame, or parts of whole cells
+        As `departures` takes it, at stations that the estimate has not seen. A part has all rows
+        of its stations, and all stations of its cells.
     members : Index, optional
         Judge only these stations, still by their departure from the mean of all in their cell: an
         irrigated field is told from the rainfed ones about it.
@@ -133,41 +136,71 @@ def within_cells(
         `downscaling_gain`, with ``gain_stations``; ``pattern``, pairs of observed and predicted
         mean departures. Or a reason under ``skipped``.
     """
-    rows = departures(held)
+    parts = [found for part in parts_of(held) if (found := _judged(departures(part), members))]
+    stations = sum(len(found.pattern) for found in parts)
+    if stations < 3:
+        return {"skipped": "fewer than three stations share a cell of 0.1 degrees with another"}
+    pattern = pd.concat([found.pattern for found in parts]).sort_index()
+    tables = {
+        "spatial_r": pd.concat([found.spatial for found in parts]).sort_index(),
+        "pattern_r": _sums(pattern.index.to_series(), *(pattern[name] for name in pattern)),
+        "change_r": pd.concat([found.changing for found in parts]).sort_index(),
+    }
+    fine, coarse, change = (
+        sum((found.pairs[kind] for found in parts), PairSums()) for kind in range(3)
+    )
+    known = [gain for found in parts for gain in found.gains if np.isfinite(gain)]
+    return {
+        "cells": sum(found.cells for found in parts),
+        "stations": stations,
+        "n": fine.n,
+        **{name: plain(float(_r(sums.sum().to_numpy()))) for name, sums in tables.items()},
+        "interval": {name: _interval(sums, draws, seed) for name, sums in tables.items()},
+        "pattern_sd": plain(pattern["observed_off"].std(ddof=0)),
+        "change_sd": plain(change.deviations[0]),
+        "rmse": fine.rmse,
+        "coarse_rmse": coarse.rmse,
+        "gain": plain(np.median(known)) if known else None,
+        "gain_stations": len(known),
+        "pattern": pattern.round(4).to_numpy().tolist(),
+    }
+
+
+class _Judged(NamedTuple):
+    """What is kept of the rows of some cells: sums by station, and of all pairs."""
+
+    cells: int
+    pattern: pd.DataFrame
+    spatial: pd.DataFrame
+    changing: pd.DataFrame
+    gains: list[float]
+    pairs: tuple[PairSums, PairSums, PairSums]  # with the estimate, its cell's mean, of changes
+
+
+def _judged(rows: pd.DataFrame, members: pd.Index | None) -> _Judged | None:
+    """Judge departures, of some members alone; None if there are none."""
     if members is not None:
         rows = rows[rows["station"].isin(members)]
-    if rows["station"].nunique() < 3:
-        return {"skipped": "fewer than three stations share a cell of 0.1 degrees with another"}
+    if rows.empty:
+        return None
+    off = ["observed_off", "predicted_off"]
     by_station = rows.groupby("station", observed=True)
-    pattern = by_station[["observed_off", "predicted_off"]].mean()
-    changes = rows[["observed_off", "predicted_off"]] - by_station[
-        ["observed_off", "predicted_off"]
-    ].transform("mean")
-    tables = {
-        "spatial_r": _sums(rows["station"], rows["observed_off"], rows["predicted_off"]),
-        "pattern_r": _sums(pattern.index.to_series(), *(pattern[name] for name in pattern)),
-        "change_r": _sums(rows["station"], *(changes[name] for name in changes)),
-    }
+    changes = rows[off] - by_station[off].transform("mean")
     gains = [
         downscaling_gain(days["observed"], days["coarse"], days["predicted"])
         for _, days in by_station
         if len(days) >= LEAST_DAYS
     ]
-    known = [gain for gain in gains if np.isfinite(gain)]
-    return {
-        "cells": int(rows["cell"].nunique()),
-        "stations": len(pattern),
-        "n": len(rows),
-        **{name: plain(float(_r(sums.sum().to_numpy()))) for name, sums in tables.items()},
-        "interval": {name: _interval(sums, draws, seed) for name, sums in tables.items()},
-        "pattern_sd": plain(pattern["observed_off"].std(ddof=0)),
-        "change_sd": plain(changes["observed_off"].std(ddof=0)),
-        "rmse": rmse(rows["observed"], rows["predicted"]),
-        "coarse_rmse": rmse(rows["observed"], rows["coarse"]),
-        "gain": plain(np.median(known)) if known else None,
-        "gain_stations": len(known),
-        "pattern": pattern.round(4).to_numpy().tolist(),
-    }
+    pairs = (
+        PairSums.of(rows["observed"], rows["predicted"]),
+        PairSums.of(rows["observed"], rows["coarse"]),
+        PairSums.of(changes["observed_off"], changes["predicted_off"]),
+    )
+    spatial, changing = (
+        _sums(rows["station"], *(part[name] for name in off)) for part in (rows, changes)
+    )
+    cells, pattern = int(rows["cell"].nunique()), by_station[off].mean()
+    return _Judged(cells, pattern, spatial, changing, gains, pairs)
 
 
 def _sums(station: pd.Series, x: pd.Series, y: pd.Series) -> pd.DataFrame:

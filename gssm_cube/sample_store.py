@@ -29,6 +29,7 @@ FORMAT = "gssm_cube samples 1"
 STAGE = "samples"
 MANIFEST = "_manifest.json"  # readers of Parquet folders skip names that begin so
 ORDER = ("station", "time")
+PART_ROWS = 200_000  # of some stations that are read together: 30 MB of 40 columns
 AT_ONCE = 6  # columns that are read together: fewer hold less, more open files less often
 
 
@@ -197,22 +198,8 @@ def open_samples(
     ValueError
         If they lack a column.
     """
-    about = read_manifest(folder)
-    paths = sample_files(folder)[1:]
-    lost = [path for path in paths if not path.exists()]
-    if lost:
-        raise FileNotFoundError(
-            f"{folder} has lost {len(lost)} of {len(paths)} files, such as {lost[0].name}; run "
-            "the stage samples again"
-        )
-    stored = _dataset(paths)
-    wanted = list(stored.schema.names if columns is None else columns)
-    wanted += [name for name in optional if name in stored.schema.names and name not in wanted]
-    missing = sorted(set(wanted) - set(stored.schema.names))
-    if missing:
-        raise ValueError(
-            f"{folder} has no columns {missing}, it has {stored.schema.names}; ask for these"
-        )
+    stored = _dataset(_whole_files(folder))
+    wanted = _wanted(folder, stored.schema.names, columns, optional)
     order = pa.compute.sort_indices(
         stored.to_table(list(ORDER)), [(name, "ascending") for name in ORDER]
     )
@@ -223,8 +210,88 @@ def open_samples(
         for name in part.schema.names:
             found[name] = part.select([name]).take(order).to_pandas()[name]
     table = pd.DataFrame(found, copy=False)[wanted]
-    table.attrs["day"] = about["day"]
+    table.attrs["day"] = read_manifest(folder)["day"]
     return table
+
+
+def read_sample_parts(
+    folder: str | Path,
+    *,
+    columns: Sequence[str],
+    optional: Sequence[str] = (),
+    most_rows: int = PART_ROWS,
+) -> Iterator[pd.DataFrame]:
+    """Read the samples a tile at a time, or some stations of a tile that has many.
+
+    Parameters
+    ----------
+    folder, columns, optional
+        As for `open_samples`, whose errors it raises.
+    most_rows : int
+        Stations are read together up to so many rows; one that has more comes alone.
+
+    Yields
+    ------
+    DataFrame
+        All rows of its stations, by station and time.
+    """
+    files = _whole_files(folder)
+    schema = _dataset(files).schema
+    wanted = _wanted(folder, schema.names, columns, optional)
+    sorting = [(name, "ascending") for name in ORDER]
+    for paths in _by_tile(files):
+        tile = pyarrow.dataset.dataset([str(path) for path in paths], schema, format="parquet")
+        for stations in _gathered(tile, most_rows):
+            chosen = pa.compute.field("station").isin(stations)
+            rows = tile.to_table([*dict.fromkeys([*wanted, *ORDER])], filter=chosen)
+            yield rows.sort_by(sorting).select(wanted).to_pandas()
+
+
+def _whole_files(folder: str | Path) -> list[Path]:
+    """Return the files of samples; raise if one was lost."""
+    paths = [Path(folder) / name for name in read_manifest(folder)["files"]]
+    lost = [path for path in paths if not path.exists()]
+    if lost:
+        raise FileNotFoundError(
+            f"{folder} has lost {len(lost)} of {len(paths)} files, such as {lost[0].name}; run "
+            "the stage samples again"
+        )
+    return paths
+
+
+def _wanted(
+    folder: str | Path, there: Sequence[str], columns: Sequence[str] | None, optional: Sequence[str]
+) -> list[str]:
+    """Return the columns to read; raise if one is not there."""
+    wanted = list(there if columns is None else columns)
+    wanted += [name for name in optional if name in there and name not in wanted]
+    missing = sorted(set(wanted) - set(there))
+    if missing:
+        raise ValueError(f"{folder} has no columns {missing}, it has {list(there)}; ask for these")
+    return wanted
+
+
+def _by_tile(files: Sequence[Path]) -> list[list[Path]]:
+    """Gather the files of each tile, all its windows, in their order."""
+    tiles: dict[str, list[Path]] = {}
+    for path in files:
+        tiles.setdefault(path.name, []).append(path)
+    return list(tiles.values())
+
+
+def _gathered(tile: pyarrow.dataset.Dataset, most_rows: int) -> list[list[str]]:
+    """Gather the stations of a tile so that few rows are read together."""
+    counts = tile.to_table(["station"]).group_by("station").aggregate([([], "count_all")])
+    groups: list[list[str]] = []
+    held = most_rows
+    found = zip(*(counts[name].to_pylist() for name in ("station", "count_all")), strict=True)
+    for station, rows in sorted(found):
+        if held + rows > most_rows:
+            groups.append([])
+            held = 0
+        groups[-1].append(station)
+        held += rows
+    return groups
 
 
 def count_rows(folder: str | Path) -> pd.DataFrame:
@@ -243,6 +310,9 @@ def count_rows(folder: str | Path) -> pd.DataFrame:
 
 def _dataset(paths: Sequence[Path]) -> pyarrow.dataset.Dataset:
     """Open files as one; a column that is empty in one run and text in another has two types."""
-    schemas = [pyarrow.parquet.read_schema(path) for path in paths]
-    schema = pa.unify_schemas(schemas, promote_options="permissive")
+    schema = pyarrow.parquet.read_schema(paths[0])
+    for path in paths[1:]:
+        found = pyarrow.parquet.read_schema(path)
+        if found != schema:
+            schema = pa.unify_schemas([schema, found], promote_options="permissive")
     return pyarrow.dataset.dataset([str(path) for path in paths], schema, format="parquet")

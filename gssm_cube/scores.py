@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from gssm_cube.pair_sums import PairSums
+
 Values = TypeVar("Values", pd.Series, pd.DataFrame)
 
 MIN_STATION_DAYS = 100  # a station with fewer days is counted, not scored by itself
@@ -116,19 +118,10 @@ def pooled_scores(observed: ArrayLike, predicted: ArrayLike) -> dict[str, Any]:
     observed, predicted : array (row), m3 m-3
         Pairs with a NaN do not count, in ``n`` either.
     """
-    observed, predicted = _pairs(observed, predicted)
-    return {
-        "n": int(observed.size),
-        "rmse": plain(rmse(observed, predicted)),
-        "ubrmse": plain(ubrmse(observed, predicted)),
-        "bias": plain(bias(observed, predicted)),
-        "r": plain(pearson_r(observed, predicted)),
-    }
+    return _pooled(PairSums.of(observed, predicted))
 
 
-def score_table(
-    frame: pd.DataFrame, *, min_days: int = MIN_STATION_DAYS, stations: pd.DataFrame | None = None
-) -> dict[str, Any]:
+def score_table(frame: pd.DataFrame, *, min_days: int = MIN_STATION_DAYS) -> dict[str, Any]:
     """Return the pooled scores and the medians over the stations.
 
     Parameters
@@ -138,8 +131,6 @@ def score_table(
         ``time`` for scores of anomalies.
     min_days : int
         Pairs that a station needs to be scored by itself.
-    stations : DataFrame, optional
-        The frame's `station_table`, where it is known already: it is most of the work.
 
     Returns
     -------
@@ -148,14 +139,40 @@ def score_table(
         station's mean of 35 days), and ``stations``: ``count`` scored, ``left_out`` for too few
         days, and the median of each score over those scored.
     """
-    table = station_table(frame, min_days=min_days) if stations is None else stations
-    scored = table[table["n"] >= min_days]
-    left_out = int(frame["station"].nunique()) - len(scored)
-    medians = {name: plain(table[name].median()) for name in STATION_SCORES}
-    pooled = pooled_scores(frame["observed"], frame["predicted"])
-    pooled["kge"] = plain(kge(frame["observed"], frame["predicted"]))
-    pooled["anomaly_r"] = plain(pearson_of_sums(table, "anomaly_"))
-    return pooled | {"stations": {"count": len(scored), "left_out": left_out} | medians}
+    scoring = Scoring(min_days=min_days)
+    scoring.add(frame)
+    return scoring.scores()
+
+
+class Scoring:
+    """The scores of `score_table`, of rows that come in parts; only sums and scores are kept."""
+
+    def __init__(self, *, min_days: int = MIN_STATION_DAYS) -> None:
+        self._min_days, self.count = min_days, 0  # stations, with or without a pair
+        self._tables: list[pd.DataFrame] = []
+        self._sums = PairSums()
+
+    def add(self, days: pd.DataFrame, table: pd.DataFrame | None = None) -> None:
+        """Score all rows of some stations, whose `station_table` may be known already."""
+        made = station_table(days, min_days=self._min_days) if table is None else table
+        self._tables.append(made)
+        self.count += days["station"].nunique()
+        self._sums += PairSums.of(days["observed"], days["predicted"])
+
+    @property
+    def stations(self) -> pd.DataFrame:
+        """The `station_table` of all."""
+        return pd.concat(self._tables).sort_index()
+
+    def scores(self) -> dict[str, Any]:
+        """Return what `score_table` returns of all rows."""
+        table = self.stations
+        scored = int((table["n"] >= self._min_days).sum())
+        medians = {name: plain(table[name].median()) for name in STATION_SCORES}
+        pooled = _pooled(self._sums) | {"kge": plain(self._sums.kge)}
+        pooled["anomaly_r"] = plain(pearson_of_sums(table, "anomaly_"))
+        counts = {"count": scored, "left_out": self.count - scored}
+        return pooled | {"stations": counts | medians}
 
 
 def station_table(frame: pd.DataFrame, *, min_days: int = MIN_STATION_DAYS) -> pd.DataFrame:
@@ -193,6 +210,12 @@ def pearson_of_sums(sums: pd.DataFrame, prefix: str = "") -> float:
         return math.nan
     variances = (xx - x * x / n) * (yy - y * y / n)
     return (xy - x * y / n) / math.sqrt(variances) if variances > 0 else math.nan
+
+
+def _pooled(sums: PairSums) -> dict[str, Any]:
+    """Scores of all pairs together."""
+    scores = {name: plain(getattr(sums, name)) for name in SCORES}
+    return {"n": sums.n, **scores}
 
 
 def _station_row(days: pd.DataFrame, min_days: int) -> list[float]:

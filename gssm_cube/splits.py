@@ -30,13 +30,13 @@ class Split:
 
     Parameters
     ----------
-    folds : ndarray (row), int64
+    folds : ndarray (row), int
         Each fold is judged by a forest of rows of the others.
     judged, trained : ndarray (row), bool, optional
         Rows that may be judged, and those that may be trained on; all if not given.
     """
 
-    folds: NDArray[np.int64]
+    folds: NDArray[np.integer]
     judged: NDArray[np.bool_] | None = None
     trained: NDArray[np.bool_] | None = None
 
@@ -79,7 +79,7 @@ def split_random_rows(
     return held
 
 
-def random_folds(rows: int, *, k: int = 5, seed: int = 0) -> NDArray[np.int64]:
+def random_folds(rows: int, *, k: int = 5, seed: int = 0) -> NDArray[np.int8]:
     """Deal rows to folds at random, whatever their place and day: for comparison only.
 
     Parameters
@@ -87,15 +87,15 @@ def random_folds(rows: int, *, k: int = 5, seed: int = 0) -> NDArray[np.int64]:
     rows : int
         Number of rows.
     k : int
-        Folds, of equal size but for one row.
+        Folds, of equal size but for one row; 127 at most.
     seed : int
         Same seed, same folds.
 
     Returns
     -------
-    ndarray (row), int64
+    ndarray (row), int8
     """
-    return np.random.default_rng(seed).permutation(np.arange(rows) % k).astype("int64")
+    return np.random.default_rng(seed).permutation(np.resize(np.arange(k, dtype="int8"), rows))
 
 
 def split_years(time: ArrayLike) -> NDArray[np.bool_] | None:

@@ -3,18 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gssm_cube.baselines import TITLES, climatology, rescaled, training_mean
 from gssm_cube.forest.flatten import compile_forest
 from gssm_cube.forest.presets import Preset
 from gssm_cube.forest.rows import check_columns, table_values
-from gssm_cube.forest.train import Forest, check_features, train_forest
-from gssm_cube.splits import Split
+from gssm_cube.forest.train import Forest, check_features, fit_forest, train_forest
 
 STRATA = ("network", "koeppen", "land_cover")  # columns by which scores are told apart, if there
 # Columns that are estimates without a forest, if there: of soil moisture in its own units, or of
@@ -76,6 +74,10 @@ class Recipe:
             n_jobs=self.n_jobs,
         )
 
+    def fit_complete(self, table: pd.DataFrame, target: NDArray[np.float64]) -> Forest:
+        """Fit on features and observations of complete rows, without a copy of them."""
+        return fit_forest(table, target, self.preset, seed=self.seed, n_jobs=self.n_jobs)
+
     def with_seed(self, seed: int) -> "Recipe":
         """Return the same with another seed."""
         return replace(self, seed=seed)
@@ -111,11 +113,8 @@ def complete_samples(
     places["time"] = _days(places["time"])
     complete = places.notna().all(axis="columns").to_numpy() & ~np.isnan(values).any(axis=1)
     if complete.sum() < least:
-        raise ValueError(
-            f"{complete.sum()} of {len(samples)} rows have all of the features {list(names)} and "
-            f"{list(columns.values())}, expected at least {least}; leave out what is rarely there"
-        )
-    table = pd.DataFrame(values[complete], columns=pd.Index(names))
+        raise too_few(int(complete.sum()), len(samples), names, columns, least)
+    table = pd.DataFrame(values[complete], columns=pd.Index(names), copy=False)
     places = places[complete].reset_index(drop=True)
     table[columns["observed"]] = places["observed"].to_numpy(dtype="float64")
     known = [name for name in (*STRATA, *BASELINE_COLUMNS) if name in samples]
@@ -123,67 +122,20 @@ def complete_samples(
     return Samples(table, places, more, len(samples), columns["observed"])
 
 
+def too_few(
+    kept: int, read: int, names: Sequence[str], columns: Mapping[str, str], least: int
+) -> ValueError:
+    """Return the error that says that hardly a row is complete."""
+    return ValueError(
+        f"{kept} of {read} rows have all of the features {list(names)} and "
+        f"{list(columns.values())}, expected at least {least}; leave out what is rarely there"
+    )
+
+
 def predicted(forest: Forest, samples: Samples, rows: NDArray[np.bool_]) -> pd.DataFrame:
     """Return places and observations of the chosen rows beside the estimate and its spread."""
     mean, spread = compile_forest(forest).predict_with_spread(samples.table[rows])
     return samples.places[rows].assign(predicted=mean, spread=spread)
-
-
-def judged(
-    known: Samples,
-    recipe: Recipe,
-    train: NDArray[np.bool_],
-    unseen: Samples,
-    test: NDArray[np.bool_],
-) -> pd.DataFrame:
-    """Estimate rows by a forest, and by baselines, of other rows of the same or another table.
-
-    Returns
-    -------
-    DataFrame
-        As `predicted`, with a column a baseline.
-    """
-    held = predicted(recipe.fit(known.table[train]), unseen, test)
-    return held.assign(**_baselines(known, train, unseen, test))
-
-
-def out_of_fold(known: Samples, recipe: Recipe, split: Split) -> pd.DataFrame:
-    """Estimate every judged row by a forest, and by baselines, that have not seen its fold.
-
-    Returns
-    -------
-    DataFrame
-        As `judged`, with ``fold``, sorted as the samples are.
-    """
-    parts = [
-        judged(known, recipe, train, known, test).assign(fold=split.folds[test])
-        for train, test in split.parts()
-    ]
-    return pd.concat(parts).sort_index() if parts else pd.DataFrame()
-
-
-def baseline_names(held: pd.DataFrame) -> list[str]:
-    """Return which columns of `out_of_fold` are baselines."""
-    return [name for name in TITLES if name in held]
-
-
-def _baselines(
-    known: Samples, train: NDArray[np.bool_], unseen: Samples, test: NDArray[np.bool_]
-) -> dict[str, Any]:
-    """Return what needs no forest, at the rows to judge."""
-    places = known.places[train]
-    found: dict[str, Any] = {
-        "mean_of_training": training_mean(places),
-        "climatology": climatology(places, unseen.places["time"][test]),
-    }
-    for name, kind in BASELINE_COLUMNS.items():
-        if name not in known.more or name not in unseen.more:
-            continue
-        column = known.more[name].to_numpy("float64")[train]
-        values = unseen.more[name].to_numpy("float64")[test]
-        as_it_is = kind == "plain" or not np.isfinite(column).any()
-        found[name] = values if as_it_is else rescaled(places, column, values)
-    return found
 
 
 def _check_numeric(column: pd.Series, role: str) -> None:

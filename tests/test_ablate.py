@@ -1,6 +1,8 @@
 """The ablation: variants of a recipe judged at places that they have not seen."""
 
 import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -11,9 +13,11 @@ from test_cli import invoke
 from gssm_cube.ablate import REFERENCE, Variant, ablate, judge, variants
 from gssm_cube.bootstrap import paired_difference
 from gssm_cube.forest import PRESETS, Preset, Weights
+from gssm_cube.held_out import out_of_fold
 from gssm_cube.scores import score_table, station_table
 from gssm_cube.splits import Split, place_folds, place_groups
-from gssm_cube.trials import COLUMNS, Recipe, Samples, complete_samples, out_of_fold
+from gssm_cube.station_rows import rows_of_table
+from gssm_cube.trials import COLUMNS, Recipe, Samples, complete_samples
 
 FEATURES = ("apei", "clay")
 PLAIN = Preset(name="plain", features=FEATURES, trees=5)
@@ -40,7 +44,8 @@ def held_of(known: Samples, preset: Preset, seed: int) -> pd.DataFrame:
     groups = place_groups(known.places["lat"], known.places["lon"])
     split = Split(place_folds(groups, k=5, seed=seed))
     recipe = Recipe(preset, list(preset.features), "observed", seed, n_jobs=1)
-    return out_of_fold(known, recipe, split)
+    with TemporaryDirectory() as folder:
+        return pd.concat(out_of_fold(rows_of_table(known, Path(folder)), recipe, split))
 
 
 def test_a_row_has_the_scores_of_folds_by_place_and_the_paired_difference(known):

@@ -1,6 +1,8 @@
 """All splits side by side: which rows they judge, and what they agree on."""
 
 import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -9,6 +11,7 @@ import pytest
 from gssm_cube.comparison import compare_splits
 from gssm_cube.evaluate import evaluate
 from gssm_cube.forest import Preset
+from gssm_cube.station_rows import rows_of_table
 from gssm_cube.trials import Recipe, complete_samples
 
 PRESET = Preset(name="small", features=("wet", "clay"), trees=6, min_samples_leaf=5)
@@ -46,7 +49,9 @@ def splits_of(table, trees=6, points=None, seeds=(0,)):
     preset = PRESET.model_copy(update={"trees": trees})
     known = complete_samples(table, PRESET.features, names, least=2)
     recipe = Recipe(preset, list(PRESET.features), "observed", 0, 1)
-    return compare_splits(known, recipe, points=points, seeds=seeds)
+    with TemporaryDirectory() as folder:
+        rows = rows_of_table(known, Path(folder))
+        return compare_splits(rows, recipe, points=points, seeds=seeds)
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from xarray.core import indexing
 import gssm_cube
 from gssm_cube import figures
 from gssm_cube.grid import Block, Grid, Layout
+from gssm_cube.predictions import Predictions
 from gssm_cube.product import create_product, write_block
 from gssm_cube.report import (
     at_place,
@@ -282,13 +283,13 @@ def test_the_series_holds_all_days_and_tells_held_out_from_product(layout, cube,
 
 
 def test_the_series_is_of_a_station_that_has_a_product(predictions, product, cube):
-    place, table = best_series(predictions, product, cube)
+    place, table = best_series(Predictions(predictions), product, cube)
     assert place[0] in {"NST_05", "NST_06", "NST_07"}  # CST_01 has 12 days only
     lake = product.where(product["lat"] < 33.7)  # NST_07 alone is left
-    place, table = best_series(predictions, lake, cube)
+    place, table = best_series(Predictions(predictions), lake, cube)
     assert place[0] == "NST_07"
     assert table["product"].notna().all()
-    assert best_series(predictions, product.where(False), cube) is None
+    assert best_series(Predictions(predictions), product.where(False), cube) is None
 
 
 # ---- the files ------------------------------------------------------------------------------

@@ -31,7 +31,8 @@ def table_values(table: pd.DataFrame, features: Sequence[str]) -> NDArray[np.flo
     Returns
     -------
     ndarray (row, feature), float32
-        Cast as scikit-learn casts; missing is NaN, too large for float32 is infinite.
+        Cast as scikit-learn casts; missing is NaN, too large for float32 is infinite. A column's
+        values stand side by side, as a table holds them: it takes the array without a copy.
 
     Raises
     ------
@@ -39,7 +40,7 @@ def table_values(table: pd.DataFrame, features: Sequence[str]) -> NDArray[np.flo
         If a column is missing, double or not numeric.
     """
     check_columns(table, features)
-    values = np.empty((len(table), len(features)), dtype="float32")
+    values = np.empty((len(table), len(features)), dtype="float32", order="F")
     for position, name in enumerate(features):
         column = table[name]
         if not pd.api.types.is_numeric_dtype(column.dtype):

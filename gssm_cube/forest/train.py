@@ -66,6 +66,23 @@ def train_forest(
     preset = find_preset(preset)
     names = list(preset.features if features is None else features)
     table, target = _complete_rows(samples, names, observed)
+    return fit_forest(table, target, preset, seed=seed, n_jobs=n_jobs)
+
+
+def fit_forest(
+    table: pd.DataFrame, target: np.ndarray, preset: Preset, *, seed: int = 0, n_jobs: int = 2
+) -> Forest:
+    """Fit a forest on rows that are complete, without a copy of them.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The features and nothing else, float32; no value missing.
+    target : ndarray (row), float64, m3 m-3
+    preset, seed, n_jobs
+        As for `train_forest`, whose errors it raises.
+    """
+    _check_finite(table, target)
     if preset.weights == Weights():
         return _fit_forest(table, target, preset, seed, n_jobs)
     return _fit_blend(table, target, preset, seed, n_jobs)
@@ -208,14 +225,16 @@ def _complete_rows(
             f"the observed column {observed!r} has type {samples[observed].dtype}, "
             "expected numbers in m3 m-3"
         )
-    table = pd.DataFrame(table_values(samples, names), columns=pd.Index(names))
+    table = pd.DataFrame(table_values(samples, names), columns=pd.Index(names), copy=False)
     target = samples[observed].to_numpy(dtype="float64", na_value=np.nan)
-    _check_finite(table.assign(**{observed: target}))
-    complete = table.notna().all(axis="columns").to_numpy() & ~np.isnan(target)
+    _check_finite(table, target, observed)
+    complete = ~np.isnan(target)
+    for name in names:
+        complete &= table[name].notna().to_numpy()
     logger.info("training: kept %d of %d rows", complete.sum(), len(samples))
     if not complete.any():
         raise ValueError(_no_row_left(table, target, observed))
-    return table[complete], target[complete]
+    return (table, target) if complete.all() else (table[complete], target[complete])
 
 
 def check_features(names: Sequence[str], observed: str) -> None:
@@ -226,12 +245,13 @@ def check_features(names: Sequence[str], observed: str) -> None:
         raise ValueError(f"{observed!r} is the observed column, so it cannot be a feature too")
 
 
-def _check_finite(table: pd.DataFrame) -> None:
+def _check_finite(table: pd.DataFrame, target: np.ndarray, observed: str = "observed") -> None:
     """Raise if a column holds an infinite value: float32 ends at 3.4e38."""
-    infinite = np.isinf(table.to_numpy()).sum(axis=0)
-    if infinite.any():
-        found = {str(name): int(n) for name, n in zip(table, infinite, strict=True) if n}
-        raise ValueError(f"infinite values (rows by column: {found}), expected numbers or NaN")
+    columns = {**{str(name): table[name].to_numpy() for name in table}, observed: target}
+    found = {name: int(np.isinf(values).sum()) for name, values in columns.items()}
+    infinite = {name: count for name, count in found.items() if count}
+    if infinite:
+        raise ValueError(f"infinite values (rows by column: {infinite}), expected numbers or NaN")
 
 
 def _no_row_left(table: pd.DataFrame, target: np.ndarray, observed: str) -> str:
