@@ -54,7 +54,6 @@ SOIL = PixelGrid(PROJECTION, (-19949750.0, 8361000.0), (250.0, 250.0))
 SOIL_TILE = 450  # cells along the edge of one of ISRIC's tiles
 SOIL_TILE_BYTES = 2 * SOIL_TILE**2  # before they are compressed
 ARC_SECONDS_30 = PixelGrid("EPSG:4326", (-180.0, 90.0), (1 / 120, 1 / 120))
-
 LOST = -9999.0  # what masked pixels of floats become
 METEO_BANDS = {  # in Earth Engine, name in the file, units
     "HOURLY": (
