@@ -14,6 +14,7 @@ from gssm_cube.grid import Layout
 from gssm_cube.ingest.padded import Padded
 from gssm_cube.ingest.static import terrain_means
 from gssm_cube.orders import ARC_SECONDS_3, folder_of
+from gssm_cube.settings import Era5Land
 from gssm_cube.sources import merit_hydro
 from gssm_cube.sources.copernicus_dem import corners_of, read_heights, tiles_of
 from gssm_cube.sources.tries import Refused
@@ -79,6 +80,7 @@ def test_terrain_from_heights_is_in_the_form_of_merit_hydro(small_world, server,
         layout = small_world.layout
         folder = tmp_path / "run"
         web = WebSettings()
+        era5_land = Era5Land()
 
     complete_from_web(Run, pause=lambda seconds: None)
     address = Run.sources.addresses["merit_hydro"]
@@ -136,6 +138,7 @@ def test_a_catalog_without_tiles_of_3_arcsec_is_refused(server, tmp_path):
         layout = Layout.covering((-4, 43.2, -3.6, 43.6), date(2019, 1, 1), date(2019, 1, 1), 48)
         folder = tmp_path / "run"
         web = WebSettings()
+        era5_land = Era5Land()
 
     with pytest.raises(Refused, match="has no tile of GLO-90 within"):
         complete_from_web(Run, pause=lambda seconds: None)

@@ -210,7 +210,7 @@ def test_a_store_of_a_coding_that_nobody_knows_is_asked_once(server):
     pauses: list[float] = []
     web = Web({"127.0.0.1": "EARTHDATAHUB_TOKEN"}, pause=pauses.append)
     path = server.folder / "guarded" / "a.zarr"
-    write_empty_store(path, HOURS.astype("M8[ns]"), (96, 4, 5), 3, 1472)
+    write_empty_store(path, HOURS.astype("M8[ns]"), (96, 4, 5), 3, 1472, UNITS)
     about = (path / "zarr.json").read_text()
     (path / "zarr.json").write_text(about.replace('"zstd"', '"of-another-world"'))
     with pytest.raises(Refused, match="a.zarr cannot be read.*of-another-world"):
@@ -222,7 +222,7 @@ def test_a_store_of_a_coding_that_nobody_knows_is_asked_once(server):
 def test_metadata_that_do_not_come_whole_are_asked_again(server, kind):
     web = Web({"127.0.0.1": "EARTHDATAHUB_TOKEN"}, pause=lambda seconds: None)
     write_empty_store(
-        server.folder / "guarded" / "a.zarr", HOURS.astype("M8[ns]"), (96, 4, 5), 3, 1472
+        server.folder / "guarded" / "a.zarr", HOURS.astype("M8[ns]"), (96, 4, 5), 3, 1472, UNITS
     )
     server.fail(kind, times=2, path="zarr.json")
     assert "t2m" in open_store(f"{server.url}/guarded/a.zarr", web)
