@@ -25,11 +25,11 @@ from gssm_cube.evaluate import evaluate
 from gssm_cube.findings import applicability_note, baseline_scores, calibrated, strata_scores
 from gssm_cube.forest import Preset
 from gssm_cube.held_out import judged
+from gssm_cube.judgements import scored
 from gssm_cube.predictions import Predictions, write_predictions
-from gssm_cube.report import station_skill
+from gssm_cube.report import skill_of_parts
 from gssm_cube.resolution import within_cells
 from gssm_cube.sample_store import FORMAT, MANIFEST
-from gssm_cube.scores import Scoring
 from gssm_cube.station_rows import rows_of_store
 from gssm_cube.trials import Recipe
 
@@ -87,14 +87,11 @@ def parts(samples: Path, scratch: Path) -> dict[str, float]:
     start = peak_mb(begin=True)
     rows = rows_of_store(samples, NAMES, scratch / "rows")
     peaks = {"laid_down_mb": peak_mb() - start}
-    recipe = Recipe(PRESET, list(NAMES), "observed", 0, 1)
+    recipe = Recipe(PRESET, list(NAMES), 0, 1)
     few = np.arange(len(rows)) < TRAINED
     start = peak_mb(begin=True)
     with judged(rows, recipe, few, np.ones(len(rows), bool)) as held:
-        scoring = Scoring()
-        for days in held:
-            scoring.add(days)
-        baseline_scores(held, scoring.stations)
+        baseline_scores(held, scored(held).stations)
         strata_scores(held)
         calibrated(held)
         applicability_note(held, None)
@@ -104,10 +101,10 @@ def parts(samples: Path, scratch: Path) -> dict[str, float]:
     start = peak_mb(begin=True)
     predictions = Predictions(scratch / "p.parquet").of_split("new_stations")
     figures.png(figures.density(predictions))
-    pd.concat(map(station_skill, predictions))
+    skill_of_parts(predictions)
     peaks["report_mb"] = peak_mb() - start
     start = peak_mb(begin=True)
-    recipe.fit_complete(*rows.training(np.ones(len(rows), bool), NAMES))
+    recipe.fit(*rows.training(np.ones(len(rows), bool), NAMES))
     peaks["fit_mb"] = peak_mb() - start
     return peaks
 

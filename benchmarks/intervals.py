@@ -72,7 +72,7 @@ def judge(table: pd.DataFrame, preset: Preset, seeds: range) -> dict[str, Any]:
         if folds is None:
             raise ValueError("all stations lie in one block of 25 km, expected several")
         found = residuals(table, preset, Split(folds), seed)
-        over.append(coverage_over_splits(found, groups=groups, splits=DIVISIONS, seed=seed))
+        over.append(coverage_over_splits(found.assign(group=groups), splits=DIVISIONS, seed=seed))
         alone.append(calibrate(found).to_dict() | coverage(found, calibrate(found)))
         by_station = unseen_coverage(found)
         stations.append(by_station)

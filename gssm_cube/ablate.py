@@ -196,7 +196,7 @@ def judge(known: Samples, preset: Preset, seeds: Sequence[int]) -> pd.DataFrame:
         folds = place_folds(groups, k=FOLDS, seed=seed)
         if folds is None:
             raise ValueError(f"all stations lie in one block of {BLOCK_KM:g} km, expected several")
-        recipe = Recipe(preset, list(preset.features), known.observed, seed, n_jobs=1)
+        recipe = Recipe(preset, list(preset.features), seed, n_jobs=1)
         for fold in np.unique(folds):
             held = folds == fold
             tasks.append(dask.delayed(_held_out)(shared, recipe, held, seed))
@@ -207,7 +207,9 @@ def judge(known: Samples, preset: Preset, seeds: Sequence[int]) -> pd.DataFrame:
 
 def _held_out(known: Samples, recipe: Recipe, held: np.ndarray, seed: int) -> pd.DataFrame:
     """Return the estimates of one fold by a model of the others."""
-    return predicted(recipe.fit(known.table[~held]), known, held).assign(seed=seed)
+    target = known.places.loc[~held, "observed"].to_numpy("float64")
+    forest = recipe.fit(known.table.loc[~held, recipe.features], target)
+    return predicted(forest, known, held).assign(seed=seed)
 
 
 def _with_position(known: Samples, preset: Preset) -> Samples:

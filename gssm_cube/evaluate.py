@@ -152,7 +152,7 @@ def evaluate(
     whole = find_preset(preset)
     names = list(whole.features if features is None else features)
     columns = {"station": station, "lat": lat, "lon": lon, "time": time, "observed": observed}
-    recipe = Recipe(_with_trees(whole, trees), names, observed, seed, n_jobs)
+    recipe = Recipe(_with_trees(whole, trees), names, seed, n_jobs)
     with TemporaryDirectory(dir=scratch, prefix="evaluate_") as place, ExitStack() as files:
         known = _laid_down(samples, names, columns, Path(place) / "known", least=2)
         logger.info("evaluation of %s: %d of %d rows", whole.name, len(known), known.read)

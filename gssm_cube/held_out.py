@@ -151,7 +151,7 @@ def out_of_fold(rows: StationRows, recipe: Recipe, split: Split) -> HeldOut:
 
 def _fitted(rows: StationRows, recipe: Recipe, train: NDArray[np.bool_]) -> CompiledForest:
     """Fit and compile a forest; what it was fitted on and scikit-learn's own are gone after."""
-    return compile_forest(recipe.fit_complete(*rows.training(train, recipe.features)))
+    return compile_forest(recipe.fit(*rows.training(train, recipe.features)))
 
 
 def judge(

@@ -148,7 +148,6 @@ def coverage(residuals: Parts, calibration: Calibration) -> dict[str, Any]:
 def coverage_over_splits(
     residuals: Parts,
     *,
-    groups: ArrayLike | None = None,
     splits: int = SPLITS,
     level: float = LEVEL,
     floor: float = FLOOR,
@@ -161,8 +160,6 @@ def coverage_over_splits(
     residuals : DataFrame, or parts of whole stations
         As in `calibrate`; with ``group``, if there is such a column: places that stay on one side,
         such as blocks of 25 km. Each station by itself if not.
-    groups : array (row), optional
-        The groups of a whole table.
     splits : int
         Divisions; 80 % of the groups calibrate, the others judge.
     level, floor : float
@@ -179,8 +176,6 @@ def coverage_over_splits(
     ValueError
         If 80 % of the groups are too few for the level.
     """
-    if groups is not None and isinstance(residuals, pd.DataFrame):
-        residuals = residuals.assign(group=np.asarray(groups))
     names = np.unique(np.concatenate([np.unique(_groups(d)) for d in parts_of(residuals)]))
     chosen = np.array(list(_divisions(names.size, splits, seed)))
     found = _calibrated(_of_stations(residuals, names), chosen, level, floor)
@@ -269,7 +264,7 @@ def _residuals(days: pd.DataFrame, floor: float) -> tuple[NDArray[np.float64], N
     """Residuals of one station in units of the believed spread: of the value, of the change."""
     error = (days["observed"] - days["predicted"]).to_numpy("float64")
     scale = _scale(days["spread"], floor)
-    change = error - np.bincount(np.zeros(error.size, "int64"), error) / error.size
+    change = error - error.mean()
     return np.abs(error) / scale, np.abs(change) / scale
 
 

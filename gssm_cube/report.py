@@ -11,6 +11,7 @@ import jinja2
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
 from gssm_cube import figures
 from gssm_cube.exhibits import SPLITS as SPLIT_TITLES
@@ -275,16 +276,16 @@ def coverage_of(predictions: Iterable[pd.DataFrame], ssm: xr.DataArray) -> pd.Da
         ``held_out``, days as a new station, and ``days`` in all.
     """
     first, last = ssm["time"].to_numpy()[[0, -1]].astype("M8[D]")
+    days = (last - first).astype("int64") + 1
     held: Counter = Counter()
-    seen: dict[tuple, int] = {}  # a bit a day
+    seen: dict[tuple, NDArray[np.bool_]] = {}  # by day
     for part in predictions:
         for place, rows in _inside(part, ssm).groupby(PLACE):
             held[place] += int((rows["split"] == "new_stations").sum())
-            there = np.zeros((last - first).astype("int64") + 1, dtype=bool)
+            there = seen.setdefault(place, np.zeros(days, dtype=bool))
             there[(rows["time"].to_numpy().astype("M8[D]") - first).astype("int64")] = True
-            seen[place] = seen.get(place, 0) | int.from_bytes(np.packbits(there).tobytes())
     index = pd.MultiIndex.from_tuples(sorted(seen), names=PLACE) if seen else None
-    counts = [(held[place], seen[place].bit_count()) for place in sorted(seen)]
+    counts = [(held[place], int(seen[place].sum())) for place in sorted(seen)]
     return pd.DataFrame(counts, index=index, columns=["held_out", "days"])
 
 

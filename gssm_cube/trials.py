@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gssm_cube.forest.flatten import compile_forest
 from gssm_cube.forest.presets import Preset
 from gssm_cube.forest.rows import check_columns, table_values
-from gssm_cube.forest.train import Forest, check_features, fit_forest, train_forest
+from gssm_cube.forest.train import Forest, check_features, fit_forest
 
 STRATA = ("network", "koeppen", "land_cover")  # columns by which scores are told apart, if there
 # Columns that are estimates without a forest, if there: of soil moisture in its own units, or of
@@ -59,22 +59,10 @@ class Recipe:
 
     preset: Preset
     features: list[str]
-    observed: str
     seed: int
     n_jobs: int
 
-    def fit(self, table: pd.DataFrame) -> Forest:
-        """Fit on the rows of a table."""
-        return train_forest(
-            table,
-            self.preset,
-            features=self.features,
-            observed=self.observed,
-            seed=self.seed,
-            n_jobs=self.n_jobs,
-        )
-
-    def fit_complete(self, table: pd.DataFrame, target: NDArray[np.float64]) -> Forest:
+    def fit(self, table: pd.DataFrame, target: NDArray[np.float64]) -> Forest:
         """Fit on features and observations of complete rows, without a copy of them."""
         return fit_forest(table, target, self.preset, seed=self.seed, n_jobs=self.n_jobs)
 

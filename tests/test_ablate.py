@@ -43,7 +43,7 @@ def held_of(known: Samples, preset: Preset, seed: int) -> pd.DataFrame:
     """The project's own out-of-fold estimates of one deal."""
     groups = place_groups(known.places["lat"], known.places["lon"])
     split = Split(place_folds(groups, k=5, seed=seed))
-    recipe = Recipe(preset, list(preset.features), "observed", seed, n_jobs=1)
+    recipe = Recipe(preset, list(preset.features), seed, n_jobs=1)
     with TemporaryDirectory() as folder:
         return pd.concat(out_of_fold(rows_of_table(known, Path(folder)), recipe, split))
 

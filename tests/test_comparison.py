@@ -48,7 +48,7 @@ def splits_of(table, trees=6, points=None, seeds=(0,)):
     names |= {"time": "time", "observed": "observed"}
     preset = PRESET.model_copy(update={"trees": trees})
     known = complete_samples(table, PRESET.features, names, least=2)
-    recipe = Recipe(preset, list(PRESET.features), "observed", 0, 1)
+    recipe = Recipe(preset, list(PRESET.features), 0, 1)
     with TemporaryDirectory() as folder:
         rows = rows_of_table(known, Path(folder))
         return compare_splits(rows, recipe, points=points, seeds=seeds)

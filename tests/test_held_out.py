@@ -15,6 +15,7 @@ from gssm_cube.findings import baseline_scores, calibrated, strata_scores
 from gssm_cube.forest import Preset
 from gssm_cube.held_out import HeldOut, judged, out_of_fold
 from gssm_cube.intervals import calibrate, coverage, coverage_over_splits
+from gssm_cube.judgements import scored
 from gssm_cube.predictions import Predictions, write_predictions
 from gssm_cube.resolution import within_cells
 from gssm_cube.scores import Scoring, score_table, station_table
@@ -23,7 +24,7 @@ from gssm_cube.station_rows import StationRows, rows_of_table
 from gssm_cube.trials import COLUMNS, Recipe, complete_samples
 
 PRESET = Preset(name="small", features=("wet", "clay"), trees=3, min_samples_leaf=5)
-RECIPE = Recipe(PRESET, list(PRESET.features), "observed", 0, 1)
+RECIPE = Recipe(PRESET, list(PRESET.features), 0, 1)
 
 
 def world(stations: int = 12, days: int = 110, seed: int = 2) -> pd.DataFrame:
@@ -133,10 +134,7 @@ def judge_all(rows: StationRows, few: int, folder: Path) -> None:
     """All that an evaluation and its report do with rows that are not trained on."""
     train = np.arange(len(rows)) < few
     with judged(rows, RECIPE, train, np.ones(len(rows), bool)) as held:
-        scoring = Scoring()
-        for days in held:
-            scoring.add(days)
-        baseline_scores(held, scoring.stations)
+        baseline_scores(held, scored(held).stations)
         strata_scores(held)
         calibrated(held)
         within_cells(held.cells())

@@ -120,11 +120,11 @@ def test_half_of_the_wanted_level_is_covered_half_of_the_time():
 
 def test_divisions_keep_groups_whole_and_cover_the_stations_that_judge():
     table = places_like(3)
-    found = coverage_over_splits(table, splits=60, groups=table["station"] // 2)
+    found = coverage_over_splits(table.assign(group=table["station"] // 2), splits=60)
     assert len(found) == 60
     assert (found["stations"] == 8).all()  # a fifth of 20 pairs
     assert found["coverage"].mean() == pytest.approx(0.92, abs=0.03)
-    again = coverage_over_splits(table, splits=60, groups=table["station"] // 2)
+    again = coverage_over_splits(table.assign(group=table["station"] // 2), splits=60)
     pd.testing.assert_frame_equal(found, again)
 
 
