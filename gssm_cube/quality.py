@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gssm_cube.lines import Rows
-from gssm_cube.spectrum import LOW, NOTHING, PLATEAU, SPIKE, find_artefacts
+from gssm_cube.spectrum import LOW, NOTHING, PLATEAU, SPIKE, find_artefacts, whole_hours
 from gssm_cube.variables import SSM
 
 # Every row has one of these reasons: the first, from the top, that applies.
@@ -267,10 +267,11 @@ def _shifted(stamp: NDArray, shift: np.timedelta64) -> NDArray[np.datetime64]:
 
 def _days_of(stamp: NDArray[np.datetime64]) -> tuple[NDArray, NDArray, NDArray]:
     """Return the days of sorted stamps, each stamp's place among them, and their hours."""
-    day, hour = stamp.astype("datetime64[D]"), stamp.astype("datetime64[h]")
+    hour = whole_hours(stamp)
+    day = hour // 24
     new_day = _changes(day)
     number = np.cumsum(new_day) - 1
-    days = day[new_day]
+    days = day[new_day].view("datetime64[D]")
     return days, number, np.bincount(number[_changes(hour)], minlength=days.size)
 
 
