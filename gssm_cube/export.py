@@ -27,7 +27,7 @@ from rasterio.windows import Window
 from gssm_cube.blocks import Progress, silent
 from gssm_cube.files import replace_file
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS
-from gssm_cube.places import Place
+from gssm_cube.locations import Location
 from gssm_cube.product import open_product, series
 from gssm_cube.product.attributes import coverage_attrs
 from gssm_cube.stores import DIMS, open_dataset
@@ -86,7 +86,7 @@ class Part:
 
 
 def export(
-    store: Place, target: Path, part: Part | None = None, *, progress: Progress = silent
+    store: Location, target: Path, part: Part | None = None, *, progress: Progress = silent
 ) -> list[Path]:
     """Write a part of a product in the form that the target's name ends in.
 
@@ -132,7 +132,7 @@ def export(
 
 
 def export_points(
-    store: Place,
+    store: Location,
     target: Path,
     points: pd.DataFrame,
     *,
@@ -207,7 +207,7 @@ class _Told(Callback):
         self.progress("export", len(state["finished"]), total)
 
 
-def _open_codes(store: Place) -> xr.Dataset:
+def _open_codes(store: Location) -> xr.Dataset:
     """Open a product's codes as they stand in the store, lazily."""
     opened = open_product(store)  # says clearly what is wrong with a store
     codes = open_dataset(store, mask_and_scale=False)

@@ -274,7 +274,7 @@ class Pick:
 
 
 @dataclass(frozen=True)
-class Places:
+class PixelDays:
     """Samples of one block: pixel rows and columns in the store, days on the daily axis."""
 
     block: Block
@@ -295,7 +295,7 @@ def sample_codes(
     scratch: Path,
     layout: Layout,
     starts: Numbers,
-    places: Places,
+    places: PixelDays,
     chosen: Sequence[str],
 ) -> dict[str, Codes]:
     """Return the codes of features at a block's samples, and of flags.
@@ -306,7 +306,7 @@ def sample_codes(
         Feature cube, the chosen of its daily arrays, and what ``Pick`` left of it.
     layout : Layout
     starts : (composite,) int64
-    places : Places
+    places : PixelDays
     chosen : sequence of str
         Columns of the samples.
 
@@ -338,7 +338,7 @@ def sample_codes(
 
 
 def _composite_codes(
-    scratch: Path, needs: pd.DataFrame, starts: Numbers, places: Places, features: int
+    scratch: Path, needs: pd.DataFrame, starts: Numbers, places: PixelDays, features: int
 ) -> NDArray[np.int16]:
     """Composites at pixels, linear in time: codes (feature, sample)."""
     pixels, which = np.unique(_number(places.row, places.col), return_inverse=True)
@@ -361,7 +361,7 @@ def _cell_codes(
     scratch: Path,
     layout: Layout,
     wanted: tuple[str, pd.DataFrame],  # stage, and what it needs
-    places: Places,
+    places: PixelDays,
     refine: Callable[..., NDArray[np.int16]],
 ) -> NDArray[np.int16]:
     """Meteorology or climate at pixels, from the four cells round each: (feature, sample)."""

@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from gssm_cube.places import Place
+from gssm_cube.locations import Location
 
 LOG_FOLDER = "log"  # in the folder of the run
 FLUSH_SECONDS, FLUSH_ROWS = 20.0, 1000
@@ -83,7 +83,7 @@ class RunLog:
 
     @contextmanager
     def stage(
-        self, stage: str, units: Mapping[str, int], skipped: int, markers: Place
+        self, stage: str, units: Mapping[str, int], skipped: int, markers: Location
     ) -> Iterator[StageLog]:
         """Yield the log of one stage.
 

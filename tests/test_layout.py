@@ -24,35 +24,35 @@ ALLOWED = {
     "toml_tables": set(),
     "settings": GROUND
     | {
-        *("cluster_settings", "earthengine_settings", "places", "regions", "toml_tables"),
+        *("cluster_settings", "earthengine_settings", "locations", "regions", "toml_tables"),
         "web_settings",
     },
     "object_stores": set(),
-    "places": {"object_stores"},
+    "locations": {"object_stores"},
     "remote_zarr": {"object_stores"},
-    "growth": {"places", "remote_zarr"},
-    "markers": {"growth", "places"},
+    "growth": {"locations", "remote_zarr"},
+    "markers": {"growth", "locations"},
     "blocks": {"grid", "locks", "markers"},
-    "leases": {"places"},
-    "locks": {"leases", "places"},
+    "leases": {"locations"},
+    "locks": {"leases", "locations"},
     "software": set(),
     "clusters": {"cluster_settings", "software"},
-    "fetched": {"object_stores", "places"},
-    "run_log": {"places"},
-    "stores": GROUND | {"growth", "places", "remote_zarr"},
+    "fetched": {"object_stores", "locations"},
+    "run_log": {"locations"},
+    "stores": GROUND | {"growth", "locations", "remote_zarr"},
     "interpolate": {"variables"},
     "shards": {"object_stores", "remote_zarr"},
     "lazy": {"flags", "interpolate", "shards", "variables"},
     "flags": set(),
     "cube_readers": GROUND | {"lazy", "shards", "stores"},
-    "cube": GROUND | {"cube_readers", "flags", "growth", "stores", "lazy", "places", "shards"},
+    "cube": GROUND | {"cube_readers", "flags", "growth", "stores", "lazy", "locations", "shards"},
     "files": set(),
-    "sources": GROUND | {"files"},
+    "sources": GROUND | {"files", "locations"},
     "at_once": {"sources"},
     "harmonise": GROUND,
     "ingest": GROUND
     | {"flags", "sources", "harmonise", "cube", "blocks", "stores", "interpolate"}
-    | {"growth", "places", "run_log", "years"},
+    | {"growth", "locations", "run_log", "years"},
     "orders": GROUND | {"blocks", "harmonise", "ingest", "sources"},
     "downloads": GROUND | {"at_once", "blocks", "files", "orders", "settings", "sources"},
     "web_orders": GROUND | {"files", "harmonise", "orders", "sources", "web_settings"},
@@ -80,9 +80,9 @@ ALLOWED = {
     "years": set(),
     "splits": GROUND | {"cube", "sphere", "years"},
     "knndm": {"splits", "sphere"},
-    "placing": GROUND | {"cube", "picks", "places", "splits", "station_tables"},
+    "placing": GROUND | {"cube", "picks", "locations", "splits", "station_tables"},
     "samples": GROUND
-    | {"cube", "blocks", "stores", "picks", "placing", "places", "sample_store", "run_log"},
+    | {"cube", "blocks", "stores", "picks", "placing", "locations", "sample_store", "run_log"},
     "station_parts": set(),
     "pair_sums": set(),
     "quantiles": set(),
@@ -96,7 +96,7 @@ ALLOWED = {
     "model_card": {"baselines", "blocks", "forest", "scores", "station_rows", "variables"},
     "training": {"forest", "model_card", "sample_store", "station_rows"},
     "resolution": {"pair_sums", "scores", "station_parts"},
-    "once": {"blocks", "places"},
+    "once": {"blocks", "locations"},
     "forest": GROUND,
     "trials": {"baselines", "forest", "splits"},
     "station_rows": {"sample_store", "trials"},
@@ -121,33 +121,35 @@ ALLOWED = {
         *("held_out", "judgements", "predictions", "station_rows"),
     },
     "station_weather": {"harmonise", "variables"},
-    "export": GROUND | {"blocks", "files", "places", "product", "stores"},
+    "export": GROUND | {"blocks", "files", "locations", "product", "stores"},
     "coarsen": {"variables"},
     "overviews": GROUND
-    | {"blocks", "coarsen", "flags", "growth", "lazy", "places", "product", "shards", "stores"},
+    | {"blocks", "coarsen", "flags", "growth", "lazy", "locations", "product", "shards", "stores"},
     "surface": GROUND
-    | {"applicability", "block_inputs", "blocks", "cube", "harmonise", "places", "product"}
+    | {"applicability", "block_inputs", "blocks", "cube", "harmonise", "locations", "product"}
     | {"sources", "stores"},
     "difference_maps": GROUND,
-    "difference": GROUND | {"blocks", "difference_maps", "places", "product", "shards", "stores"},
+    "difference": GROUND
+    | {"blocks", "difference_maps", "locations", "product", "shards", "stores"},
     "citations": {"archive", "sources", "web_settings"},
-    "stac": {"blocks", "grid", "places", "product", "stores"},
+    "stac": {"blocks", "grid", "locations", "product", "stores"},
     "bars": set(),
     "terminal": {"bars"},
     "day_statistics": {"variables"},
-    "climatology": GROUND | {"blocks", "day_statistics", "places", "product", "shards", "stores"},
-    "product": GROUND | {"growth", "stores", "flags", "lazy", "places", "shards"},
+    "climatology": GROUND
+    | {"blocks", "day_statistics", "locations", "product", "shards", "stores"},
+    "product": GROUND | {"growth", "stores", "flags", "lazy", "locations", "shards"},
     "physics": set(),
-    "estimate": GROUND | {"cube", "flags", "forest", "physics", "places", "product", "stores"},
-    "block_inputs": GROUND | {"cube", "blocks", "places", "stores"},
+    "estimate": GROUND | {"cube", "flags", "forest", "physics", "locations", "product", "stores"},
+    "block_inputs": GROUND | {"cube", "blocks", "locations", "stores"},
     "predict": GROUND
     | {"cube", "product", "forest", "blocks", "clusters", "stores", "estimate"}
-    | {"block_inputs", "fetched", "growth", "places", "run_log"},
+    | {"block_inputs", "fetched", "growth", "locations", "run_log"},
     "replay": {"cube", "estimate", "physics", "predict", "variables"},
-    "status": {"places", "run_log"},
+    "status": {"locations", "run_log"},
     "detached": set(),
     "plan": GROUND
-    | {"cube", "forest", "ingest", "places", "remote_sources", "settings", "sources"},
+    | {"cube", "forest", "ingest", "locations", "remote_sources", "settings", "sources"},
     "request_costs": GROUND | {"downloads", "plan", "sources", "web_downloads"},
     "routes": {
         *("citations", "fetch", "plan", "remote_sources", "request_costs", "settings"),
@@ -155,7 +157,7 @@ ALLOWED = {
     },
     "calibration": GROUND | {"forest"},
     "forecast": GROUND
-    | {"cube", "estimate", "forest", "places", "plan", "product", "run_log", "settings"},
+    | {"cube", "estimate", "forest", "locations", "plan", "product", "run_log", "settings"},
     "check": {
         "archive",
         "blocks",
@@ -163,7 +165,7 @@ ALLOWED = {
         "harvest",
         "ingest",
         "ismn",
-        "places",
+        "locations",
         "plan",
         "quality",
         "remote_sources",
@@ -184,7 +186,7 @@ ALLOWED = {
         *("replay", "scores", "sphere", "stations", "stores", "toml_tables"),
     },
     "view": GROUND
-    | {"export", "figures", "flags", "overviews", "places", "product", "shards", "sphere"}
+    | {"export", "figures", "flags", "overviews", "locations", "product", "shards", "sphere"}
     | {"station_summary", "station_tables", "stores"},
     "__init__": {"cube", "product"},
 }
