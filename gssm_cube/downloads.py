@@ -21,7 +21,7 @@ import numpy as np
 from gssm_cube import blocks
 from gssm_cube.at_once import finished
 from gssm_cube.blocks import Progress
-from gssm_cube.files import replace_file
+from gssm_cube.files import replaced
 from gssm_cube.grid import Layout
 from gssm_cube.orders import OWN_SOIL, SOIL_BANDS, USUAL, Catalog, Delivery, deliveries
 from gssm_cube.settings import Settings
@@ -264,12 +264,8 @@ def _completed(
 def _keep(folder: Path, fetch: Fetch, request: Any) -> None:
     """Fetch a request and keep its answer as a part."""
     answer = fetch(request)
-
-    def write(partial: Path) -> None:
-        with partial.open("wb") as file:
-            np.save(file, answer, allow_pickle=False)
-
-    replace_file(part_of(folder, request), write)
+    with replaced(part_of(folder, request)) as partial, partial.open("wb") as file:
+        np.save(file, answer, allow_pickle=False)
 
 
 # ---- of a run ---------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 import fsspec
 
 from gssm_cube import locations, object_stores
+from gssm_cube.files import replaced
 
 
 def fetch_folder(
@@ -46,11 +46,9 @@ def fetch_folder(
     with _one_at_a_time(cache / f"{name}.lock"):
         if target.exists():
             return target
-        with tempfile.TemporaryDirectory(dir=cache, prefix=f"{name}.") as place:
-            partial = Path(place) / name
+        with replaced(target) as partial:
             _download(url, partial)
             check(partial)
-            shutil.move(partial, target)  # a rename: the same folder
     return target
 
 

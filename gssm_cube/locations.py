@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from gssm_cube import object_stores
+from gssm_cube.files import replaced
 
 Location = str | Path  # a URL is a str
 Item = TypeVar("Item")
@@ -81,15 +82,8 @@ def write(location: Location, content: bytes) -> None:
     if is_url(location):
         object_stores.put(str(location), content)
         return
-    partial = f"{location}.{os.getpid()}.tmp"
-    try:
-        file = open(partial, "wb")
-    except FileNotFoundError:
-        os.makedirs(os.path.dirname(partial), exist_ok=True)
-        file = open(partial, "wb")
-    with file:
-        file.write(content)
-    os.replace(partial, location)
+    with replaced(Path(location)) as partial:
+        partial.write_bytes(content)
 
 
 def create(location: Location, content: bytes) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gssm_cube import locations
+from gssm_cube.files import PARTIAL
 from gssm_cube.growth import is_growing
 from gssm_cube.locations import Location
 
@@ -156,8 +157,9 @@ def remove_partial_files(store: Location) -> int:
     if locations.is_url(store):
         return 0
     markers = Path(all_markers(store))
-    unwritten = (path for path in Path(store).rglob("*.*") if path.suffix in (".partial", ".tmp"))
-    leftovers: list[Location] = [*unwritten, *markers.rglob("*.tmp")]
+    leftovers: list[Location] = []
+    for folder in (Path(store), markers):
+        leftovers += folder.rglob(f"*{PARTIAL}")
     marked = ((path.parent.name, path.stem) for path in markers.glob("*/*.json"))
     leftovers += _damaged_objects(store, marked)
     for path in leftovers:

@@ -6,7 +6,6 @@ read by a task of its own, a pick, which keeps the codes at the wanted places in
 samples of a block are then made from its own daily shard and its picks.
 """
 
-import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from gssm_cube import blocks
 from gssm_cube.cube import CELL_CHUNK, COMPOSITES_A_YEAR, upsampling_of
+from gssm_cube.files import replaced
 from gssm_cube.grid import Block, Layout
 from gssm_cube.interpolate import interpolate_days, nearest_window, upsample_window
 from gssm_cube.shards import read_points
@@ -242,10 +242,8 @@ def load_pick(scratch: Path, stage: str, unit: str) -> Picked:
 
 def _save(path: Path, **arrays: NDArray[Any]) -> None:
     """Write arrays so that a reader sees all of them or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.stem}.{os.getpid()}.partial.npz")
-    np.savez(partial, **cast("Mapping[str, Any]", arrays))
-    os.replace(partial, path)
+    with replaced(path) as partial, partial.open("wb") as file:
+        np.savez(file, **cast("Mapping[str, Any]", arrays))
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from gssm_cube.evaluate import Evaluation
 from gssm_cube.evaluate import evaluate as evaluate_samples
 from gssm_cube.exhibits import skill_exhibits, station_exhibits
 from gssm_cube.fetched import publish_folder
-from gssm_cube.files import replace_file
+from gssm_cube.files import replaced
 from gssm_cube.forest import Preset, check_trainable, find_preset, load_forest
 from gssm_cube.ingest import inputs
 from gssm_cube.kept import unless_kept
@@ -225,7 +225,8 @@ def evaluate(settings: Settings, *, progress: Progress = silent) -> str:
                 predictions=predictions,
                 scratch=scratch,
             )
-        replace_file(importance, found.importance.to_csv)
+        with replaced(importance) as partial:
+            found.importance.to_csv(partial)
         blocks.write_atomically(reference, json.dumps(found.reference_dict))
         blocks.write_atomically(scores, json.dumps(found.scores, indent=1))
         _add_scores_to_card(settings.forest, found)

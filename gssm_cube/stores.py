@@ -7,7 +7,6 @@ A store is a path or a URL; in an object store a shard is one PUT, which is atom
 """
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from zarr.codecs import BloscCodec, BloscShuffle
 from zarr.storage import MemoryStore
 
 from gssm_cube import locations
+from gssm_cube.files import replaced
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Layout
 from gssm_cube.growth import ROOT as ROOT  # others take it from here
 from gssm_cube.growth import (
@@ -70,14 +70,9 @@ def created_whole(store: Location) -> Iterator[zarr.Group]:
     place = Path(store)
     if place.exists():
         raise ValueError(f"{store} exists and is not a complete store; move it away first")
-    building = place.with_name(f"{place.name}.new")
-    shutil.rmtree(building, ignore_errors=True)
-    try:
+    with replaced(place) as building:
         yield zarr.open_group(str(building), mode="w-", zarr_format=3)
         consolidate(building)
-        building.rename(place)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
 
 
 def _created_at_url(url: str) -> Iterator[zarr.Group]:
