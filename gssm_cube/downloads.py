@@ -38,6 +38,7 @@ ABSENT = "absent.json"  # stamps of which there is no image, by asset
 LISTED_STAMPS = 1000  # asked for at a time
 STAGE = "download"
 Fetch = Callable[[Any], np.ndarray]  # of a request
+Absent = dict[str, list[str]]  # stamps of which there is no image, by collection
 Orders = Callable[[str, str, Layout, Path, Catalog], Iterator[Delivery]]
 
 
@@ -86,7 +87,7 @@ def collection_of(asset: str, part: str) -> str:
     return f"{asset} {part}".strip()
 
 
-def read_absent(folder: Path) -> dict[str, list[str]]:
+def read_absent(folder: Path) -> Absent:
     """Return the stamps of which there was no image, by asset and perhaps tile."""
     path = folder / ABSENT
     return dict(json.loads(path.read_text())) if path.exists() else {}
@@ -115,7 +116,8 @@ def part_of(folder: Path, request: Any) -> Path:
     return folder / PARTS / f"{sha256(repr(request).encode()).hexdigest()[:20]}.npy"
 
 
-Ask = Callable[[RemoteSources, Iterable[str]], Catalog]
+GridOf = Callable[[str, Band, PixelGrid], PixelGrid]  # of a map's band; the usual one is given
+Ask = Callable[[RemoteSources, Iterable[str]], tuple[Absent, GridOf]]
 
 
 # ---- downloading ------------------------------------------------------------------------------
@@ -143,7 +145,7 @@ def download(
     fetch : callable, optional
         By default ``earthengine.fetch``.
     ask : callable, optional
-        Tells what there is of some sources, by default of Earth Engine's.
+        Tells what is absent of some sources, and grids; by default of Earth Engine's.
     watch : Watch, optional
         On which ``fetch`` waits before it asks again; it is stopped if the download fails.
     progress : callable
@@ -166,7 +168,7 @@ def download(
     with blocks.locked(folder):
         blocks.remove_partial_files(folder)
         sources = [source for source in remote.assets if remote.lacking(source, USUAL)]
-        catalog = (ask or ask_catalog)(remote, sources)
+        catalog = _catalog(remote, sources, ask or ask_engine)
         found = [d for source in sources for d in remote.lacking(source, catalog)]
         lacking = [(delivery, open_requests([delivery], folder)) for delivery in found]
         requests = [request for _, left in lacking for request in left]
@@ -199,9 +201,17 @@ def check_limit(requests: int, most: int | None, whom: str = EARTH_ENGINE) -> No
         )
 
 
-def ask_catalog(remote: RemoteSources, sources: Iterable[str]) -> Catalog:
-    """Return what Earth Engine has of sources that lack something; note what it has not."""
-    absent = read_absent(remote.folder)
+def _catalog(remote: RemoteSources, sources: Iterable[str], ask: Ask) -> Catalog:
+    """Ask what there is of sources that lack something, and note what is absent."""
+    found, grid = ask(remote, sources)
+    absent = read_absent(remote.folder) | found
+    blocks.write_atomically(remote.folder / ABSENT, json.dumps(absent, indent=0))
+    return Catalog(without(absent), grid)
+
+
+def ask_engine(remote: RemoteSources, sources: Iterable[str]) -> tuple[Absent, GridOf]:
+    """Return what Earth Engine lacks of some sources, and what tells its grids."""
+    absent: Absent = {}
     listed: dict[str, set[Any]] = {}
     for source in sources:
         asset, lacking = remote.assets[source], remote.lacking(source, USUAL)
@@ -220,12 +230,7 @@ def ask_catalog(remote: RemoteSources, sources: Iterable[str]) -> Catalog:
                 )  # fmt: skip
         if source == "era5_land":
             absent[collection_of(asset, OWN_SOIL)] = _stamps_without_soil(asset, lacking)
-    blocks.write_atomically(remote.folder / ABSENT, json.dumps(absent, indent=0))
-
-    def grid(asset: str, band: Band, usual: PixelGrid) -> PixelGrid:
-        return earthengine.grid_of(asset, band)
-
-    return Catalog(without(absent), grid)
+    return absent, lambda asset, band, usual: earthengine.grid_of(asset, band)
 
 
 def _stamps_without_soil(asset: str, lacking: Iterable[Delivery]) -> list[str]:

@@ -1,5 +1,6 @@
 """Sources of a run that lie elsewhere: downloaded before they are read, and then files."""
 
+from collections.abc import Callable
 from typing import Any
 
 from gssm_cube import blocks, downloads
@@ -41,17 +42,12 @@ def complete(
     Nobody is asked where nothing is lacking; ``absent_too`` asks again for days that were absent
     before. ``max_requests`` holds for Earth Engine and for the open archives each.
     """
-    lines = []
+    ways: list[Callable[..., str]] = []
     if settings.sources.assets or not settings.sources.addresses:
-        lines.append(
-            downloads.complete(
-                settings, progress=progress, max_requests=max_requests, absent_too=absent_too
-            )
-        )
+        ways.append(downloads.complete)
     if settings.sources.addresses:
-        lines.append(
-            complete_from_web(
-                settings, progress=progress, max_requests=max_requests, absent_too=absent_too
-            )
-        )
-    return "\n".join(lines)
+        ways.append(complete_from_web)
+    return "\n".join(
+        way(settings, progress=progress, max_requests=max_requests, absent_too=absent_too)
+        for way in ways
+    )

@@ -20,18 +20,11 @@ from numpy.typing import NDArray
 
 from gssm_cube import blocks
 from gssm_cube.blocks import Progress
-from gssm_cube.downloads import (
-    ABSENT,
-    RemoteSources,
-    collection_of,
-    download,
-    read_absent,
-    without,
-)
-from gssm_cube.orders import ARC_SECONDS_3, RENAMED, USUAL, Catalog, folder_of
+from gssm_cube.downloads import Absent, GridOf, RemoteSources, collection_of, download
+from gssm_cube.orders import ARC_SECONDS_3, RENAMED, USUAL, folder_of
 from gssm_cube.settings import Settings
 from gssm_cube.sources.copernicus_dem import Tiles, read_heights, tiles_of
-from gssm_cube.sources.ee_requests import Band, PixelGrid, Request
+from gssm_cube.sources.ee_requests import Band, Request
 from gssm_cube.sources.era5_store import ChunkRequest, layout_of, read_chunk
 from gssm_cube.sources.stac_items import Granule, granules, items
 from gssm_cube.sources.tries import NotThere, Pause, Refused, Watch
@@ -98,9 +91,9 @@ class Archives:
 
     # ---- what is there ------------------------------------------------------------------------
 
-    def ask(self, remote: RemoteSources, sources: Iterable[str]) -> Catalog:
-        """Return what there is of sources that lack something; note what is absent."""
-        absent = read_absent(remote.folder)
+    def ask(self, remote: RemoteSources, sources: Iterable[str]) -> tuple[Absent, GridOf]:
+        """Look at what there is of some sources; return what is absent, and what tells grids."""
+        absent: Absent = {}
         for source in sources:
             address = remote.assets[source]
             if source == "era5_land":
@@ -113,12 +106,7 @@ class Archives:
                 self._fetch_lists(remote, source)
             elif form_of(address) == TEMPLATE and source == "merit_hydro":
                 self._check_any_tile(remote, source)
-        blocks.write_atomically(remote.folder / ABSENT, json.dumps(absent, indent=0))
-
-        def grid(asset: str, band: Band, usual: PixelGrid) -> PixelGrid:
-            return self._maps.header(_address_of(asset, band)).grid
-
-        return Catalog(without(absent), grid)
+        return absent, lambda asset, band, usual: self._maps.header(_address_of(asset, band)).grid
 
     def _ask_store(self, address: str, folder: Path) -> None:
         """Keep what a Zarr says of itself."""
@@ -132,9 +120,7 @@ class Archives:
             self._stores[address] = open_store(address, self.web)
         return self._stores[address]
 
-    def _list_granules(
-        self, remote: RemoteSources, source: str, address: str
-    ) -> dict[str, list[str]]:
+    def _list_granules(self, remote: RemoteSources, source: str, address: str) -> Absent:
         """List the tiles of a product, and return the days on which each has none."""
         product = product_of(source, address)
         name = collection_name(address, product)
@@ -144,7 +130,7 @@ class Archives:
         found = granules(self.web, address.removeprefix(STAC), remote.layout.bounds, span, product)
         logger.info("%s: %d tiles and days of %s", address, len(found), product)
         self._granules[name] = found
-        absent: dict[str, list[str]] = {}
+        absent: Absent = {}
         for tile in sorted({modis_tile_of(request) for request in lacking}):
             lost = {day for day in days if (tile, day.astype(object)) not in found}
             absent[collection_of(name, tile)] = sorted(map(str, lost))
