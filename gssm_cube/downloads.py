@@ -21,12 +21,13 @@ import numpy as np
 from gssm_cube import blocks
 from gssm_cube.at_once import finished
 from gssm_cube.blocks import Progress
+from gssm_cube.earthengine_orders import SOIL_BANDS, deliveries
 from gssm_cube.files import replaced
 from gssm_cube.grid import Layout
-from gssm_cube.orders import OWN_SOIL, SOIL_BANDS, USUAL, Catalog, Delivery, deliveries
+from gssm_cube.orders import OWN_SOIL, USUAL, Catalog, Delivery, GridOf
 from gssm_cube.settings import Settings
 from gssm_cube.sources import earthengine
-from gssm_cube.sources.ee_requests import Band, PixelGrid, Stamps
+from gssm_cube.sources.ee_requests import Stamps
 from gssm_cube.sources.tries import Refused, Watch
 
 logger = logging.getLogger(__name__)
@@ -116,7 +117,6 @@ def part_of(folder: Path, request: Any) -> Path:
     return folder / PARTS / f"{sha256(repr(request).encode()).hexdigest()[:20]}.npy"
 
 
-GridOf = Callable[[str, Band, PixelGrid], PixelGrid]  # of a map's band; the usual one is given
 Ask = Callable[[RemoteSources, Iterable[str]], tuple[Absent, GridOf]]
 
 

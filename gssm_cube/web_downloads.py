@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from gssm_cube import blocks
 from gssm_cube.blocks import Progress
-from gssm_cube.downloads import Absent, GridOf, RemoteSources, collection_of, download
-from gssm_cube.orders import ARC_SECONDS_3, RENAMED, USUAL, folder_of
+from gssm_cube.downloads import Absent, RemoteSources, collection_of, download
+from gssm_cube.orders import ARC_SECONDS_3, RENAMED, USUAL, GridOf, folder_of
 from gssm_cube.settings import Settings
 from gssm_cube.sources.copernicus_dem import Tiles, read_heights, tiles_of
 from gssm_cube.sources.ee_requests import Band, Request

@@ -54,7 +54,9 @@ ALLOWED = {
     | {"flags", "sources", "harmonise", "cube", "blocks", "stores", "interpolate"}
     | {"growth", "locations", "run_log", "years"},
     "orders": GROUND | {"blocks", "harmonise", "ingest", "sources"},
-    "downloads": GROUND | {"at_once", "blocks", "files", "orders", "settings", "sources"},
+    "earthengine_orders": GROUND | {"orders", "sources"},
+    "downloads": GROUND
+    | {"at_once", "blocks", "earthengine_orders", "files", "orders", "settings", "sources"},
     "web_orders": GROUND | {"files", "harmonise", "orders", "sources", "web_settings"},
     "web_downloads": {
         *("blocks", "downloads", "orders", "settings", "sources", "web_orders", "web_settings"),
