@@ -28,7 +28,7 @@ from bare_cube import mark_all  # noqa: E402
 from object_proxy import Proxy  # noqa: E402
 from object_server import Server, moto_server  # noqa: E402
 
-from gssm_cube import cube, places  # noqa: E402
+from gssm_cube import cube, locations  # noqa: E402
 from gssm_cube.clusters import open_client  # noqa: E402
 from gssm_cube.forest import Preset, compile_forest, train_forest  # noqa: E402
 from gssm_cube.grid import Layout, Tile  # noqa: E402
@@ -101,7 +101,7 @@ def _compare(folder: Path, bucket: str, proxy: Proxy, chosen: Any) -> dict[str, 
     }
 
 
-def _write_cube(store: places.Place, layout: Layout) -> None:
+def _write_cube(store: locations.Location, layout: Layout) -> None:
     """Fill every layer that the forest reads with smooth numbers and noise."""
     starts = layout.time[0] - 32 + 16 * np.arange((layout.days + 32) // 16 + 2)
     cube.create_cube(store, layout, starts, {"gssm_day": "UTC"})
@@ -149,15 +149,15 @@ def _save_forest(folder: Path) -> Path:
     return folder
 
 
-def _objects(store: places.Place) -> dict[str, bytes | None]:
+def _objects(store: locations.Location) -> dict[str, bytes | None]:
     """All written objects of a product."""
-    names = [found.name for found in places.files(store) if "/c/" in found.name]
-    return {name: places.read(places.join(store, name)) for name in names}
+    names = [found.name for found in locations.files(store) if "/c/" in found.name]
+    return {name: locations.read(locations.join(store, name)) for name in names}
 
 
-def _bytes(store: places.Place) -> int:
+def _bytes(store: locations.Location) -> int:
     """Bytes of all files of a store."""
-    return sum(found.size for found in places.files(store))
+    return sum(found.size for found in locations.files(store))
 
 
 @contextmanager

@@ -19,7 +19,7 @@ import pandas as pd
 from gssm_cube import __version__
 from gssm_cube.blocks import Progress, digest, silent
 from gssm_cube.bootstrap import mean_difference, mean_scores
-from gssm_cube.files import replace_file
+from gssm_cube.files import replaced
 from gssm_cube.forest.presets import Preset, Weights
 from gssm_cube.scores import station_table
 from gssm_cube.splits import place_folds, place_groups
@@ -225,8 +225,8 @@ def _kept(path: Path | None, work: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         return pd.read_parquet(path)
     table = work()
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, table.to_parquet)
+        with replaced(path) as partial:
+            table.to_parquet(partial)
     return table
 
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gssm_cube import blocks, cube, places
+from gssm_cube import blocks, cube, locations
 from gssm_cube.grid import Block, Layout, Tile
-from gssm_cube.places import Place
+from gssm_cube.locations import Location
 from gssm_cube.stores import array_of, open_group, read_layout
 
 
@@ -44,7 +44,7 @@ def _years(block: Block, starts: Sequence[int]) -> range:
 
 
 def check_complete(
-    store: Place, read: blocks.ReadContents = blocks.marker_contents
+    store: Location, read: blocks.ReadContents = blocks.marker_contents
 ) -> tuple[list[Block], tuple[int, ...]]:
     """Return the land blocks and the composites' starts of a cube that is whole.
 
@@ -70,7 +70,7 @@ def check_complete(
     )
     if not wanted:
         raise ValueError(f"{store} has no land yet; run `gssm harmonise` to its end first")
-    found = places.each(store, lambda part: read(store, *part), needed)
+    found = locations.each(store, lambda part: read(store, *part), needed)
     lacking = [part for part, marker in zip(needed, found, strict=True) if marker is None]
     if lacking:
         raise ValueError(
@@ -80,19 +80,19 @@ def check_complete(
     return wanted, starts
 
 
-def land_blocks(store: Place, layout: Layout) -> list[Block]:
+def land_blocks(store: Location, layout: Layout) -> list[Block]:
     """Return the blocks with land, window by window."""
     tiles = land_tiles(store, layout)
     return [Block(tile, window) for window in layout.windows() for tile in tiles]
 
 
-def land_tiles(store: Place, layout: Layout) -> list[Tile]:
+def land_tiles(store: Location, layout: Layout) -> list[Tile]:
     """Return the tiles with land, row by row."""
     land = array_of(open_group(store), "static/land")
     return [tile for tile in layout.tiles() if np.any(land[layout.tile_slices(tile)])]
 
 
-def block_sizes(store: Place, layout: Layout, units: Sequence[str]) -> dict[str, int]:
+def block_sizes(store: Location, layout: Layout, units: Sequence[str]) -> dict[str, int]:
     """Return the pixel-days of land of blocks."""
     land = array_of(open_group(store), "static/land")
     chosen = [blocks.parse_block(unit, layout) for unit in units]

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gssm_cube import blocks, places, plan
+from gssm_cube import blocks, locations, plan
 from gssm_cube.archive import open_archive
 from gssm_cube.blocks import Progress
 from gssm_cube.forest import find_preset, load_forest
@@ -236,11 +236,11 @@ def _disk(settings: Settings, costs: plan.Plan) -> Disk:
     while not place.exists():
         place = place.parent
     stores = (settings.cube, settings.scratch, settings.product)
-    local = [store for store in stores if not places.is_url(store)]
-    written = sum(found.size for store in local for found in places.files(store))
+    local = [store for store in stores if not locations.is_url(store)]
+    written = sum(found.size for store in local for found in locations.files(store))
     free = shutil.disk_usage(place).free
     cube, product = (
-        0.0 if places.is_url(store) else size
+        0.0 if locations.is_url(store) else size
         for store, size in (
             (settings.cube, costs.cube_bytes), (settings.product, costs.product_bytes),
         )

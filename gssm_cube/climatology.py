@@ -32,7 +32,7 @@ from gssm_cube.day_statistics import (
     rank_values,
 )
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Layout, Tile, inner_chunks
-from gssm_cube.places import Place
+from gssm_cube.locations import Location
 from gssm_cube.product.store import STAGE as PREDICTED
 from gssm_cube.product.store import check_product
 from gssm_cube.shards import read_box
@@ -60,7 +60,7 @@ SHARD_PIXELS = 96
 # ---- using it ---------------------------------------------------------------------------------
 
 
-def open_climatology(store: Place) -> xr.Dataset:
+def open_climatology(store: Location) -> xr.Dataset:
     """Open a climatology lazily.
 
     Returns
@@ -151,8 +151,8 @@ def _matched(ssm: xr.DataArray, layer: xr.DataArray) -> tuple[xr.DataArray, xr.D
 
 
 def describe_product(
-    store: Place,
-    target: Place,
+    store: Location,
+    target: Location,
     years: tuple[int, int],
     *,
     client: Client | None = None,
@@ -212,8 +212,8 @@ def baseline_days(layout: Layout, years: tuple[int, int]) -> slice:
 class DescribeTile:
     """Task: one tile, square by square of 96 pixels, each a shard of every layer."""
 
-    product: Place
-    target: Place
+    product: Location
+    target: Location
     layout: Layout
     days: slice
 
@@ -272,7 +272,7 @@ def shard_pixels(layout: Layout) -> int:
     return gcd(layout.tile_size, SHARD_PIXELS)
 
 
-def create_climatology(store: Place, layout: Layout, years: tuple[int, int]) -> None:
+def create_climatology(store: Location, layout: Layout, years: tuple[int, int]) -> None:
     """Create the empty climatology, or check that the one that is there is of these years.
 
     Raises
@@ -329,7 +329,7 @@ def _create_layers(root: zarr.Group, layout: Layout) -> None:
         )
 
 
-def check_climatology(store: Place) -> None:
+def check_climatology(store: Location) -> None:
     """Raise unless a store is a climatology of this project."""
     if open_group(store).attrs.get("gssm_format") != FORMAT:
         raise ValueError(f"{store} is not a climatology ({FORMAT}); give another path")

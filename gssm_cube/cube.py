@@ -24,7 +24,7 @@ from gssm_cube.flags import FLAGS, LST_FLAGS, VEGETATION_FLAGS, flag_attrs
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Block, Layout
 from gssm_cube.growth import set_attrs
 from gssm_cube.lazy import PackedArray, QualityReader, Reader, StoredReader
-from gssm_cube.places import Place
+from gssm_cube.locations import Location
 from gssm_cube.shards import Shards
 from gssm_cube.stores import (
     DIMS,
@@ -56,7 +56,7 @@ TIMELESS: tuple[Group, ...] = ("static", "climate", "climatology")
 
 
 def create_cube(
-    store: Place,
+    store: Location,
     layout: Layout,
     composites: NDArray[np.datetime64],
     attrs: Mapping[str, Any],
@@ -104,7 +104,7 @@ def create_cube(
         root.attrs.update({**about, **attrs})
 
 
-def check_cube(store: Place, layout: Layout, upsampling: Upsampling | None = None) -> None:
+def check_cube(store: Location, layout: Layout, upsampling: Upsampling | None = None) -> None:
     """Raise unless a store is a feature cube of this layout or of its first days.
 
     And read with this upsampling, if it is given.
@@ -230,7 +230,7 @@ def _create_climatology(group: zarr.Group, layout: Layout) -> None:
     create_array(group, "tair", dims, (TERMS, rows, cols), chunks, None, "float32", nan, attrs)
 
 
-def note_floored_slopes(store: Place, share: float) -> None:
+def note_floored_slopes(store: Location, share: float) -> None:
     """Keep, with the topographic index, the share of cells whose slope was raised to the floor."""
     array = array_of(open_group(store), "static/ti")
     if array.attrs.get("floored_slopes") != round(share, 6):
@@ -241,7 +241,7 @@ def note_floored_slopes(store: Place, share: float) -> None:
 
 
 def open_cube(
-    store: Place,
+    store: Location,
     *,
     chunks: Mapping[str, int] | None = None,
     mask_and_scale: bool = True,
@@ -300,7 +300,7 @@ def open_cube(
     return dataset.chunk(chunks or dict(zip(DIMS, (WINDOW_DAYS, 48, 48), strict=True)))
 
 
-def open_quality(store: Place) -> xr.DataArray:
+def open_quality(store: Location) -> xr.DataArray:
     """Open what was filled, what is provisional and what is missing, by pixel and day, lazily.
 
     Parameters
@@ -326,7 +326,7 @@ def open_quality(store: Place) -> xr.DataArray:
     return xr.DataArray(variable, {dim: features[dim] for dim in DIMS}, name="quality")
 
 
-def quality_reader(store: Place, block: Block | None = None) -> QualityReader:
+def quality_reader(store: Location, block: Block | None = None) -> QualityReader:
     """Return what reads a cube's flags of any region, or of a block alone, without xarray."""
     root = open_group(store)
     layout = layout_of(root)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rasterio.transform import from_origin
 from rasterio.windows import Window
 
+from gssm_cube.files import replaced
 from gssm_cube.grid import Layout, Tile
 from gssm_cube.variables import SSM
 
@@ -55,8 +56,7 @@ def open_canvas(path: Path | None, layout: Layout) -> Iterator[Canvas]:
         return
     if path.suffix not in (".tif", ".png"):
         raise ValueError(f"map is {path.name!r}, expected a name that ends in .tif or .png")
-    partial = path.with_name(f"{path.stem}.partial{path.suffix}")
-    try:
+    with replaced(path) as partial:
         if path.suffix == ".png":
             picture = Picture(layout)
             yield picture
@@ -64,9 +64,6 @@ def open_canvas(path: Path | None, layout: Layout) -> Iterator[Canvas]:
         else:
             with _geotiff(partial, layout) as file:
                 yield GeoTiff(file, layout)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _geotiff(path: Path, layout: Layout) -> rasterio.io.DatasetWriter:
@@ -126,4 +123,4 @@ class Picture:
         )
         axes.set(xlabel="Longitude, degrees east", ylabel="Latitude, degrees north")
         figure.colorbar(drawn, label="Mean difference, second minus first, m3 m-3", shrink=0.8)
-        figure.savefig(path, dpi=120)
+        figure.savefig(path, dpi=120, format="png")

@@ -21,12 +21,13 @@ import numpy as np
 from gssm_cube import blocks
 from gssm_cube.at_once import finished
 from gssm_cube.blocks import Progress
-from gssm_cube.files import replace_file
+from gssm_cube.earthengine_orders import SOIL_BANDS, deliveries
+from gssm_cube.files import replaced
 from gssm_cube.grid import Layout
-from gssm_cube.orders import OWN_SOIL, SOIL_BANDS, USUAL, Catalog, Delivery, deliveries
+from gssm_cube.orders import OWN_SOIL, USUAL, Catalog, Delivery, GridOf
 from gssm_cube.settings import Settings
 from gssm_cube.sources import earthengine
-from gssm_cube.sources.ee_requests import Band, PixelGrid, Stamps
+from gssm_cube.sources.ee_requests import Stamps
 from gssm_cube.sources.tries import Refused, Watch
 
 logger = logging.getLogger(__name__)
@@ -38,12 +39,13 @@ ABSENT = "absent.json"  # stamps of which there is no image, by asset
 LISTED_STAMPS = 1000  # asked for at a time
 STAGE = "download"
 Fetch = Callable[[Any], np.ndarray]  # of a request
+Absent = dict[str, list[str]]  # stamps of which there is no image, by collection
 Orders = Callable[[str, str, Layout, Path, Catalog], Iterator[Delivery]]
 
 
 @dataclass(frozen=True)
-class Places:
-    """What a run takes from Earth Engine, or from elsewhere, and where it goes.
+class RemoteSources:
+    """The sources of a run that one service holds, and the folder that their files go to.
 
     ``assets`` by source; ``folder`` gets a folder for each. ``orders`` yields deliveries,
     ``sends`` tells how often a server is asked for one of their requests.
@@ -86,7 +88,7 @@ def collection_of(asset: str, part: str) -> str:
     return f"{asset} {part}".strip()
 
 
-def read_absent(folder: Path) -> dict[str, list[str]]:
+def read_absent(folder: Path) -> Absent:
     """Return the stamps of which there was no image, by asset and perhaps tile."""
     path = folder / ABSENT
     return dict(json.loads(path.read_text())) if path.exists() else {}
@@ -115,14 +117,14 @@ def part_of(folder: Path, request: Any) -> Path:
     return folder / PARTS / f"{sha256(repr(request).encode()).hexdigest()[:20]}.npy"
 
 
-Ask = Callable[[Places, Iterable[str]], Catalog]
+Ask = Callable[[RemoteSources, Iterable[str]], tuple[Absent, GridOf]]
 
 
 # ---- downloading ------------------------------------------------------------------------------
 
 
 def download(
-    places: Places,
+    remote: RemoteSources,
     *,
     at_once: int,
     max_requests: int | None = None,
@@ -135,7 +137,7 @@ def download(
 
     Parameters
     ----------
-    places : Places
+    remote : RemoteSources
     at_once : int
         Requests in flight, at most.
     max_requests : int, optional
@@ -143,7 +145,7 @@ def download(
     fetch : callable, optional
         By default ``earthengine.fetch``.
     ask : callable, optional
-        Tells what there is of some sources, by default of Earth Engine's.
+        Tells what is absent of some sources, and grids; by default of Earth Engine's.
     watch : Watch, optional
         On which ``fetch`` waits before it asks again; it is stopped if the download fails.
     progress : callable
@@ -161,16 +163,16 @@ def download(
         Naming requests that were refused, when all others are done; ``NoAccess`` or ``NoAnswer``
         if nothing can go on. What is done is kept.
     """
-    folder, watch = places.folder, watch or Watch()
+    folder, watch = remote.folder, watch or Watch()
     folder.mkdir(parents=True, exist_ok=True)
     with blocks.locked(folder):
         blocks.remove_partial_files(folder)
-        sources = [source for source in places.assets if places.lacking(source, USUAL)]
-        catalog = (ask or ask_catalog)(places, sources)
-        found = [d for source in sources for d in places.lacking(source, catalog)]
+        sources = [source for source in remote.assets if remote.lacking(source, USUAL)]
+        catalog = _catalog(remote, sources, ask or ask_engine)
+        found = [d for source in sources for d in remote.lacking(source, catalog)]
         lacking = [(delivery, open_requests([delivery], folder)) for delivery in found]
         requests = [request for _, left in lacking for request in left]
-        check_limit(sum(map(places.sends, requests)), max_requests, places.whom)
+        check_limit(sum(map(remote.sends, requests)), max_requests, remote.whom)
         fetch = fetch or partial(earthengine.fetch, pause=watch.pause)
         work = [(d, partial(_keep, folder, fetch, r)) for d, left in lacking for r in left]
         failed: list[tuple[Delivery, Exception]] = []
@@ -187,7 +189,7 @@ def download(
             )
     files = sum(len(delivery.files) for delivery in found)
     size = sum(request.bytes for request in requests)
-    return {"requests": sum(map(places.sends, requests)), "bytes": size, "files": files}
+    return {"requests": sum(map(remote.sends, requests)), "bytes": size, "files": files}
 
 
 def check_limit(requests: int, most: int | None, whom: str = EARTH_ENGINE) -> None:
@@ -199,12 +201,20 @@ def check_limit(requests: int, most: int | None, whom: str = EARTH_ENGINE) -> No
         )
 
 
-def ask_catalog(places: Places, sources: Iterable[str]) -> Catalog:
-    """Return what Earth Engine has of sources that lack something; note what it has not."""
-    absent = read_absent(places.folder)
+def _catalog(remote: RemoteSources, sources: Iterable[str], ask: Ask) -> Catalog:
+    """Ask what there is of sources that lack something, and note what is absent."""
+    found, grid = ask(remote, sources)
+    absent = read_absent(remote.folder) | found
+    blocks.write_atomically(remote.folder / ABSENT, json.dumps(absent, indent=0))
+    return Catalog(without(absent), grid)
+
+
+def ask_engine(remote: RemoteSources, sources: Iterable[str]) -> tuple[Absent, GridOf]:
+    """Return what Earth Engine lacks of some sources, and what tells its grids."""
+    absent: Absent = {}
     listed: dict[str, set[Any]] = {}
     for source in sources:
-        asset, lacking = places.assets[source], places.lacking(source, USUAL)
+        asset, lacking = remote.assets[source], remote.lacking(source, USUAL)
         stamps = sorted({s for d in lacking for r in d.requests for s in r.stamps})
         for start in range(0, len(stamps), LISTED_STAMPS):
             batch = stamps[start : start + LISTED_STAMPS]
@@ -220,12 +230,7 @@ def ask_catalog(places: Places, sources: Iterable[str]) -> Catalog:
                 )  # fmt: skip
         if source == "era5_land":
             absent[collection_of(asset, OWN_SOIL)] = _stamps_without_soil(asset, lacking)
-    blocks.write_atomically(places.folder / ABSENT, json.dumps(absent, indent=0))
-
-    def grid(asset: str, band: Band, usual: PixelGrid) -> PixelGrid:
-        return earthengine.grid_of(asset, band)
-
-    return Catalog(without(absent), grid)
+    return absent, lambda asset, band, usual: earthengine.grid_of(asset, band)
 
 
 def _stamps_without_soil(asset: str, lacking: Iterable[Delivery]) -> list[str]:
@@ -264,20 +269,16 @@ def _completed(
 def _keep(folder: Path, fetch: Fetch, request: Any) -> None:
     """Fetch a request and keep its answer as a part."""
     answer = fetch(request)
-
-    def write(partial: Path) -> None:
-        with partial.open("wb") as file:
-            np.save(file, answer, allow_pickle=False)
-
-    replace_file(part_of(folder, request), write)
+    with replaced(part_of(folder, request)) as partial, partial.open("wb") as file:
+        np.save(file, answer, allow_pickle=False)
 
 
 # ---- of a run ---------------------------------------------------------------------------------
 
 
-def places_of(settings: Settings) -> Places:
+def engine_sources(settings: Settings) -> RemoteSources:
     """Return what a run takes from Earth Engine; downloads lie in its folder."""
-    return Places(
+    return RemoteSources(
         settings.sources.assets,
         settings.layout,
         settings.folder / FOLDER,
@@ -297,12 +298,12 @@ def complete(
     Nobody is asked, not even for access, where nothing is lacking; ``absent_too`` asks again for
     days that were absent before.
     """
-    places, account = places_of(settings), settings.earthengine
+    remote, account = engine_sources(settings), settings.earthengine
     known = USUAL if absent_too else None
-    if account is None or not any(places.lacking(source, known) for source in places.assets):
-        return f"download: nothing is lacking from {places.whom}"
+    if account is None or not any(remote.lacking(source, known) for source in remote.assets):
+        return f"download: nothing is lacking from {remote.whom}"
     earthengine.connect(account.project, account.credentials, account.url)
-    done = download(places, at_once=account.at_once, max_requests=max_requests, progress=progress)
+    done = download(remote, at_once=account.at_once, max_requests=max_requests, progress=progress)
     line = "download: {requests} requests to Earth Engine, {bytes} bytes, {files} files"
     logger.info(line.format(**done))
     return line.format(**done)

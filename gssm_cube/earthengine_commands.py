@@ -40,19 +40,19 @@ def show_requests(settings: "Settings", max_requests: int | None) -> tuple[int, 
         If there are more than ``max_requests``.
     """
     from gssm_cube.downloads import EARTH_ENGINE, check_limit
-    from gssm_cube.remote_sources import remote_places
+    from gssm_cube.remote_sources import remote_sources
     from gssm_cube.request_costs import cost_table, costs, naive_cost, web_table
 
     requests = size = 0
-    for places in remote_places(settings):
-        found = costs(places)
+    for remote in remote_sources(settings):
+        found = costs(remote)
         tiles = len(list(settings.layout.tiles()))
-        if places.whom == EARTH_ENGINE:
+        if remote.whom == EARTH_ENGINE:
             console.print(cost_table(found, naive_cost(settings.layout, tiles)))
         else:
             console.print(web_table(found))
         asked = sum(cost.requests for cost in found)
-        check_limit(asked, max_requests, places.whom)
+        check_limit(asked, max_requests, remote.whom)
         requests += asked
         size += sum(cost.bytes for cost in found)
     return requests, size

@@ -15,7 +15,7 @@ from gssm_cube import cube, physics
 from gssm_cube.flags import PRODUCT_FLAGS, product_flags
 from gssm_cube.forest import CompiledForest, predict_codes
 from gssm_cube.grid import Block, Layout, inner_chunks
-from gssm_cube.places import Place
+from gssm_cube.locations import Location
 from gssm_cube.product import Layers
 from gssm_cube.stores import DIMS
 from gssm_cube.variables import FILL, PREDICTORS, SSM, SSM_SPREAD, STORED
@@ -46,7 +46,7 @@ class Estimate(NamedTuple):
 
 
 def estimate_block(
-    store: Place, layout: Layout, block: Block, forest: CompiledForest, frozen: Frozen
+    store: Location, layout: Layout, block: Block, forest: CompiledForest, frozen: Frozen
 ) -> Estimate:
     """Return what the product says of a block.
 
@@ -93,7 +93,7 @@ def count_flags(quality: NDArray[np.uint16], names: Iterable[str]) -> dict[str, 
 
 
 def _land_chunks(
-    store: Place, layout: Layout, block: Block, features: Sequence[str]
+    store: Location, layout: Layout, block: Block, features: Sequence[str]
 ) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...], xr.Dataset]]:
     """Yield inner chunks with land: their place in the cube, in the block, and their codes."""
     rows, cols = layout.tile_slices(block.tile)

@@ -4,7 +4,6 @@ Values are the product's own int16 codes, so nothing is rounded twice. A part is
 block beside its place, and moved there when it is whole.
 """
 
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -25,9 +24,9 @@ from rasterio.transform import Affine
 from rasterio.windows import Window
 
 from gssm_cube.blocks import Progress, silent
-from gssm_cube.files import replace_file
+from gssm_cube.files import partial_path, replaced
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS
-from gssm_cube.places import Place
+from gssm_cube.locations import Location
 from gssm_cube.product import open_product, series
 from gssm_cube.product.attributes import coverage_attrs
 from gssm_cube.stores import DIMS, open_dataset
@@ -86,7 +85,7 @@ class Part:
 
 
 def export(
-    store: Place, target: Path, part: Part | None = None, *, progress: Progress = silent
+    store: Location, target: Path, part: Part | None = None, *, progress: Progress = silent
 ) -> list[Path]:
     """Write a part of a product in the form that the target's name ends in.
 
@@ -121,18 +120,13 @@ def export(
         raise ValueError(f"{target}: the form is {target.suffix!r}, expected one of {FORMS}")
     _check_free(target)
     writer = _netcdf_writer if target.suffix == ".nc" else _zarr_writer
-
-    def write(place: Path) -> None:
-        _remove(place)
-        with _Told(progress):
-            writer(_masked(codes, part.region), place).compute(scheduler="threads")
-
-    replace_file(target, write)
+    with replaced(target) as partial, _Told(progress):
+        writer(_masked(codes, part.region), partial).compute(scheduler="threads")
     return [target]
 
 
 def export_points(
-    store: Place,
+    store: Location,
     target: Path,
     points: pd.DataFrame,
     *,
@@ -162,7 +156,8 @@ def export_points(
         )
     _check_free(target)
     found = series(store, points, first_day=first_day, last_day=last_day)
-    replace_file(target, lambda place: writers[target.suffix](found, place))
+    with replaced(target) as partial:
+        writers[target.suffix](found, partial)
     return [target]
 
 
@@ -207,7 +202,7 @@ class _Told(Callback):
         self.progress("export", len(state["finished"]), total)
 
 
-def _open_codes(store: Place) -> xr.Dataset:
+def _open_codes(store: Location) -> xr.Dataset:
     """Open a product's codes as they stand in the store, lazily."""
     opened = open_product(store)  # says clearly what is wrong with a store
     codes = open_dataset(store, mask_and_scale=False)
@@ -219,13 +214,6 @@ def _check_free(target: Path) -> None:
     if target.exists():
         raise ValueError(f"{target} is there already; remove it, or give another name")
     target.parent.mkdir(parents=True, exist_ok=True)
-
-
-def _remove(path: Path) -> None:
-    """Remove what an interrupted export left."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    path.unlink(missing_ok=True)
 
 
 def _masked(codes: xr.Dataset, region: shapely.Geometry | None) -> xr.Dataset:
@@ -316,17 +304,16 @@ def _write_geotiffs(
         _check_free(path)
     for done, (year, path) in enumerate(zip(years, paths, strict=True)):
         progress("export", done, len(paths))
-        building = path.with_name(f"{path.name}.partial.tif")
+        tiled = partial_path(path)
         try:
-            _write_tiled(codes["ssm"].sel(time=str(year)), building, _transform(codes), inside)
-            cog = path.with_name(f"{path.name}.partial")
-            rasterio.shutil.copy(
-                building, cog, driver="COG", overview_resampling="average", bigtiff="if_safer",
-                blocksize=512, **DEFLATE,
-            )  # fmt: skip
-            cog.rename(path)
+            _write_tiled(codes["ssm"].sel(time=str(year)), tiled, _transform(codes), inside)
+            with replaced(path) as cog:
+                rasterio.shutil.copy(
+                    tiled, cog, driver="COG", overview_resampling="average", bigtiff="if_safer",
+                    blocksize=512, **DEFLATE,
+                )  # fmt: skip
         finally:
-            building.unlink(missing_ok=True)
+            tiled.unlink(missing_ok=True)
     progress("export", len(paths), len(paths))
     return paths
 

@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
@@ -12,7 +11,8 @@ from urllib.parse import urlsplit
 
 import fsspec
 
-from gssm_cube import object_stores, places
+from gssm_cube import locations, object_stores
+from gssm_cube.files import replaced
 
 
 def fetch_folder(
@@ -46,11 +46,9 @@ def fetch_folder(
     with _one_at_a_time(cache / f"{name}.lock"):
         if target.exists():
             return target
-        with tempfile.TemporaryDirectory(dir=cache, prefix=f"{name}.") as place:
-            partial = Path(place) / name
+        with replaced(target) as partial:
             _download(url, partial)
             check(partial)
-            shutil.move(partial, target)  # a rename: the same folder
     return target
 
 
@@ -83,11 +81,11 @@ def _download(url: str, target: Path) -> None:
 
 def _copy(url: str, target: Path) -> None:
     """Copy all files of a folder in an object store."""
-    names = [found.name for found in places.files(url)]
+    names = [found.name for found in locations.files(url)]
     if not names:
         raise FileNotFoundError(f"no files under {url}: put the folder there before the run")
     for name in names:
-        content = places.read(places.join(url, name))
+        content = locations.read(locations.join(url, name))
         if content is None:
             raise FileNotFoundError(f"{url}/{name} was removed meanwhile; start again")
         _new_file(target, name).write_bytes(content)
@@ -113,9 +111,9 @@ def publish_folder(folder: Path, url: str | None, last: str) -> None:
     last : str
         Name of that file: whoever sees it sees the others that it belongs to.
     """
-    names = sorted(found.name for found in places.files(folder)) if url else []
+    names = sorted(found.name for found in locations.files(folder)) if url else []
     for name in sorted(names, key=lambda name: name == last):
-        places.write(places.join(str(url), name), (folder / name).read_bytes())
+        locations.write(locations.join(str(url), name), (folder / name).read_bytes())
 
 
 @contextmanager

@@ -1,20 +1,38 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that appear whole or not at all."""
 
-from collections.abc import Callable
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+
+PARTIAL = ".partial"  # how names end of what is not whole; zarr's own end so as well
 
 
-def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write a file beside its place and move it there when it is whole; make its folder.
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """Yield where to write a file, or a new folder, that takes its place in one step.
+
+    Readers see all of it or what was there before, whoever else writes it at the same time. An
+    error removes it; a kill leaves it, under a name that nobody takes again.
 
     Parameters
     ----------
     path : Path
-    write : callable
-        Given the place beside it, where an earlier attempt may have left something.
+        Its folder is made if it is missing; a folder can only take the place of nothing.
     """
+    partial = partial_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    write(partial)
-    partial.replace(path)
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        partial.unlink(missing_ok=True)
+
+
+def partial_path(path: Path) -> Path:
+    """Return a name beside a file's for what is not whole: new to all processes and machines."""
+    return path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")

@@ -9,7 +9,7 @@ from rich.table import Table
 from gssm_cube.cube import CELL_CHUNK, COMPOSITES_A_YEAR, METEO
 from gssm_cube.estimate import COLD, SOIL
 from gssm_cube.forest import find_preset
-from gssm_cube.places import Place, files, join
+from gssm_cube.locations import Location, files, join
 from gssm_cube.plan import Plan, core_hours, size
 from gssm_cube.product import Layers
 from gssm_cube.run_log import LOG_FOLDER, read_stage
@@ -142,6 +142,6 @@ def outcome_table(plan: Plan, found: Forecast, real: dict[str, float]) -> Table:
     return table
 
 
-def _bytes(store: Place) -> float:
+def _bytes(store: Location) -> float:
     """Bytes of all files of a store."""
     return float(sum(found.size for found in files(store)))

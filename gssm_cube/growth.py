@@ -15,8 +15,8 @@ from typing import Any
 import zarr
 from zarr.storage import LocalStore, StorePath
 
-from gssm_cube import places
-from gssm_cube.places import Place
+from gssm_cube import locations
+from gssm_cube.locations import Location
 from gssm_cube.remote_zarr import RemoteStore
 
 ROOT = "zarr.json"
@@ -24,12 +24,12 @@ Document = dict[str, Any]
 Lengths = Mapping[str, Mapping[str, int]]
 
 
-def consolidate(store: Place) -> None:
+def consolidate(store: Location) -> None:
     """Repeat the metadata of all groups and arrays in the root's file."""
     _replace(_file(store), whole_document(store))
 
 
-def whole_document(store: Place) -> Document:
+def whole_document(store: Location) -> Document:
     """Return a root's metadata with those of all groups and arrays as they stand in their files."""
     return repeating(_read(_file(store)), _nodes(store))
 
@@ -40,7 +40,7 @@ def repeating(root: Document, nodes: Mapping[str, Document]) -> Document:
     return root | {"consolidated_metadata": held}
 
 
-def _nodes(store: Place) -> dict[str, Document]:
+def _nodes(store: Location) -> dict[str, Document]:
     """Return the metadata of all groups and arrays of a store by their paths, in order.
 
     Folders of arrays hold their objects: there are far too many to look at.
@@ -49,9 +49,9 @@ def _nodes(store: Place) -> dict[str, Document]:
     waiting = [""]
     while waiting:
         group = waiting.pop()
-        for name in places.folders(places.join(store, group) if group else store):
+        for name in locations.folders(locations.join(store, group) if group else store):
             path = f"{group}/{name}" if group else name
-            content = places.read(_file(store, path))
+            content = locations.read(_file(store, path))
             if content is None:
                 continue
             found[path] = json.loads(content)
@@ -59,7 +59,7 @@ def _nodes(store: Place) -> dict[str, Document]:
     return dict(sorted(found.items()))
 
 
-def set_attrs(store: Place, values: Mapping[str, Any], path: str = "") -> None:
+def set_attrs(store: Location, values: Mapping[str, Any], path: str = "") -> None:
     """Set attributes of the root, or of the group or array at ``path``, wherever they are repeated.
 
     Parameters
@@ -72,7 +72,7 @@ def set_attrs(store: Place, values: Mapping[str, Any], path: str = "") -> None:
     """
     whole, own = [_file(store), next_file(store)], _file(store, path)
     for file in dict.fromkeys([*whole, own]):
-        content = places.read(file)
+        content = locations.read(file)
         if content is None:
             continue
         document = json.loads(content)
@@ -83,17 +83,17 @@ def set_attrs(store: Place, values: Mapping[str, Any], path: str = "") -> None:
         _replace(file, document)
 
 
-def next_file(store: Place) -> Place:
+def next_file(store: Location) -> Location:
     """Return the place of the metadata that a growing store will have."""
-    return places.join(places.beside(store, ".next"), ROOT)
+    return locations.join(locations.beside(store, ".next"), ROOT)
 
 
-def is_growing(store: Place) -> bool:
+def is_growing(store: Location) -> bool:
     """Tell whether a store is to become longer and has not become so yet."""
-    return places.size(next_file(store)) is not None
+    return locations.size(next_file(store)) is not None
 
 
-def begin_growth(store: Place, lengths: Lengths, attrs: Mapping[str, Any]) -> None:
+def begin_growth(store: Location, lengths: Lengths, attrs: Mapping[str, Any]) -> None:
     """Let writers see longer arrays, and readers nothing of it.
 
     Parameters
@@ -116,34 +116,34 @@ def begin_growth(store: Place, lengths: Lengths, attrs: Mapping[str, Any]) -> No
     _replace(next_file(store), document)
 
 
-def open_growing(store: Place) -> zarr.Group | None:
+def open_growing(store: Location) -> zarr.Group | None:
     """Open a growing store as long as it is to become, for writing; None if it does not grow."""
-    content = places.read(next_file(store))
+    content = locations.read(next_file(store))
     if content is None:
         return None
-    held = RemoteStore(str(store)) if places.is_url(store) else LocalStore(store)
+    held = RemoteStore(str(store)) if locations.is_url(store) else LocalStore(store)
     return zarr.Group(zarr.AsyncGroup.from_dict(StorePath(held), json.loads(content)))
 
 
-def end_growth(store: Place) -> None:
+def end_growth(store: Location) -> None:
     """Let readers see a store as long as it has become, if it grew."""
-    longer = places.read(next_file(store))
+    longer = locations.read(next_file(store))
     if longer is None:  # it did not grow, or another part of the run was first
         return
-    places.write(_file(store), longer)
+    locations.write(_file(store), longer)
     forget_growth(store)
     mend(store)
 
 
-def forget_growth(store: Place) -> None:
+def forget_growth(store: Location) -> None:
     """Give up a growth that was begun; what was written of it stays out of sight."""
-    places.delete(next_file(store))
-    if not places.is_url(store):
+    locations.delete(next_file(store))
+    if not locations.is_url(store):
         with suppress(OSError):  # there is none
             Path(next_file(store)).parent.rmdir()
 
 
-def mend(store: Place) -> None:
+def mend(store: Location) -> None:
     """Bring each array's own metadata in line with what the root says of it.
 
     Readers that know nothing of repeated metadata go by these; they follow after the root.
@@ -151,17 +151,17 @@ def mend(store: Place) -> None:
     nodes = _read(_file(store)).get("consolidated_metadata", {"metadata": {}})["metadata"]
     for path, node in nodes.items():
         told = {name: value for name, value in node.items() if name != "consolidated_metadata"}
-        content = places.read(_file(store, path))
+        content = locations.read(_file(store, path))
         if content is None or json.loads(content) != told:
             _replace(_file(store, path), told)
 
 
-def _file(store: Place, path: str = "") -> Place:
+def _file(store: Location, path: str = "") -> Location:
     """Return the place of the metadata of a root, or of a group or array."""
-    return places.join(store, path, ROOT) if path else places.join(store, ROOT)
+    return locations.join(store, path, ROOT) if path else locations.join(store, ROOT)
 
 
-def _read(file: Place) -> Document:
+def _read(file: Location) -> Document:
     """Read a file of metadata.
 
     Raises
@@ -169,13 +169,13 @@ def _read(file: Place) -> Document:
     FileNotFoundError
         If it is not there.
     """
-    content = places.read(file)
+    content = locations.read(file)
     if content is None:
         raise FileNotFoundError(f"no metadata at {file}")
     document: Document = json.loads(content)
     return document
 
 
-def _replace(file: Place, document: Document) -> None:
+def _replace(file: Location, document: Document) -> None:
     """Write a file of metadata so that a reader sees the old one or the new one."""
-    places.write(file, json.dumps(document, indent=2).encode())
+    locations.write(file, json.dumps(document, indent=2).encode())

@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from gssm_cube import places
-from gssm_cube.places import Place
+from gssm_cube import locations
+from gssm_cube.locations import Location
 
 BEAT_SECONDS, LEASE_SECONDS = 10.0, 60.0
 # A clock that goes on while the machine sleeps, where there is one.
@@ -51,7 +51,7 @@ def machine() -> str:
 class Lease:
     """What a process holds; ``check`` raises once another one has taken it over."""
 
-    place: str
+    location: str
     beats: int = 0
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     lost: str = ""  # why
@@ -75,8 +75,8 @@ class Lease:
     def look(self) -> None:
         """See whether the lease is still this holder's."""
         began = now()
-        if read_holder(self.place).get("token") != self.token or _next(self.place):
-            self.lost = f"{self.place} was taken over by another run"
+        if read_holder(self.location).get("token") != self.token or _next(self.location):
+            self.lost = f"{self.location} was taken over by another run"
         else:
             self.known = began
 
@@ -88,40 +88,40 @@ class Lease:
                 self.look()
                 if not self.lost:
                     self.beats += 1
-                    places.write(self.place, self.content)
+                    locations.write(self.location, self.content)
                     written = now()
             except Exception as error:  # whatever it is: a heart that stops must be known of
                 if now() - written > LEASE_SECONDS:
-                    self.lost = f"{self.place} could not be written for {LEASE_SECONDS:.0f} s"
+                    self.lost = f"{self.location} could not be written for {LEASE_SECONDS:.0f} s"
                     self.lost += f": {error}"
 
 
-def read_holder(place: Place) -> dict[str, object]:
+def read_holder(location: Location) -> dict[str, object]:
     """Return what a lease's object says; nothing if it is not there."""
-    content = places.read(place)
+    content = locations.read(location)
     return {} if content is None else dict(json.loads(content))
 
 
-def _folder(store: Place) -> str:
+def _folder(store: Location) -> str:
     """Return the folder of a store's leases."""
-    return str(places.beside(store, ".lease"))
+    return str(locations.beside(store, ".lease"))
 
 
-def _next(place: str) -> bool:
+def _next(location: str) -> bool:
     """Whether there is a lease of a higher number beside one; parts have none."""
-    folder, _, name = place.rpartition("/")
+    folder, _, name = location.rpartition("/")
     number = name.removesuffix(".json")
     return number.isdecimal() and any(other > number for other in _numbers(folder))
 
 
 def _numbers(folder: str) -> list[str]:
     """Return the numbers of the leases of a whole store, in order."""
-    return [name for name in places.names(folder) if name.isdecimal()]
+    return [name for name in locations.names(folder) if name.isdecimal()]
 
 
 @contextmanager
 def held(
-    store: Place, prepare: Callable[[], object], *, take_over: bool = False
+    store: Location, prepare: Callable[[], object], *, take_over: bool = False
 ) -> Iterator[Check]:
     """Hold a store for one run and prepare it; yield what raises once the lease is lost.
 
@@ -139,7 +139,7 @@ def held(
 
 @contextmanager
 def held_in_part(
-    store: Place, prepare: Callable[[], object], *, wait_seconds: float
+    store: Location, prepare: Callable[[], object], *, wait_seconds: float
 ) -> Iterator[Check]:
     """Hold a store together with others that do other parts; the first alone prepares it.
 
@@ -153,7 +153,7 @@ def held_in_part(
         if not others:
             prepare()
         part = Lease(f"{_folder(store)}/part-{uuid.uuid4().hex}.json")
-        places.write(part.place, part.content)
+        locations.write(part.location, part.content)
     with _held(part):
         yield part.check
 
@@ -176,13 +176,13 @@ def _release(lease: Lease) -> None:
     """Let others take a lease at once, unless they have."""
     if lease.lost:
         return
-    if "/part-" in lease.place:
-        places.delete(lease.place)
+    if "/part-" in lease.location:
+        locations.delete(lease.location)
     else:
-        places.write(lease.place, lease.content)
+        locations.write(lease.location, lease.content)
 
 
-def _take(store: Place, wait_seconds: float, take_over: bool) -> Lease:
+def _take(store: Location, wait_seconds: float, take_over: bool) -> Lease:
     """Take the next lease of a whole store, when the last one is free."""
     folder, end = _folder(store), time.monotonic() + wait_seconds
     while True:
@@ -193,35 +193,35 @@ def _take(store: Place, wait_seconds: float, take_over: bool) -> Lease:
                 continue
             _refuse(store, f"{folder}/{last}.json")
         lease = Lease(f"{folder}/{int(last or 0) + 1:08d}.json")
-        if places.create(lease.place, lease.content):
+        if locations.create(lease.location, lease.content):
             for name in numbers:
-                places.delete(f"{folder}/{name}.json")
+                locations.delete(f"{folder}/{name}.json")
             return lease
 
 
-def _parts(store: Place) -> list[str]:
+def _parts(store: Location) -> list[str]:
     """Return the names of the leases of parts."""
-    return [name for name in places.names(_folder(store)) if name.startswith("part-")]
+    return [name for name in locations.names(_folder(store)) if name.startswith("part-")]
 
 
-def _end_dead(store: Place, name: str, take_over: bool) -> None:
+def _end_dead(store: Location, name: str, take_over: bool) -> None:
     """Remove the lease of a part whose process is gone; refuse while it lives."""
-    place = f"{_folder(store)}/{name}.json"
+    location = f"{_folder(store)}/{name}.json"
     if not take_over and _is_live(store, name):
-        _refuse(store, place)
-    places.delete(place)
+        _refuse(store, location)
+    locations.delete(location)
 
 
-def _is_live(store: Place, name: str) -> bool:
+def _is_live(store: Location, name: str) -> bool:
     """Whether a lease's holder is at work: wait for its next beat where that cannot be known."""
-    place = f"{_folder(store)}/{name}.json"
-    first = read_holder(place)
+    location = f"{_folder(store)}/{name}.json"
+    first = read_holder(location)
     if not first or first["released"] or _is_dead(first):
         return False
     end = time.monotonic() + LEASE_SECONDS
     while time.monotonic() < end:
         time.sleep(BEAT_SECONDS / 10)
-        now = read_holder(place)
+        now = read_holder(location)
         if now != first:
             return bool(now) and not now["released"]
     return False
@@ -240,9 +240,9 @@ def _is_dead(holder: dict[str, object]) -> bool:
     return False
 
 
-def _refuse(store: Place, place: str) -> None:
+def _refuse(store: Location, location: str) -> None:
     """Say who holds a store."""
-    holder = read_holder(place)
+    holder = read_holder(location)
     raise RuntimeError(
         f"{store} is being written by process {holder.get('process', 'unknown')} on "
         f"{holder.get('host', 'another machine')}; wait for it or end it, then start again "

@@ -13,12 +13,12 @@ from typing import TextIO
 
 from gssm_cube import leases
 from gssm_cube.leases import Check
-from gssm_cube.places import Place, is_url
+from gssm_cube.locations import Location, is_url
 
 
 @contextmanager
 def locked(
-    store: Place, prepare: Callable[[], object] = lambda: None, *, take_over: bool = False
+    store: Location, prepare: Callable[[], object] = lambda: None, *, take_over: bool = False
 ) -> Iterator[Check]:
     """Hold a store for one run and prepare it; the lock dies with the process, even by kill -9.
 
@@ -53,7 +53,7 @@ def locked(
 
 @contextmanager
 def locked_in_part(
-    store: Place, prepare: Callable[[], object], *, wait_seconds: float = 60.0
+    store: Location, prepare: Callable[[], object], *, wait_seconds: float = 60.0
 ) -> Iterator[Check]:
     """Hold a store together with others that do other parts of the same work.
 
@@ -88,7 +88,7 @@ def _is_held(*_: object) -> None:
 
 
 @contextmanager
-def _lock_file(store: Place) -> Iterator[TextIO]:
+def _lock_file(store: Location) -> Iterator[TextIO]:
     """Yield the file that a store is locked by; it is unlocked as it is closed."""
     path = Path(f"{store}.lock")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +109,7 @@ def _try_lock(handle: TextIO, kind: int) -> bool:
     return True
 
 
-def _refuse(store: Place, handle: TextIO) -> None:
+def _refuse(store: Location, handle: TextIO) -> None:
     """Say who holds a store."""
     handle.seek(0)
     raise RuntimeError(

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from gssm_cube import places
+from gssm_cube import locations
+from gssm_cube.files import PARTIAL
 from gssm_cube.growth import is_growing
-from gssm_cube.places import Place
+from gssm_cube.locations import Location
 
 Contents = tuple[str, str, str | None]
-ReadContents = Callable[[Place, str, str], Contents | None]
+ReadContents = Callable[[Location, str, str], Contents | None]
 
 
 def digest(*parts: Any) -> str:
@@ -34,101 +35,102 @@ def checksum(array: np.ndarray) -> str:
     return found.hexdigest()[:24]
 
 
-def all_markers(store: Place) -> Place:
+def all_markers(store: Location) -> Location:
     """Return the folder of a store's markers: beside the store, for Zarr warns of strangers."""
-    return places.beside(store, ".markers")
+    return locations.beside(store, ".markers")
 
 
-def marker_folder(store: Place, stage: str) -> Place:
+def marker_folder(store: Location, stage: str) -> Location:
     """Return the folder of a stage's markers."""
-    return places.join(all_markers(store), stage)
+    return locations.join(all_markers(store), stage)
 
 
-def marked_units(store: Place, stage: str) -> list[str]:
+def marked_units(store: Location, stage: str) -> list[str]:
     """Return the units of a stage that have a marker, sorted."""
-    return places.names(marker_folder(store, stage))
+    return locations.names(marker_folder(store, stage))
 
 
-def all_marked(store: Place) -> dict[str, list[str]]:
+def all_marked(store: Location) -> dict[str, list[str]]:
     """Return the units that have a marker by stage, both in order."""
-    names = sorted(found.name for found in places.files(all_markers(store)))
+    names = sorted(found.name for found in locations.files(all_markers(store)))
     units: dict[str, list[str]] = {}
     for stage, _, name in (name.partition("/") for name in names if name.endswith(".json")):
         units.setdefault(stage, []).append(name.removesuffix(".json"))
     return units
 
 
-def _marker(store: Place, stage: str, unit: str) -> Place:
+def _marker(store: Location, stage: str, unit: str) -> Location:
     """Return the place of a unit's marker."""
-    return places.join(marker_folder(store, stage), f"{unit}.json")
+    return locations.join(marker_folder(store, stage), f"{unit}.json")
 
 
-def read_marker(store: Place, stage: str, unit: str) -> dict[str, Any] | None:
+def read_marker(store: Location, stage: str, unit: str) -> dict[str, Any] | None:
     """Return what a unit's marker says, or None where there is none that can be read."""
     try:
-        return json.loads(places.read(_marker(store, stage, unit)) or b"")
+        return json.loads(locations.read(_marker(store, stage, unit)) or b"")
     except json.JSONDecodeError:  # not there, or empty after a power cut
         return None
 
 
-def read_markers(store: Place, stage: str) -> list[dict[str, Any]]:
+def read_markers(store: Location, stage: str) -> list[dict[str, Any]]:
     """Return all markers of a stage that can be read, in the order of their units."""
     units = marked_units(store, stage)
-    found = places.each(store, lambda unit: read_marker(store, stage, unit), units)
+    found = locations.each(store, lambda unit: read_marker(store, stage, unit), units)
     return [marker for marker in found if marker is not None]
 
 
 def write_marker(
-    store: Place, stage: str, unit: str, key: str, objects: Iterable[str] = (), **facts: Any
+    store: Location, stage: str, unit: str, key: str, objects: Iterable[str] = (), **facts: Any
 ) -> int:
     """Say that a unit is done; ``objects`` are paths inside the store; return their bytes."""
     sizes = sizes_of(store, objects)
     record = {"unit": unit, "key": key, "objects": sizes, **facts}
-    places.write(_marker(store, stage, unit), json.dumps(record, indent=1).encode())
+    locations.write(_marker(store, stage, unit), json.dumps(record, indent=1).encode())
     return sum(sizes.values())
 
 
-def sizes_of(store: Place, objects: Iterable[str]) -> dict[str, int]:
+def sizes_of(store: Location, objects: Iterable[str]) -> dict[str, int]:
     """Return the sizes in bytes of those objects that are there: sea writes none."""
     names = list(objects)
-    sizes = places.each(store, lambda name: places.size(places.join(store, name)), names)
+    sizes = locations.each(store, lambda name: locations.size(locations.join(store, name)), names)
     return {name: size for name, size in zip(names, sizes, strict=True) if size is not None}
 
 
-def remove_marker(store: Place, stage: str, unit: str) -> None:
+def remove_marker(store: Location, stage: str, unit: str) -> None:
     """Let a unit count as not done."""
-    places.delete(_marker(store, stage, unit))
+    locations.delete(_marker(store, stage, unit))
 
 
-def write_atomically(path: Place, text: str) -> None:
+def write_atomically(path: Location, text: str) -> None:
     """Write a small text file so that a reader sees all of it or nothing."""
-    places.write(path, text.encode())
+    locations.write(path, text.encode())
 
 
-def is_done(store: Place, stage: str, unit: str, key: str) -> bool:
+def is_done(store: Location, stage: str, unit: str, key: str) -> bool:
     """Whether a unit was done under this very key and its objects are all still there."""
     marker = read_marker(store, stage, unit)
     if marker is None or marker["key"] != key:
         return False
     return all(
-        places.size(places.join(store, name)) == size for name, size in marker["objects"].items()
+        locations.size(locations.join(store, name)) == size
+        for name, size in marker["objects"].items()
     )
 
 
-def not_done(store: Place, stage: str, keys: Mapping[str, str]) -> list[str]:
+def not_done(store: Location, stage: str, keys: Mapping[str, str]) -> list[str]:
     """Return the units that are not done under their keys, in the order of these."""
-    done = places.each(store, lambda unit: is_done(store, stage, unit, keys[unit]), keys)
+    done = locations.each(store, lambda unit: is_done(store, stage, unit, keys[unit]), keys)
     return [unit for unit, is_so in zip(keys, done, strict=True) if not is_so]
 
 
-def marker_contents(store: Place, stage: str, unit: str) -> Contents | None:
+def marker_contents(store: Location, stage: str, unit: str) -> Contents | None:
     """Return what a unit's marker records of its contents: unit, key and checksum."""
     marker = read_marker(store, stage, unit)
     return (marker["unit"], marker["key"], marker.get("checksum")) if marker else None
 
 
 def stage_digest(
-    store: Place, stage: str, units: Iterable[str], read: ReadContents | None = None
+    store: Location, stage: str, units: Iterable[str], read: ReadContents | None = None
 ) -> str:
     """Return a hash over the contents that units' markers record, for what depends on them.
 
@@ -139,32 +141,33 @@ def stage_digest(
     return digest([read(store, stage, unit) for unit in ordered])
 
 
-def read_together(store: Place, units: Mapping[str, Sequence[str]]) -> ReadContents:
+def read_together(store: Location, units: Mapping[str, Sequence[str]]) -> ReadContents:
     """Read the markers of some units of some stages at once; return what tells their contents."""
     wanted = [(stage, unit) for stage, names in units.items() for unit in names]
-    contents = places.each(store, lambda part: marker_contents(store, *part), wanted)
+    contents = locations.each(store, lambda part: marker_contents(store, *part), wanted)
     found = dict(zip(wanted, contents, strict=True))
     return lambda _, stage, unit: found[stage, unit]
 
 
-def remove_partial_files(store: Place) -> int:
+def remove_partial_files(store: Location) -> int:
     """Delete what a killed writer left behind, and damaged objects; only under the lock.
 
     Object stores have neither: what was not sent whole is not there.
     """
-    if places.is_url(store):
+    if locations.is_url(store):
         return 0
     markers = Path(all_markers(store))
-    unwritten = (path for path in Path(store).rglob("*.*") if path.suffix in (".partial", ".tmp"))
-    leftovers: list[Place] = [*unwritten, *markers.rglob("*.tmp")]
+    leftovers: list[Location] = []
+    for folder in (Path(store), markers):
+        leftovers += folder.rglob(f"*{PARTIAL}")
     marked = ((path.parent.name, path.stem) for path in markers.glob("*/*.json"))
     leftovers += _damaged_objects(store, marked)
     for path in leftovers:
-        places.delete(path)
+        locations.delete(path)
     return len(leftovers)
 
 
-def let_redo(store: Place, stage: str, units: Iterable[str]) -> None:
+def let_redo(store: Location, stage: str, units: Iterable[str]) -> None:
     """Take away the markers of units whose objects readers of a growing store still go by.
 
     An object that is written again no longer has the size of its old marker: if the writer is
@@ -174,29 +177,29 @@ def let_redo(store: Place, stage: str, units: Iterable[str]) -> None:
         remove_marker(store, stage, unit)
 
 
-def remove_damaged(store: Place, stage: str, units: Iterable[str]) -> None:
+def remove_damaged(store: Location, stage: str, units: Iterable[str]) -> None:
     """Delete objects of some units that differ from their markers; their one writer may.
 
     Of a growing store then also the markers, see ``let_redo``.
     """
     units = list(units)
     for path in _damaged_objects(store, ((stage, unit) for unit in units)):
-        places.delete(path)
+        locations.delete(path)
     let_redo(store, stage, units)
 
 
-def _damaged_objects(store: Place, units: Iterable[tuple[str, str]]) -> list[Place]:
+def _damaged_objects(store: Location, units: Iterable[tuple[str, str]]) -> list[Location]:
     """Return objects that differ from their markers: zarr reads a shard before it writes it."""
 
-    def damaged(unit: tuple[str, str]) -> list[Place]:
+    def damaged(unit: tuple[str, str]) -> list[Location]:
         marker = read_marker(store, *unit) or {"objects": {}}
-        known = {places.join(store, name): size for name, size in marker["objects"].items()}
-        return [place for place, size in known.items() if places.size(place) not in (None, size)]
+        known = {locations.join(store, name): size for name, size in marker["objects"].items()}
+        return [place for place, size in known.items() if locations.size(place) not in (None, size)]
 
-    return [place for found in places.each(store, damaged, units) for place in found]
+    return [place for found in locations.each(store, damaged, units) for place in found]
 
 
-def store_digest(store: Place) -> str:
+def store_digest(store: Location) -> str:
     """Return a hash over all contents of a store, as its markers state them."""
     units = all_marked(store)
     read = read_together(store, units)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from gssm_cube import blocks, places
-from gssm_cube.places import Place
+from gssm_cube import blocks, locations
+from gssm_cube.locations import Location
 
 
 def done_once(
@@ -46,9 +46,9 @@ def key_of(folder: Path, stage: str) -> str:
     return str(marker["key"]) if marker else ""
 
 
-def check_there(path: Place, stage: str) -> None:
+def check_there(path: Location, stage: str) -> None:
     """Raise unless an earlier stage's output is there."""
-    if places.size(path) is None:
+    if locations.size(path) is None:
         raise FileNotFoundError(f"no {path}: run `gssm {stage}` first")
 
 

@@ -1,7 +1,9 @@
-"""What a run needs from Earth Engine, source by source: deliveries of files, and their requests.
+"""What a run needs from elsewhere, by whichever route: deliveries of files, and their requests.
 
 A delivery is the files that are made of the answers to some requests. What is there already is
-told by the files, so nothing is asked twice, and a longer run asks only for what is new.
+told by the files, so nothing is asked twice, and a longer run asks only for what is new. Here are
+the parts of each grid that a run needs, and what Earth Engine and open archives are asked in the
+same way; ``earthengine_orders`` and ``web_orders`` have what they are not.
 """
 
 import itertools
@@ -21,7 +23,7 @@ from gssm_cube.ingest.inputs import meteo_days, vegetation_starts
 from gssm_cube.ingest.padded import Padded
 from gssm_cube.ingest.sensors import own_start
 from gssm_cube.sources import bedrock, merit_hydro, modis, soilgrids
-from gssm_cube.sources.ee_files import Answers, MapFiles, MeteoFile, TileFiles, WaterTableFile
+from gssm_cube.sources.ee_files import Answers, MapFiles, TileFiles, WaterTableFile
 from gssm_cube.sources.ee_requests import (
     Band,
     Box,
@@ -33,8 +35,6 @@ from gssm_cube.sources.ee_requests import (
     hull,
     images_at_once,
     pieces,
-    row_slabs,
-    without_gaps,
 )
 from gssm_cube.sources.homolosine import PROJECTION, boxes_of
 from gssm_cube.sources.modis_files import PRODUCTS
@@ -49,34 +49,18 @@ ARC_SECONDS_3 = PixelGrid(
     (-180 - merit_hydro.HALF, 90 - merit_hydro.HALF),
     (1 / merit_hydro.CELLS_PER_DEGREE,) * 2,
 )
-# Grids of maps until Earth Engine has told them. SoilGrids': files.isric.org/soilgrids.
+# Grids of maps until a service has told them. SoilGrids': files.isric.org/soilgrids.
 SOIL = PixelGrid(PROJECTION, (-19949750.0, 8361000.0), (250.0, 250.0))
 SOIL_TILE = 450  # cells along the edge of one of ISRIC's tiles
 SOIL_TILE_BYTES = 2 * SOIL_TILE**2  # before they are compressed
 ARC_SECONDS_30 = PixelGrid("EPSG:4326", (-180.0, 90.0), (1 / 120, 1 / 120))
 LOST = -9999.0  # what masked pixels of floats become
-METEO_BANDS = {  # in Earth Engine, name in the file, units
-    "HOURLY": (
-        ("temperature_2m", "t2m", "K"),
-        ("total_precipitation", "tp", "m"),
-        ("total_evaporation", "e", "m of water equivalent"),
-    ),
-    "DAILY_AGGR": (
-        ("temperature_2m", "t2m", "K"),
-        ("temperature_2m_min", "mn2t", "K"),
-        ("temperature_2m_max", "mx2t", "K"),
-        ("total_precipitation_sum", "tp", "m"),
-        ("total_evaporation_sum", "e", "m of water equivalent"),
-    ),
-}
-SOIL_BANDS = (  # what ERA5-Land itself says of the soil, hourly and daily
-    ("volumetric_soil_water_layer_1", "swvl1", "m**3 m**-3"),
-    ("soil_temperature_level_1", "stl1", "K"),
-)
-OWN_SOIL = "soil"  # under which stamps are noted of which a collection lacks these
+OWN_SOIL = "soil"  # how files and stamps of what ERA5-Land itself says of the soil are named
 RENAMED = {"pixel_reliability": "SummaryQA", "composite_day_of_the_year": "DayOfYear"}  # to ours
 TERRAIN = (Band("elv", "float32", LOST), Band("upa", "float32", LOST), Band("dir", "int16", 247))
 TERRAIN_RECODED = {-1: 255, -9: 247}  # of directions: sinks and sea are signed there
+
+GridOf = Callable[[str, Band, PixelGrid], PixelGrid]  # of a map's band; the usual one is given
 
 
 @dataclass(frozen=True)
@@ -96,7 +80,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Catalog:
-    """What is known of Earth Engine's assets: by default what is usual, without asking.
+    """What a service is known to have: by default what is usual, without asking.
 
     ``there`` picks the stamps of a collection that have an image, of a tile where it has tiles, or
     of ERA5-Land's soil; ``grid`` gives the grid of a map's band from its asset and the usual one.
@@ -104,40 +88,11 @@ class Catalog:
     """
 
     there: Callable[[str, Stamps, str], Stamps] = lambda asset, stamps, tile: stamps
-    grid: Callable[[str, Band, PixelGrid], PixelGrid] = lambda asset, band, usual: usual
+    grid: GridOf = lambda asset, band, usual: usual
     single: bool = False
 
 
 USUAL = Catalog()
-
-
-def deliveries(
-    source: str,
-    asset: str,
-    layout: Layout,
-    folder: Path,
-    catalog: Catalog = USUAL,
-    *,
-    soil: bool = True,
-) -> Iterator[Delivery]:
-    """Yield all that a run needs of a source, done or not.
-
-    Parameters
-    ----------
-    source : str
-        Such as ``"mod11a1"``.
-    asset : str
-    layout : Layout
-    folder : Path
-        Of all downloads from Earth Engine; each source and region has its own in it.
-    catalog : Catalog
-    soil : bool
-        Whether ERA5-Land is asked for its own soil as well.
-    """
-    place = folder_of(folder, source, asset, layout)
-    yield from ORDERS[source](asset, layout, place, catalog)
-    if source == "era5_land" and soil:
-        yield from _era5_soil(asset, layout, place, catalog)
 
 
 def folder_of(folder: Path, source: str, asset: str, layout: Layout) -> Path:
@@ -147,47 +102,6 @@ def folder_of(folder: Path, source: str, asset: str, layout: Layout) -> Path:
 
 
 # ---- meteorology ------------------------------------------------------------------------------
-
-
-def _meteorology(asset: str, layout: Layout, folder: Path, catalog: Catalog) -> Iterator[Delivery]:
-    """Yield ERA5-Land's weather, with that before the run's first day."""
-    kind = asset.rsplit("/", 1)[1]
-    stamps = meteo_stamps(layout, hourly=kind == "HOURLY")
-    yield from _cell_files(asset, METEO_BANDS[kind], stamps, layout, folder, catalog)
-
-
-def _era5_soil(asset: str, layout: Layout, folder: Path, catalog: Catalog) -> Iterator[Delivery]:
-    """Yield what ERA5-Land says of the soil, in files of its own.
-
-    Requests for weather are full: with these bands they would hold fewer days, and the days before
-    the run's first would come as well.
-    """
-    stamps = soil_stamps(layout, hourly=asset.endswith("HOURLY"))
-    yield from _cell_files(asset, SOIL_BANDS, stamps, layout, folder, catalog, OWN_SOIL)
-
-
-def _cell_files(
-    asset: str,
-    names: tuple[tuple[str, str, str], ...],
-    stamps: Stamps,
-    layout: Layout,
-    folder: Path,
-    catalog: Catalog,
-    part: str = "",
-) -> Iterator[Delivery]:
-    """Yield bands: as many whole days as fit in a request, or slabs of cell rows of a day."""
-    bands = tuple(Band(name, "float32", LOST) for name, _, _ in names)
-    word, a_day = ("hourly", 24) if asset.endswith("HOURLY") else ("daily", 1)
-    box, step = cell_box(layout), np.timedelta64(24 // a_day, "h")
-    start = "_".join(filter(None, ("era5_land", part, word)))
-    for batch in batches(stamps, images_at_once(box, bands, a_day)):
-        for run in without_gaps(catalog.there(asset, batch, part), step):
-            slabs = row_slabs(box, bands, len(run))
-            requests = tuple(Request(asset, bands, CELLS, *slab, run) for slab in slabs)
-            ends = (str(stamp).replace("-", "") for stamp in (run[0], run[-1]))
-            path = folder / f"{start}_{'_'.join(ends)}.nc"
-            write = MeteoFile(path, tuple(n for _, n, _ in names), tuple(u for *_, u in names))
-            yield Delivery("era5_land", requests, (path,), write)
 
 
 def meteo_stamps(layout: Layout, *, hourly: bool) -> Stamps:
@@ -387,7 +301,6 @@ def terrain_files(folder: Path, name: str) -> MapFiles:
 
 
 ORDERS: Mapping[str, Callable[[str, Layout, Path, Catalog], Iterator[Delivery]]] = {
-    "era5_land": _meteorology,
     "mod11a1": partial(modis_deliveries, "MOD11A1"),
     "myd11a1": partial(modis_deliveries, "MYD11A1"),
     "mod13a2": partial(modis_deliveries, "MOD13A2"),

@@ -20,14 +20,14 @@ import zarr
 from numpy.typing import NDArray
 from xarray.core import indexing
 
-from gssm_cube import blocks, places
+from gssm_cube import blocks, locations
 from gssm_cube.blocks import Client, Progress
 from gssm_cube.coarsen import coarsen, gather_flags
 from gssm_cube.flags import PRODUCT_FLAGS, flag_attrs
 from gssm_cube.grid import WINDOW_DAYS, Block, Layout, Window, inner_chunks
 from gssm_cube.growth import begin_growth, consolidate, end_growth
 from gssm_cube.lazy import PackedArray, StoredReader
-from gssm_cube.places import Place
+from gssm_cube.locations import Location
 from gssm_cube.product.store import STAGE as PREDICTED
 from gssm_cube.product.store import check_product, check_whole
 from gssm_cube.shards import held, read_box
@@ -60,7 +60,7 @@ SLAB_DAYS = 6  # a 61st of a window; 0.3 GB of the globe at 0.05 deg
 CHUNK = (1, 1800, 3600)
 
 
-def open_overview(store: Place, degrees: float = 0.1) -> xr.Dataset:
+def open_overview(store: Location, degrees: float = 0.1) -> xr.Dataset:
     """Open the coarse maps of a product lazily.
 
     Parameters
@@ -108,7 +108,7 @@ def group_name(degrees: float) -> str:
 
 
 def write_overviews(
-    store: Place,
+    store: Location,
     *,
     scratch: Path | None = None,
     client: Client | None = None,
@@ -139,7 +139,7 @@ def write_overviews(
     ValueError
         If the product is at a URL and no folder is given.
     """
-    if places.is_url(store) and scratch is None:
+    if locations.is_url(store) and scratch is None:
         raise ValueError(
             f"{store} is at a URL: give a folder on disk for what waits between two passes"
         )
@@ -167,7 +167,7 @@ def write_overviews(
 
 
 def _coarsen_window(
-    store: Place,
+    store: Location,
     scratch: Path,
     layout: Layout,
     window: Window,
@@ -183,7 +183,7 @@ def _coarsen_window(
     blocks.run_units(work, todo, stage=stage, client=client, progress=progress)
 
 
-def predicted_units(store: Place, layout: Layout, window: Window) -> list[str]:
+def predicted_units(store: Location, layout: Layout, window: Window) -> list[str]:
     """Return the blocks of a window that were predicted; all, if the product has no markers."""
     marked = set(blocks.marked_units(store, PREDICTED))
     every = [str(Block(tile, window)) for tile in layout.tiles()]
@@ -197,7 +197,7 @@ def predicted_units(store: Place, layout: Layout, window: Window) -> list[str]:
 class CoarsenBlock:
     """Task: the coarse maps of one block, one shard of the scratch store a level."""
 
-    product: Place
+    product: Location
     scratch: Path
     layout: Layout
 
@@ -264,7 +264,7 @@ def factors(layout: Layout) -> dict[float, int]:
 class FillSlab:
     """Task: six days of all levels, across the whole product."""
 
-    product: Place
+    product: Location
     scratch: Path
     layout: Layout
     window: Window
@@ -295,7 +295,7 @@ class FillSlab:
 # ---- the stores -------------------------------------------------------------------------------
 
 
-def scratch_of(store: Place, window: Window, folder: Path | None = None) -> Path:
+def scratch_of(store: Location, window: Window, folder: Path | None = None) -> Path:
     """Return where the coarse blocks of a window wait: in a folder, or beside their product."""
     name = f"{Path(store).name}.overview_{window}"
     if folder is None:
@@ -329,13 +329,13 @@ def dtype_of(layer: str) -> str:
     return "int16" if layer in MEANS else "uint16"
 
 
-def create_levels(store: Place, layout: Layout) -> None:
+def create_levels(store: Location, layout: Layout) -> None:
     """Create the empty levels of a product that has none; those of fewer days grow with it."""
     root = open_group(store, "r+")
     lacking = {
         level: n
         for level, n in factors(layout).items()
-        if not all(exists(places.join(store, group_name(level), name)) for name in LAYERS)
+        if not all(exists(locations.join(store, group_name(level), name)) for name in LAYERS)
     }
     for level, n in lacking.items():
         _create_level(root, group_name(level), layout, n)
@@ -344,7 +344,7 @@ def create_levels(store: Place, layout: Layout) -> None:
     lengthen_levels(store, layout)
 
 
-def lengthen_levels(store: Place, layout: Layout) -> None:
+def lengthen_levels(store: Location, layout: Layout) -> None:
     """Let writers see the levels with all days of the product."""
     names, days = [group_name(level) for level in LEVELS], day_numbers(layout.time)
     held = {name: array_of(open_group(store), f"{name}/time").shape[0] for name in names}

@@ -6,7 +6,6 @@ read by a task of its own, a pick, which keeps the codes at the wanted places in
 samples of a block are then made from its own daily shard and its picks.
 """
 
-import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from gssm_cube import blocks
 from gssm_cube.cube import CELL_CHUNK, COMPOSITES_A_YEAR, upsampling_of
+from gssm_cube.files import replaced
 from gssm_cube.grid import Block, Layout
 from gssm_cube.interpolate import interpolate_days, nearest_window, upsample_window
 from gssm_cube.shards import read_points
@@ -242,10 +242,8 @@ def load_pick(scratch: Path, stage: str, unit: str) -> Picked:
 
 def _save(path: Path, **arrays: NDArray[Any]) -> None:
     """Write arrays so that a reader sees all of them or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.stem}.{os.getpid()}.partial.npz")
-    np.savez(partial, **cast("Mapping[str, Any]", arrays))
-    os.replace(partial, path)
+    with replaced(path) as partial, partial.open("wb") as file:
+        np.savez(file, **cast("Mapping[str, Any]", arrays))
 
 
 @dataclass(frozen=True)
@@ -274,7 +272,7 @@ class Pick:
 
 
 @dataclass(frozen=True)
-class Places:
+class PixelDays:
     """Samples of one block: pixel rows and columns in the store, days on the daily axis."""
 
     block: Block
@@ -295,7 +293,7 @@ def sample_codes(
     scratch: Path,
     layout: Layout,
     starts: Numbers,
-    places: Places,
+    places: PixelDays,
     chosen: Sequence[str],
 ) -> dict[str, Codes]:
     """Return the codes of features at a block's samples, and of flags.
@@ -306,7 +304,7 @@ def sample_codes(
         Feature cube, the chosen of its daily arrays, and what ``Pick`` left of it.
     layout : Layout
     starts : (composite,) int64
-    places : Places
+    places : PixelDays
     chosen : sequence of str
         Columns of the samples.
 
@@ -338,7 +336,7 @@ def sample_codes(
 
 
 def _composite_codes(
-    scratch: Path, needs: pd.DataFrame, starts: Numbers, places: Places, features: int
+    scratch: Path, needs: pd.DataFrame, starts: Numbers, places: PixelDays, features: int
 ) -> NDArray[np.int16]:
     """Composites at pixels, linear in time: codes (feature, sample)."""
     pixels, which = np.unique(_number(places.row, places.col), return_inverse=True)
@@ -361,7 +359,7 @@ def _cell_codes(
     scratch: Path,
     layout: Layout,
     wanted: tuple[str, pd.DataFrame],  # stage, and what it needs
-    places: Places,
+    places: PixelDays,
     refine: Callable[..., NDArray[np.int16]],
 ) -> NDArray[np.int16]:
     """Meteorology or climate at pixels, from the four cells round each: (feature, sample)."""

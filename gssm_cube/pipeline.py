@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from gssm_cube import __version__, blocks, cube, ingest, places, predict, product
+from gssm_cube import __version__, blocks, cube, ingest, locations, predict, product
 from gssm_cube.applicability import overview_layer
 from gssm_cube.blocks import Progress, digest, silent
 from gssm_cube.check import Report, check_run
@@ -24,7 +24,7 @@ from gssm_cube.evaluate import Evaluation
 from gssm_cube.evaluate import evaluate as evaluate_samples
 from gssm_cube.exhibits import skill_exhibits, station_exhibits
 from gssm_cube.fetched import publish_folder
-from gssm_cube.files import replace_file
+from gssm_cube.files import replaced
 from gssm_cube.forest import Preset, check_trainable, find_preset, load_forest
 from gssm_cube.ingest import inputs
 from gssm_cube.kept import unless_kept
@@ -84,7 +84,7 @@ def check(settings: Settings) -> None:
     inputs.find_inputs(local_sources(settings), settings.layout)
     file_facts(settings.sources.ismn)
     check_trainable(find_preset(settings.training.preset))
-    places.check_writable(settings.cube, settings.product, settings.stores.forest)
+    locations.check_writable(settings.cube, settings.product, settings.stores.forest)
 
 
 def look(settings: Settings, *, progress: Progress = silent) -> Report:
@@ -100,7 +100,7 @@ def check_forest(folder: Path) -> str:
 
 def harmonise(settings: Settings, *, progress: Progress = silent) -> str:
     """Build the feature cube from provider files, or from what Earth Engine has of them."""
-    places.check_writable(settings.cube)
+    locations.check_writable(settings.cube)
     complete(settings, progress=progress)
     with _client(settings, "ingest") as client:
         steps = ingest.harmonise(
@@ -151,7 +151,7 @@ def samples(settings: Settings, *, progress: Progress = silent) -> str:
     """Sample the cube at the stations: the blocks whose stations or features are new."""
     source, target = settings.table("stations.parquet"), settings.table("samples")
     check_there(source, "stations")
-    check_there(places.join(settings.cube, ROOT), "harmonise")
+    check_there(locations.join(settings.cube, ROOT), "harmonise")
     predict.check_complete(settings.cube)
     key = digest(key_of(settings.home, "stations"), blocks.store_digest(settings.cube))
 
@@ -225,7 +225,8 @@ def evaluate(settings: Settings, *, progress: Progress = silent) -> str:
                 predictions=predictions,
                 scratch=scratch,
             )
-        replace_file(importance, found.importance.to_csv)
+        with replaced(importance) as partial:
+            found.importance.to_csv(partial)
         blocks.write_atomically(reference, json.dumps(found.reference_dict))
         blocks.write_atomically(scores, json.dumps(found.scores, indent=1))
         _add_scores_to_card(settings.forest, found)
@@ -251,8 +252,8 @@ def predict_all(
     url = settings.cluster.forest_url or settings.stores.forest
     folder = predict.local_forest(settings.forest, settings.stores.forest)
     check_there(folder / "forest.json", "train")
-    check_there(places.join(settings.cube, ROOT), "harmonise")
-    places.check_writable(settings.product)
+    check_there(locations.join(settings.cube, ROOT), "harmonise")
+    locations.check_writable(settings.product)
     forest = load_forest(folder)
     attrs = {
         "history": f"gssm_cube {__version__}",
@@ -286,7 +287,7 @@ def report(settings: Settings, *, progress: Progress = silent) -> str:
     needed = {"scores.json": "evaluate", "predictions.parquet": "evaluate"}
     for name, stage in needed.items():
         check_there(settings.table(name), stage)
-    check_there(places.join(settings.product, ROOT), "predict")
+    check_there(locations.join(settings.product, ROOT), "predict")
     progress("report", 0, 1)
     page = settings.table("report.html")
     shown = [settings.table(name) for name in (*EVALUATED, "stations.parquet")]

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from gssm_cube import cube
 from gssm_cube.grid import WINDOW_DAYS, Layout
+from gssm_cube.locations import Location
 from gssm_cube.picks import FLAGS
-from gssm_cube.places import Place
 from gssm_cube.splits import place_groups
 from gssm_cube.station_tables import read_station_parts
 from gssm_cube.variables import STORED
@@ -24,7 +24,7 @@ LARGEST = (1000, 1000, 1000)  # one more than any row or column of tiles, or win
 RENAMED = {name: f"station_{name}" for name in ("lat", "lon", "elevation")}
 
 
-def check_day(store: Place, table: pd.DataFrame) -> None:
+def check_day(store: Location, table: pd.DataFrame) -> None:
     """Raise unless cube and station table mean the same by a day."""
     found = table.attrs.get("day", "UTC")
     expected = cube.open_cube(store).attrs.get("gssm_day")

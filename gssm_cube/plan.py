@@ -22,7 +22,7 @@ from gssm_cube.ingest.inputs import (
     soil_tiles,
     vegetation_starts,
 )
-from gssm_cube.places import is_url
+from gssm_cube.locations import is_url
 from gssm_cube.remote_sources import local_sources
 from gssm_cube.settings import Settings
 from gssm_cube.sources import era5_land, merit_hydro

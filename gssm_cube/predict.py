@@ -19,7 +19,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from gssm_cube import blocks, cube, places, product
+from gssm_cube import blocks, cube, locations, product
 from gssm_cube.block_inputs import block_sizes, check_complete, input_units
 from gssm_cube.blocks import Client, Progress
 from gssm_cube.clusters import ForestPlugin, register
@@ -29,7 +29,7 @@ from gssm_cube.forest import CompiledForest, forest_hash, load_forest
 from gssm_cube.forest.folder import CARD_FILE
 from gssm_cube.grid import Block, Layout
 from gssm_cube.growth import end_growth, is_growing
-from gssm_cube.places import Place
+from gssm_cube.locations import Location
 from gssm_cube.run_log import NO_LOG, RunLog
 from gssm_cube.stores import DIMS, open_group, read_layout
 from gssm_cube.variables import FILL, SSM, SSM_SPREAD
@@ -67,7 +67,7 @@ def local_forest(folder: Path, url: str | None) -> Path:
     """
     if url is None or (folder / CARD_FILE).exists():
         return folder
-    record = places.read(places.join(url, CARD_FILE))
+    record = locations.read(locations.join(url, CARD_FILE))
     if record is None:
         raise FileNotFoundError(f"no forest in {folder} or at {url}: run `gssm train` first")
     digest = str(json.loads(record)["digest"])
@@ -201,8 +201,8 @@ def _predict_chunk(
 class PredictBlock:
     """Task: one block, streamed by inner chunks, one shard and one marker."""
 
-    cube: Place
-    product: Place
+    cube: Location
+    product: Location
     forest: Path | str  # a folder that all workers see, or a URL
     forest_digest: str
     layout: Layout
@@ -252,8 +252,8 @@ class PredictBlock:
 
 
 def predict_product(
-    store: Place,
-    target: Place,
+    store: Location,
+    target: Location,
     forest: Path,
     attrs: Mapping[str, Any],
     *,
@@ -329,13 +329,13 @@ def predict_product(
     return status, skipped
 
 
-def _prepare(target: Place, layout: Layout, attrs: Mapping[str, Any]) -> None:
+def _prepare(target: Location, layout: Layout, attrs: Mapping[str, Any]) -> None:
     """Create the empty product, or get one that is there ready for what it lacks."""
     blocks.remove_partial_files(target)
     product.create_product(target, layout, attrs)
 
 
-def _clean_after_losses(target: Place, status: pd.DataFrame) -> None:
+def _clean_after_losses(target: Location, status: pd.DataFrame) -> None:
     """Remove what lost workers were writing; only while the product is locked."""
     if len(status) and status["retries"].any():
         blocks.remove_partial_files(target)

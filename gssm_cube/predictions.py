@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
-from gssm_cube.files import replace_file
+from gssm_cube.files import replaced
 
 PLACE = ["station", "lat", "lon"]  # names of stations are not unique among networks
 COLUMNS = [*PLACE, "time", "observed", "predicted", "split"]
@@ -25,8 +25,7 @@ def write_predictions(path: Path, held: Mapping[str, Iterable[pd.DataFrame]]) ->
         By split its held-out rows, each part with all rows of its stations: `COLUMNS` but
         ``split``. No station of a split lies in two parts of the file.
     """
-
-    def write(partial: Path) -> None:
+    with replaced(path) as partial:
         writer = None
         for table in _gathered(held):
             if writer is None:
@@ -36,8 +35,6 @@ def write_predictions(path: Path, held: Mapping[str, Iterable[pd.DataFrame]]) ->
             writer.write_table(rows.replace_schema_metadata(writer.schema.metadata))
         if writer is not None:
             writer.close()
-
-    replace_file(path, write)
 
 
 def _gathered(held: Mapping[str, Iterable[pd.DataFrame]]) -> Iterator[pd.DataFrame]:

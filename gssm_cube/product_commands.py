@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gssm_cube.places import Place
+from gssm_cube.locations import Location
 from gssm_cube.terminal import bars, say, told
 
 TABLE = "stations.parquet"
@@ -97,9 +97,9 @@ def overviews(
     say(f"overviews: {done} slabs of six days done, {skipped} skipped")
 
 
-def _scratch_of(source: str, store: Place) -> Path | None:
+def _scratch_of(source: str, store: Location) -> Path | None:
     """Return the folder of a run, or this one, for a product that is far away."""
-    from gssm_cube.places import is_url
+    from gssm_cube.locations import is_url
     from gssm_cube.settings import read_settings
 
     if not is_url(store):
@@ -130,7 +130,7 @@ def _tell_address(address: str) -> None:
     say(f"{address}  (Ctrl-C ends it)")
 
 
-def _stations_beside(source: str, store: Place) -> Path | None:
+def _stations_beside(source: str, store: Location) -> Path | None:
     """Return the station table of the same run, if there is one."""
     from gssm_cube.settings import read_settings
 
@@ -143,15 +143,15 @@ def _stations_beside(source: str, store: Place) -> Path | None:
     return table if table.exists() else None
 
 
-def product_of(source: str) -> Place:
+def product_of(source: str) -> Location:
     """Return the product that a store or the settings of a run name."""
-    from gssm_cube.places import place_of
+    from gssm_cube.locations import location_of
     from gssm_cube.settings import read_settings
 
-    return read_settings(source).product if source.endswith(".toml") else place_of(source)
+    return read_settings(source).product if source.endswith(".toml") else location_of(source)
 
 
-def beside_product(store: Place, name: str, chosen: str | None) -> Place:
+def beside_product(store: Location, name: str, chosen: str | None) -> Location:
     """Return the place that was chosen, or that of something beside its product.
 
     Raises
@@ -159,10 +159,10 @@ def beside_product(store: Place, name: str, chosen: str | None) -> Place:
     ValueError
         If it would be on a web server.
     """
+    from gssm_cube.locations import location_of, sibling
     from gssm_cube.object_stores import is_web
-    from gssm_cube.places import place_of, sibling
 
-    place = place_of(chosen) if chosen else sibling(store, name)
+    place = location_of(chosen) if chosen else sibling(store, name)
     if is_web(str(place)):
         raise ValueError(f"{place} is on a web server, which is only read: give --out elsewhere")
     return place

@@ -1,30 +1,31 @@
 """Sources of a run that lie elsewhere: downloaded before they are read, and then files."""
 
+from collections.abc import Callable
 from typing import Any
 
 from gssm_cube import blocks, downloads
 from gssm_cube.blocks import Progress
-from gssm_cube.downloads import Places
+from gssm_cube.downloads import RemoteSources
 from gssm_cube.orders import folder_of
 from gssm_cube.settings import Settings
-from gssm_cube.web_downloads import complete_from_web, web_places_of
+from gssm_cube.web_downloads import archive_sources, complete_from_web
 
 
-def remote_places(settings: Settings) -> list[Places]:
+def remote_sources(settings: Settings) -> list[RemoteSources]:
     """Return what a run takes from Earth Engine and from open archives, whatever it takes."""
     return [
-        places
-        for places in (downloads.places_of(settings), web_places_of(settings))
-        if places.assets
+        remote
+        for remote in (downloads.engine_sources(settings), archive_sources(settings))
+        if remote.assets
     ]
 
 
 def local_sources(settings: Settings) -> dict[str, Any]:
     """Return the place of each gridded source: of remote ones the folder of their files."""
     folders = {
-        source: folder_of(places.folder, source, asset, places.layout)
-        for places in remote_places(settings)
-        for source, asset in places.assets.items()
+        source: folder_of(remote.folder, source, asset, remote.layout)
+        for remote in remote_sources(settings)
+        for source, asset in remote.assets.items()
     }
     return settings.sources.gridded | folders
 
@@ -41,17 +42,12 @@ def complete(
     Nobody is asked where nothing is lacking; ``absent_too`` asks again for days that were absent
     before. ``max_requests`` holds for Earth Engine and for the open archives each.
     """
-    lines = []
+    ways: list[Callable[..., str]] = []
     if settings.sources.assets or not settings.sources.addresses:
-        lines.append(
-            downloads.complete(
-                settings, progress=progress, max_requests=max_requests, absent_too=absent_too
-            )
-        )
+        ways.append(downloads.complete)
     if settings.sources.addresses:
-        lines.append(
-            complete_from_web(
-                settings, progress=progress, max_requests=max_requests, absent_too=absent_too
-            )
-        )
-    return "\n".join(lines)
+        ways.append(complete_from_web)
+    return "\n".join(
+        way(settings, progress=progress, max_requests=max_requests, absent_too=absent_too)
+        for way in ways
+    )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from gssm_cube.downloads import EARTH_ENGINE, Places, open_requests
+from gssm_cube.downloads import EARTH_ENGINE, RemoteSources, open_requests
 from gssm_cube.grid import Layout
 from gssm_cube.plan import size
 from gssm_cube.sources.ee_requests import Band, Request, images_at_once
@@ -33,15 +33,15 @@ class Cost:
     compute_hours: float  # of one core there, estimated
 
 
-def costs(places: Places) -> list[Cost]:
+def costs(remote: RemoteSources) -> list[Cost]:
     """Return what is still to be asked, source by source."""
     open_ones = {
-        source: open_requests(places.lacking(source), places.folder) for source in places.assets
+        source: open_requests(remote.lacking(source), remote.folder) for source in remote.assets
     }
-    if places.whom == EARTH_ENGINE:
+    if remote.whom == EARTH_ENGINE:
         return [cost_of(source, requests) for source, requests in open_ones.items()]
     return [
-        Cost(source, sum(map(places.sends, requests)), sum(r.bytes for r in requests), 0.0)
+        Cost(source, sum(map(remote.sends, requests)), sum(r.bytes for r in requests), 0.0)
         for source, requests in open_ones.items()
     ]
 

@@ -16,7 +16,7 @@ from rich.table import Table
 from gssm_cube.citations import SOURCES, cited_as
 from gssm_cube.fetch.run import NO_ACCOUNT, providers_of
 from gssm_cube.plan import size
-from gssm_cube.remote_sources import remote_places
+from gssm_cube.remote_sources import remote_sources
 from gssm_cube.request_costs import costs
 from gssm_cube.settings import Settings
 from gssm_cube.web_downloads import WHOM
@@ -59,7 +59,7 @@ def run_routes(settings: Settings) -> list[Route]:
 def _gridded(settings: Settings) -> Iterator[Route]:
     """Yield the ways of the sources of the feature cube."""
     asked = {
-        cost.source: (cost, places) for places in remote_places(settings) for cost in costs(places)
+        cost.source: (cost, remote) for remote in remote_sources(settings) for cost in costs(remote)
     }
     for source, place in settings.sources.gridded.items():
         licence = licence_of(cited_as(source, place))
@@ -67,9 +67,9 @@ def _gridded(settings: Settings) -> Iterator[Route]:
             assert isinstance(place, Path)
             yield _of_files(source, place, settings, licence)
             continue
-        cost, places = asked[source]
-        asset = places.assets[source]
-        if places.whom == WHOM:
+        cost, remote = asked[source]
+        asset = remote.assets[source]
+        if remote.whom == WHOM:
             account, advice = archive_account(source)
             yield Route(
                 source, str(place), WEB, account, licence, None, cost.requests, cost.bytes,

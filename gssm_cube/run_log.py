@@ -18,7 +18,8 @@ from typing import Any
 
 import pandas as pd
 
-from gssm_cube.places import Place
+from gssm_cube.files import replaced
+from gssm_cube.locations import Location
 
 LOG_FOLDER = "log"  # in the folder of the run
 FLUSH_SECONDS, FLUSH_ROWS = 20.0, 1000
@@ -83,7 +84,7 @@ class RunLog:
 
     @contextmanager
     def stage(
-        self, stage: str, units: Mapping[str, int], skipped: int, markers: Place
+        self, stage: str, units: Mapping[str, int], skipped: int, markers: Location
     ) -> Iterator[StageLog]:
         """Yield the log of one stage.
 
@@ -114,9 +115,8 @@ class RunLog:
             "units": dict(units),
         }
         place = self.folder / f"{stem}.json"
-        partial = place.with_suffix(".tmp")
-        partial.write_text(json.dumps(about))
-        partial.replace(place)
+        with replaced(place) as partial:
+            partial.write_text(json.dumps(about))
         log = StageLog(place, units)
         try:
             yield log
@@ -162,6 +162,5 @@ def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 def _write(path: Path, table: pd.DataFrame) -> None:
     """Write a file that is there whole or not at all."""
-    partial = path.with_suffix(".tmp")
-    table.to_parquet(partial, index=False)
-    partial.replace(path)
+    with replaced(path) as partial:
+        table.to_parquet(partial, index=False)

@@ -6,10 +6,8 @@ is not whole. Markers, lock and scratch lie beside it.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from gssm_cube import blocks
+from gssm_cube.files import replaced
 from gssm_cube.variables import PREDICTORS
 
 FORMAT = "gssm_cube samples 1"
@@ -56,7 +55,7 @@ def remove_scratch(folder: Path) -> None:
 
 def write_rows(scratch: Path, unit: str, part: int, rows: pa.Table, key: str) -> None:
     """Write down station days of a block, by station and time, of one part of the table."""
-    with _replaced(_rows_of(scratch) / unit / f"{part:06d}.arrow") as partial:
+    with replaced(_rows_of(scratch) / unit / f"{part:06d}.arrow") as partial:
         rows = rows.replace_schema_metadata({"key": key})
         with pa.ipc.new_file(partial, rows.schema) as file:  # read once: not worth a compressor
             file.write_table(rows)
@@ -95,21 +94,12 @@ def write_part(
         rows = rows.append_column(name, pa.array(values))
     name = file_of(unit)
     blocks.remove_marker(folder, STAGE, unit)  # else it would vouch for what replaces its file
-    with _replaced(folder / name) as partial:
+    with replaced(folder / name) as partial:
         rows = rows.replace_schema_metadata({})
         pyarrow.parquet.write_table(rows, partial, compression="zstd")
     facts = {"rows": len(rows), "incomplete": int(lacking.sum())}
     blocks.write_marker(folder, STAGE, unit, key, [name], **facts)
     return facts
-
-
-@contextmanager
-def _replaced(path: Path) -> Iterator[Path]:
-    """Yield where to write a file so that a reader sees all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    yield partial
-    os.replace(partial, path)
 
 
 def remove_others(folder: Path, units: Iterable[str]) -> int:

@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 from gssm_cube import blocks, cube
 from gssm_cube.blocks import Client, Progress, UnitsFailed, digest, silent
 from gssm_cube.grid import Layout
+from gssm_cube.locations import Location
 from gssm_cube.picks import (
     FLAGS,
     Pick,
-    Places,
+    PixelDays,
     decode_features,
     find_needs,
     needed_names,
@@ -34,7 +35,6 @@ from gssm_cube.picks import (
     sample_codes,
     write_request,
 )
-from gssm_cube.places import Place
 from gssm_cube.placing import check_day, describe_unchosen, placed_parts, places_of
 from gssm_cube.run_log import NO_LOG, RunLog
 from gssm_cube.sample_store import (
@@ -60,7 +60,7 @@ MOST_THREADS = 4  # of a run without Dask: more would wait for one disk, and eac
 
 
 def sample_cube(
-    store: Place,
+    store: Location,
     table: pd.DataFrame,
     *,
     features: Sequence[str] | None = None,
@@ -75,7 +75,7 @@ def sample_cube(
 
 
 def write_samples(
-    store: Place,
+    store: Location,
     table: pd.DataFrame | Path,
     folder: Path,
     *,
@@ -196,7 +196,7 @@ def _placed(table: pd.DataFrame | Path, layout: Layout) -> Callable[[], Iterable
 
 
 def _survey(
-    store: Place,
+    store: Location,
     parts: Iterable[pd.DataFrame],
     layout: Layout,
     starts: NDArray[np.int64],
@@ -236,7 +236,9 @@ def _row_totals(placed: pd.DataFrame) -> dict[str, NDArray[np.uint64]]:
     return dict(zip(map(str, units), totals, strict=True))
 
 
-def _keys(store: Place, layout: Layout, survey: _Survey, chosen: tuple[str, ...]) -> dict[str, str]:
+def _keys(
+    store: Location, layout: Layout, survey: _Survey, chosen: tuple[str, ...]
+) -> dict[str, str]:
     """Return each block's key: a hash of its station days and of its part of the cube."""
     needs = survey.needs.items()
     inputs = {stage: table.groupby("block")["unit"].unique() for stage, table in needs}
@@ -275,7 +277,7 @@ def _request_rows(folder: Path, parts: Iterable[pd.DataFrame], keys: dict[str, s
 class _Run:
     """Where a run reads and writes, and who works for it."""
 
-    store: Place
+    store: Location
     folder: Path
     layout: Layout
     starts: NDArray[np.int64]
@@ -334,7 +336,7 @@ def _request_picks(run: _Run, stage: str, needs: pd.DataFrame, todo: list[str]) 
 class SampleBlock:
     """Task: the samples of one block, one file and one marker."""
 
-    cube: Place
+    cube: Location
     folder: Path
     layout: Layout
     starts: NDArray[np.int64]  # of the composites, on the daily axis
@@ -345,7 +347,7 @@ class SampleBlock:
         scratch = scratch_of(self.folder)
         rows, key = read_rows(scratch, unit)
         row, col, day = (rows[name].to_numpy() for name in ("_row", "_col", "_day"))
-        places = Places(blocks.parse_block(unit, self.layout), row, col, day)
+        places = PixelDays(blocks.parse_block(unit, self.layout), row, col, day)
         codes = sample_codes(
             self._root, self._daily, scratch, self.layout, self.starts, places, self.chosen
         )

@@ -21,7 +21,7 @@ from pydantic import (
 from gssm_cube.cluster_settings import Cluster
 from gssm_cube.earthengine_settings import EarthEngine, asset_of, check_asset
 from gssm_cube.grid import Grid, Layout, Tile
-from gssm_cube.places import Place, is_url, place_of
+from gssm_cube.locations import Location, is_url, location_of
 from gssm_cube.regions import read_region, touched_tiles
 from gssm_cube.toml_tables import checked, read_table
 from gssm_cube.variables import Legend, Upsampling
@@ -122,7 +122,7 @@ class Era5Land(_Part):
     soil: bool = True
 
 
-Store = Annotated[Path | str | None, BeforeValidator(lambda text: text and place_of(text))]
+Store = Annotated[Path | str | None, BeforeValidator(lambda text: text and location_of(text))]
 
 
 class Stores(_Part):
@@ -140,9 +140,9 @@ class Stores(_Part):
     @classmethod
     def _check_forest(cls, forest: str | None) -> str | None:
         """Refuse a folder of this machine: the forest has its place in the run's."""
-        if forest is not None and not is_url(place_of(forest)):
+        if forest is not None and not is_url(location_of(forest)):
             raise ValueError(f"forest is {forest!r}, expected a URL such as s3://bucket/forest")
-        return None if forest is None else str(place_of(forest))
+        return None if forest is None else str(location_of(forest))
 
 
 class StationRules(_Part):
@@ -277,7 +277,7 @@ class Settings(_Part):
         return Layout.of_tiles(tiles, *days, self.tile_size, Grid())
 
     @property
-    def cube(self) -> Place:
+    def cube(self) -> Location:
         """Store of the features."""
         return self.stores.cube or self.folder / "features.zarr"
 
@@ -292,7 +292,7 @@ class Settings(_Part):
         return Path(f"{self.folder / 'features.zarr' if is_url(self.cube) else self.cube}.scratch")
 
     @property
-    def product(self) -> Place:
+    def product(self) -> Location:
         """Store of the soil moisture."""
         return self.stores.product or self.home / "ssm.zarr"
 

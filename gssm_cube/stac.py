@@ -12,7 +12,7 @@ import numpy as np
 
 from gssm_cube.blocks import write_atomically
 from gssm_cube.grid import Layout
-from gssm_cube.places import Place, is_url
+from gssm_cube.locations import Location, is_url
 from gssm_cube.product.store import open_product
 from gssm_cube.stores import DIMS, read_layout
 
@@ -27,7 +27,7 @@ LICENCES = {  # of MERIT Hydro, one of which the product inherits
 }
 
 
-def product_item(store: Place, href: str | None = None) -> "pystac.Item":
+def product_item(store: Location, href: str | None = None) -> "pystac.Item":
     """Return the STAC item of a product.
 
     Parameters
@@ -140,6 +140,6 @@ def _midnight(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
-def write_item(item: "pystac.Item", place: Place) -> None:
+def write_item(item: "pystac.Item", location: Location) -> None:
     """Write an item as JSON."""
-    write_atomically(place, json.dumps(item.to_dict(include_self_link=False), indent=1))
+    write_atomically(location, json.dumps(item.to_dict(include_self_link=False), indent=1))

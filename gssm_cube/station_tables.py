@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
+from gssm_cube.files import partial_path
 from gssm_cube.quality import REASONS
 
 logger = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ class StationWriter:
     def __init__(self, path: str | Path, day: str) -> None:
         self.path, self.rows = Path(path), 0
         self._day = day
-        self._writers: dict[Path, pa.parquet.ParquetWriter] = {}
+        self._writers: dict[Path, tuple[Path, pa.parquet.ParquetWriter]] = {}
 
     def __enter__(self) -> "StationWriter":
         return self
@@ -86,9 +87,9 @@ class StationWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for path, writer in self._writers.items():
+        for partial, writer in self._writers.values():
             writer.close()
-            _partial(path).unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
 
     def add(self, table: pd.DataFrame, frozen: pd.DataFrame | None = None) -> None:
         """Write some stations' days, and their frozen days."""
@@ -100,10 +101,12 @@ class StationWriter:
     def finish(self, counts: pd.DataFrame) -> None:
         """Add the counts and put the files in their place, the frozen days first."""
         losses = {"rows": counts.to_dict("list"), **counts.attrs}
-        self._writers[self.path].add_key_value_metadata({COUNTS: json.dumps(losses, default=int)})
-        for path, writer in sorted(self._writers.items(), key=lambda item: item[0] == self.path):
+        _, table = self._writers[self.path]
+        table.add_key_value_metadata({COUNTS: json.dumps(losses, default=int)})
+        for path in sorted(self._writers, key=lambda path: path == self.path):
+            partial, writer = self._writers[path]
             writer.close()
-            _partial(path).replace(path)
+            partial.replace(path)
         logger.info("stations: wrote %d station-days to %s", self.rows, self.path)
 
     def _write(self, path: Path, table: pd.DataFrame, columns: dict[str, str]) -> None:
@@ -112,8 +115,9 @@ class StationWriter:
             schema = pa.Schema.from_pandas(table, preserve_index=False)
             attrs = {b"PANDAS_ATTRS": json.dumps({"day": self._day})}
             schema = schema.with_metadata({**(schema.metadata or {}), **attrs})
-            self._writers[path] = pa.parquet.ParquetWriter(_partial(path), schema)
-        writer = self._writers[path]
+            partial = partial_path(path)
+            self._writers[path] = partial, pa.parquet.ParquetWriter(partial, schema)
+        _, writer = self._writers[path]
         rows = pa.Table.from_pandas(table, writer.schema, preserve_index=False)
         writer.write_table(rows.replace_schema_metadata(writer.schema.metadata))
 
@@ -193,11 +197,6 @@ def read_frozen_days(path: str | Path) -> pd.DataFrame:
 def _frozen_path(path: Path) -> Path:
     """Return where the frozen days of a station table lie."""
     return path.with_name(f"{path.stem}_frozen.parquet")
-
-
-def _partial(path: Path) -> Path:
-    """Return where a file is written until it is whole."""
-    return path.with_name(f"{path.name}.partial")
 
 
 def _check_table(path: Path) -> dict[bytes, Any]:

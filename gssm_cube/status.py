@@ -12,7 +12,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from gssm_cube.places import files
+from gssm_cube.locations import files
 from gssm_cube.run_log import LOG_FOLDER, read_rows
 
 

@@ -7,7 +7,6 @@ A store is a path or a URL; in an object store a shard is one PUT, which is atom
 """
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +20,8 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, BloscShuffle
 from zarr.storage import MemoryStore
 
-from gssm_cube import places
+from gssm_cube import locations
+from gssm_cube.files import replaced
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Layout
 from gssm_cube.growth import ROOT as ROOT  # others take it from here
 from gssm_cube.growth import (
@@ -33,7 +33,7 @@ from gssm_cube.growth import (
     open_growing,
     repeating,
 )
-from gssm_cube.places import Place
+from gssm_cube.locations import Location
 from gssm_cube.remote_zarr import RemoteStore, unread
 from gssm_cube.variables import FILL, Packing
 
@@ -56,7 +56,7 @@ LON_ATTRS = {
 
 
 @contextmanager
-def created_whole(store: Place) -> Iterator[zarr.Group]:
+def created_whole(store: Location) -> Iterator[zarr.Group]:
     """Yield the root of a new store that appears at its place only when it is complete.
 
     Raises
@@ -64,20 +64,15 @@ def created_whole(store: Place) -> Iterator[zarr.Group]:
     ValueError
         If something is there already.
     """
-    if places.is_url(store):
+    if locations.is_url(store):
         yield from _created_at_url(str(store))
         return
     place = Path(store)
     if place.exists():
         raise ValueError(f"{store} exists and is not a complete store; move it away first")
-    building = place.with_name(f"{place.name}.new")
-    shutil.rmtree(building, ignore_errors=True)
-    try:
+    with replaced(place) as building:
         yield zarr.open_group(str(building), mode="w-", zarr_format=3)
         consolidate(building)
-        building.rename(place)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
 
 
 def _created_at_url(url: str) -> Iterator[zarr.Group]:
@@ -93,16 +88,16 @@ def _created_at_url(url: str) -> Iterator[zarr.Group]:
     nodes = {name.removesuffix(f"/{ROOT}"): json.loads(contents[name]) for name in ends}
 
     def write(name: str) -> None:
-        places.write(places.join(url, name), contents[name])
+        locations.write(locations.join(url, name), contents[name])
 
-    places.each(url, write, contents)
-    if not places.create(places.join(url, ROOT), json.dumps(repeating(root, nodes)).encode()):
+    locations.each(url, write, contents)
+    if not locations.create(locations.join(url, ROOT), json.dumps(repeating(root, nodes)).encode()):
         raise ValueError(f"{url} was made by another process at the same time; start again")
 
 
-def exists(store: Place) -> bool:
+def exists(store: Location) -> bool:
     """Whether there is a whole store at a place: the root's metadata come last."""
-    return places.size(places.join(store, ROOT)) is not None
+    return locations.size(locations.join(store, ROOT)) is not None
 
 
 def codec(level: int = 3) -> BloscCodec:
@@ -188,7 +183,7 @@ def write_days(group: zarr.Group, name: str, days: NDArray[np.datetime64]) -> No
 
 
 def lengthen(
-    store: Place,
+    store: Location,
     layout: Layout,
     lengths: Lengths,
     axes: Mapping[str, NDArray[Any]],
@@ -264,16 +259,16 @@ def _product(steps: list[range]) -> list[tuple[int, ...]]:
     return [tuple(map(int, place)) for place in zip(*(g.ravel() for g in grids), strict=True)]
 
 
-def zarr_store(store: Place | RemoteStore, mode: str = "r") -> str | RemoteStore:
+def zarr_store(store: Location | RemoteStore, mode: str = "r") -> str | RemoteStore:
     """Return what zarr and xarray open a store by; one that is open already as it is."""
     if isinstance(store, RemoteStore):
         return store
-    if not places.is_url(store):
+    if not locations.is_url(store):
         return str(store)
-    return RemoteStore(str(places.place_of(store)), read_only=mode == "r")
+    return RemoteStore(str(locations.location_of(store)), read_only=mode == "r")
 
 
-def open_group(store: Place | RemoteStore, mode: str = "r") -> zarr.Group:
+def open_group(store: Location | RemoteStore, mode: str = "r") -> zarr.Group:
     """Open a store's root group; whoever writes a growing store sees it as it is to become.
 
     Raises
@@ -295,7 +290,7 @@ def open_group(store: Place | RemoteStore, mode: str = "r") -> zarr.Group:
 
 
 def open_dataset(
-    store: Place | RemoteStore, group: str | None = None, *, mask_and_scale: bool = True
+    store: Location | RemoteStore, group: str | None = None, *, mask_and_scale: bool = True
 ) -> xr.Dataset:
     """Open the arrays of a store or of one of its groups as plain xarray, without Dask."""
     opened = zarr_store(store)
@@ -324,7 +319,7 @@ def array_of(group: zarr.Group, path: str) -> zarr.Array:
     return found
 
 
-def read_layout(store: Place) -> Layout:
+def read_layout(store: Location) -> Layout:
     """Return the layout that a store was created with.
 
     Raises

@@ -22,7 +22,7 @@ from gssm_cube.blocks import Client, Progress
 from gssm_cube.grid import Layout, inner_chunks, moved
 from gssm_cube.harmonise.regrid import area_mean
 from gssm_cube.harmonise.terrain import steepness
-from gssm_cube.places import Place
+from gssm_cube.locations import Location
 from gssm_cube.product.static_layers import (
     STEEP_DEGREES,
     create_static_layers,
@@ -95,8 +95,8 @@ class Origins:
 
 
 def write_surface(
-    store: Place,
-    features: Place,
+    store: Location,
+    features: Location,
     origins: Origins,
     *,
     client: Client | None = None,
@@ -150,8 +150,8 @@ def write_surface(
 class SurfaceTile:
     """Task: the static layers of a tile, an inner chunk at a time; missing over the sea."""
 
-    product: Place
-    features: Place
+    product: Location
+    features: Location
     origins: Origins
     key: str
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gssm_cube.forest.flatten import compile_forest
 from gssm_cube.forest.presets import Preset
 from gssm_cube.forest.rows import check_columns, table_values
-from gssm_cube.forest.train import Forest, check_features, fit_forest
+from gssm_cube.forest.train import Forest, check_features, check_finite, fit_forest
 
 STRATA = ("network", "koeppen", "land_cover")  # columns by which scores are told apart, if there
 # Columns that are estimates without a forest, if there: of soil moisture in its own units, or of
@@ -90,7 +90,8 @@ def complete_samples(
     Raises
     ------
     ValueError
-        If a column is missing or of the wrong type, or fewer rows are complete.
+        If a column is missing or of the wrong type, a complete row holds an infinite value, or
+        fewer rows are complete.
     """
     check_features(names, columns["observed"])
     check_columns(samples, [*names, *columns.values()])
@@ -104,7 +105,9 @@ def complete_samples(
         raise too_few(int(complete.sum()), len(samples), names, columns, least)
     table = pd.DataFrame(values[complete], columns=pd.Index(names), copy=False)
     places = places[complete].reset_index(drop=True)
-    table[columns["observed"]] = places["observed"].to_numpy(dtype="float64")
+    target = places["observed"].to_numpy(dtype="float64")
+    check_finite(table, target, columns["observed"])
+    table[columns["observed"]] = target
     known = [name for name in (*STRATA, *BASELINE_COLUMNS) if name in samples]
     more = samples.loc[complete, known].reset_index(drop=True)
     return Samples(table, places, more, len(samples), columns["observed"])

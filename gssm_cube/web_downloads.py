@@ -20,18 +20,11 @@ from numpy.typing import NDArray
 
 from gssm_cube import blocks
 from gssm_cube.blocks import Progress
-from gssm_cube.downloads import (
-    ABSENT,
-    Places,
-    collection_of,
-    download,
-    read_absent,
-    without,
-)
-from gssm_cube.orders import ARC_SECONDS_3, RENAMED, USUAL, Catalog, folder_of
+from gssm_cube.downloads import Absent, RemoteSources, collection_of, download
+from gssm_cube.orders import ARC_SECONDS_3, RENAMED, USUAL, GridOf, folder_of
 from gssm_cube.settings import Settings
 from gssm_cube.sources.copernicus_dem import Tiles, read_heights, tiles_of
-from gssm_cube.sources.ee_requests import Band, PixelGrid, Request
+from gssm_cube.sources.ee_requests import Band, Request
 from gssm_cube.sources.era5_store import ChunkRequest, layout_of, read_chunk
 from gssm_cube.sources.stac_items import Granule, granules, items
 from gssm_cube.sources.tries import NotThere, Pause, Refused, Watch
@@ -98,27 +91,22 @@ class Archives:
 
     # ---- what is there ------------------------------------------------------------------------
 
-    def ask(self, places: Places, sources: Iterable[str]) -> Catalog:
-        """Return what there is of sources that lack something; note what is absent."""
-        absent = read_absent(places.folder)
+    def ask(self, remote: RemoteSources, sources: Iterable[str]) -> tuple[Absent, GridOf]:
+        """Look at what there is of some sources; return what is absent, and what tells grids."""
+        absent: Absent = {}
         for source in sources:
-            address = places.assets[source]
+            address = remote.assets[source]
             if source == "era5_land":
-                self._ask_store(address, folder_of(places.folder, source, address, places.layout))
+                self._ask_store(address, folder_of(remote.folder, source, address, remote.layout))
             elif source == "merit_hydro" and form_of(address) == COLLECTION:
-                self._list_heights(address, places)
+                self._list_heights(address, remote)
             elif form_of(address) == COLLECTION:
-                absent |= self._list_granules(places, source, address)
+                absent |= self._list_granules(remote, source, address)
             elif form_of(address) == FOLDER:
-                self._fetch_lists(places, source)
+                self._fetch_lists(remote, source)
             elif form_of(address) == TEMPLATE and source == "merit_hydro":
-                self._check_any_tile(places, source)
-        blocks.write_atomically(places.folder / ABSENT, json.dumps(absent, indent=0))
-
-        def grid(asset: str, band: Band, usual: PixelGrid) -> PixelGrid:
-            return self._maps.header(_address_of(asset, band)).grid
-
-        return Catalog(without(absent), grid)
+                self._check_any_tile(remote, source)
+        return absent, lambda asset, band, usual: self._maps.header(_address_of(asset, band)).grid
 
     def _ask_store(self, address: str, folder: Path) -> None:
         """Keep what a Zarr says of itself."""
@@ -132,44 +120,44 @@ class Archives:
             self._stores[address] = open_store(address, self.web)
         return self._stores[address]
 
-    def _list_granules(self, places: Places, source: str, address: str) -> dict[str, list[str]]:
+    def _list_granules(self, remote: RemoteSources, source: str, address: str) -> Absent:
         """List the tiles of a product, and return the days on which each has none."""
         product = product_of(source, address)
         name = collection_name(address, product)
-        lacking = [r for d in places.lacking(source, USUAL) for r in d.requests]
+        lacking = [r for d in remote.lacking(source, USUAL) for r in d.requests]
         days = sorted(stamp for request in lacking for stamp in request.stamps)
         span = days[0].astype(object), days[-1].astype(object)
-        found = granules(self.web, address.removeprefix(STAC), places.layout.bounds, span, product)
+        found = granules(self.web, address.removeprefix(STAC), remote.layout.bounds, span, product)
         logger.info("%s: %d tiles and days of %s", address, len(found), product)
         self._granules[name] = found
-        absent: dict[str, list[str]] = {}
+        absent: Absent = {}
         for tile in sorted({modis_tile_of(request) for request in lacking}):
             lost = {day for day in days if (tile, day.astype(object)) not in found}
             absent[collection_of(name, tile)] = sorted(map(str, lost))
         if not found:
             raise Refused(
                 f"{address} has nothing of {product} from {span[0]} to {span[1]} within "
-                f"{places.layout.bounds}; mend the address, or the period"
+                f"{remote.layout.bounds}; mend the address, or the period"
             )
         return absent
 
-    def _list_heights(self, address: str, places: Places) -> None:
+    def _list_heights(self, address: str, remote: RemoteSources) -> None:
         """List the tiles of heights within a quarter of a degree, and more, of the layout."""
-        west, south, east, north = places.layout.bounds
+        west, south, east, north = remote.layout.bounds
         bounds = (max(west - 1, -180), max(south - 1, -90), min(east + 1, 180), min(north + 1, 90))
         self._heights = tiles_of(items(self.web, address.removeprefix(STAC), bounds))
         if not self._heights:
             raise Refused(f"{address} has no tile of GLO-90 within {bounds}; mend the address")
 
-    def _fetch_lists(self, places: Places, source: str) -> None:
+    def _fetch_lists(self, remote: RemoteSources, source: str) -> None:
         """Fetch the lists of tiles of SoilGrids' layers: then it is known which are needed."""
-        for delivery in places.lacking(source, USUAL):
+        for delivery in remote.lacking(source, USUAL):
             if delivery.files[0].suffix == ".vrt":
                 delivery.write([(request, self.fetch(request)) for request in delivery.requests])
 
-    def _check_any_tile(self, places: Places, source: str) -> None:
+    def _check_any_tile(self, remote: RemoteSources, source: str) -> None:
         """Raise if no tile is there: a tile of sea alone has no file, but not all are sea."""
-        requests = [d.requests[0] for d in places.wanted(source)]
+        requests = [d.requests[0] for d in remote.wanted(source)]
         for request in requests:
             try:
                 self._maps.header(_address_of(request.asset, request.bands[0], request))
@@ -177,7 +165,7 @@ class Archives:
             except NotThere:
                 continue
         raise Refused(
-            f"{places.assets[source]}: none of {len(requests)} tiles is there, such as "
+            f"{remote.assets[source]}: none of {len(requests)} tiles is there, such as "
             f"{_address_of(requests[0].asset, requests[0].bands[0], requests[0])}; mend the address"
         )
 
@@ -248,11 +236,11 @@ def _address_of(asset: str, band: Band, request: Request | None = None) -> str:
 # ---- of a run ---------------------------------------------------------------------------------
 
 
-def web_places_of(settings: Settings) -> Places:
+def archive_sources(settings: Settings) -> RemoteSources:
     """Return what a run takes from open archives; downloads lie in its folder."""
     folder = settings.folder / DOWNLOADS
     orders = partial(web_deliveries, soil=settings.era5_land.soil)
-    return Places(settings.sources.addresses, settings.layout, folder, WHOM, orders, sends)
+    return RemoteSources(settings.sources.addresses, settings.layout, folder, WHOM, orders, sends)
 
 
 def complete_from_web(
@@ -268,14 +256,14 @@ def complete_from_web(
     Nobody is asked where nothing is lacking; ``absent_too`` asks again for days that were absent
     before. Of ``max_requests`` those do not count that list what there is.
     """
-    places = web_places_of(settings)
+    remote = archive_sources(settings)
     known = USUAL if absent_too else None
-    if not any(places.lacking(source, known) for source in places.assets):
+    if not any(remote.lacking(source, known) for source in remote.assets):
         return f"download: nothing is lacking from {WHOM}"
     watch = Watch()
-    archives = Archives(places.assets, settings.web, pause or watch.pause)
+    archives = Archives(remote.assets, settings.web, pause or watch.pause)
     download(
-        places,
+        remote,
         at_once=settings.web.at_once,
         max_requests=max_requests,
         fetch=archives.fetch,

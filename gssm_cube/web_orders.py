@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gssm_cube.files import replace_file
+from gssm_cube.files import replaced
 from gssm_cube.grid import Layout
 from gssm_cube.harmonise.drainage import drainage
 from gssm_cube.orders import (
@@ -74,7 +74,8 @@ class WholeFile:
     def __call__(self, answers: Sequence[tuple[Any, NDArray[np.uint8]]]) -> None:
         """Write the one answer."""
         ((_, content),) = answers
-        replace_file(self.path, lambda partial: content.tofile(partial))
+        with replaced(self.path) as partial:
+            content.tofile(partial)
 
 
 def web_deliveries(

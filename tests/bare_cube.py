@@ -10,7 +10,7 @@ from gssm_cube import blocks, cube
 from gssm_cube.block_inputs import input_units
 from gssm_cube.forest import Preset, compile_forest, train_forest
 from gssm_cube.grid import Block, Layout, Tile
-from gssm_cube.places import Place
+from gssm_cube.locations import Location
 from gssm_cube.stores import open_group
 
 LEAD = 32  # days from the first composite to the first day
@@ -27,7 +27,7 @@ def composite_starts(layout: Layout) -> np.ndarray:
     return layout.time[0] - LEAD + 16 * np.arange((layout.days + LEAD) // 16 + 2)
 
 
-def write_bare_cube(store: Place, layout: Layout) -> None:
+def write_bare_cube(store: Location, layout: Layout) -> None:
     """Write weather and soil at random, two thirds land, and a marker for each part of the cube."""
     cube.create_cube(store, layout, composite_starts(layout), {"gssm_day": "UTC"})
     root, rng = open_group(store, "r+"), np.random.default_rng(7)
@@ -43,7 +43,7 @@ def write_bare_cube(store: Place, layout: Layout) -> None:
     mark_all(store, layout, list(layout.tiles()))
 
 
-def mark_all(store: Place, layout: Layout, tiles: list[Tile]) -> None:
+def mark_all(store: Location, layout: Layout, tiles: list[Tile]) -> None:
     """Write a marker for each part of the cube that blocks of these tiles read."""
     starts = composite_starts(layout)
     days = (starts - layout.time[0]).astype("int64").tolist()

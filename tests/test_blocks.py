@@ -156,8 +156,8 @@ def test_a_stage_digest_follows_key_and_contents_of_its_units(tmp_path):
 def test_what_a_killed_writer_left_is_removed_and_the_rest_kept(shard, tmp_path):
     leftovers = [
         shard.with_name("0.ab12.partial"),
-        tmp_path / "s.zarr" / "zarr.json.7.tmp",
-        tmp_path / "s.zarr.markers" / "predict" / "x.json.7.tmp",
+        tmp_path / "s.zarr" / "zarr.json.7f.partial",
+        tmp_path / "s.zarr.markers" / "predict" / "x.json.7f.partial",
     ]
     for path in leftovers:
         path.write_text("")

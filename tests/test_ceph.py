@@ -6,7 +6,7 @@ from ceph_node import ceph_server, lacking
 from object_proxy import Proxy
 from object_server import Server
 
-from gssm_cube import cube, ingest, open_product, places
+from gssm_cube import cube, ingest, locations, open_product
 from gssm_cube.forest import Preset, compile_forest, train_forest
 from gssm_cube.locks import locked
 from gssm_cube.predict import predict_product
@@ -59,8 +59,8 @@ def expected(small_world, forest, tmp_path_factory):
 
 def objects(store):
     """All written objects of a store."""
-    names = [found.name for found in places.files(store) if "/c/" in found.name]
-    return {name: places.read(places.join(store, name)) for name in names}
+    names = [found.name for found in locations.files(store) if "/c/" in found.name]
+    return {name: locations.read(locations.join(store, name)) for name in names}
 
 
 @pytest.fixture(scope="module")
@@ -102,4 +102,4 @@ def test_of_two_runs_the_second_is_refused(bucket):
         with locked(store):
             pass
     with locked(store):
-        assert places.names(f"{store}.lease") == ["00000002"]
+        assert locations.names(f"{store}.lease") == ["00000002"]

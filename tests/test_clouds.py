@@ -9,7 +9,7 @@ from google_store import google_store
 from object_proxy import Proxy
 from object_server import Server, moto_server
 
-from gssm_cube import leases, object_stores, places
+from gssm_cube import leases, locations, object_stores
 from gssm_cube.growth import consolidate
 from gssm_cube.locks import locked
 from gssm_cube.object_stores import StoreError
@@ -82,23 +82,23 @@ def write_store(url, values):
 
 def test_files_are_written_read_listed_and_deleted(cloud):
     folder = f"{cloud}/a b/year=2019"
-    assert (places.read(f"{folder}/x.json"), places.size(f"{folder}/x.json")) == (None, None)
+    assert (locations.read(f"{folder}/x.json"), locations.size(f"{folder}/x.json")) == (None, None)
     for name in ("x.json", "y.txt", "deep/z.json"):
-        places.write(f"{folder}/{name}", name.encode())
-    assert places.read(f"{folder}/x.json") == b"x.json"
-    assert {f.name: f.size for f in places.files(folder)} == {
+        locations.write(f"{folder}/{name}", name.encode())
+    assert locations.read(f"{folder}/x.json") == b"x.json"
+    assert {f.name: f.size for f in locations.files(folder)} == {
         "x.json": 6, "y.txt": 5, "deep/z.json": 11,
     }  # fmt: skip
-    assert (places.names(folder), places.folders(folder)) == (["x"], ["deep"])
-    assert places.folders(f"{cloud}/nothing") == []
+    assert (locations.names(folder), locations.folders(folder)) == (["x"], ["deep"])
+    assert locations.folders(f"{cloud}/nothing") == []
     for _ in range(2):
-        places.delete(f"{folder}/x.json")
-        assert places.read(f"{folder}/x.json") is None
+        locations.delete(f"{folder}/x.json")
+        assert locations.read(f"{folder}/x.json") is None
 
 
 def test_parts_of_a_file_come_from_its_end_and_from_within(cloud):
     url = f"{cloud}/ten"
-    places.write(url, b"0123456789")
+    locations.write(url, b"0123456789")
     assert [bytes(object_stores.get_tail(url, n)) for n in (3, 99)] == [b"789", b"0123456789"]
     parts = object_stores.get_stretches(url, [(0, 2), (7, 3), (4, 1)])
     assert [bytes(part) for part in parts] == [b"01", b"789", b"4"]
@@ -108,15 +108,15 @@ def test_parts_of_a_file_come_from_its_end_and_from_within(cloud):
 
 def test_of_two_who_make_a_file_the_second_is_told(cloud, monkeypatch):
     monkeypatch.setattr(leases, "BEAT_SECONDS", 0.1)
-    places.check_writable(f"{cloud}/ssm.zarr")
-    assert places.create(f"{cloud}/new", b"1") is True
-    assert places.create(f"{cloud}/new", b"2") is False
-    assert places.read(f"{cloud}/new") == b"1"
+    locations.check_writable(f"{cloud}/ssm.zarr")
+    assert locations.create(f"{cloud}/new", b"1") is True
+    assert locations.create(f"{cloud}/new", b"2") is False
+    assert locations.read(f"{cloud}/new") == b"1"
     store = f"{cloud}/held.zarr"
     with locked(store), pytest.raises(RuntimeError, match="is being written by process"):
         with locked(store):
             pass
-    assert [file.name for file in places.files(f"{cloud}/ssm.zarr")] == []
+    assert [file.name for file in locations.files(f"{cloud}/ssm.zarr")] == []
 
 
 def test_a_store_is_written_and_read_shard_by_shard(cloud):
@@ -128,15 +128,15 @@ def test_a_store_is_written_and_read_shard_by_shard(cloud):
     assert np.array_equal(read_box(array, box), values[box])
     assert np.array_equal(read_box(held(array, box), box), values[box])
     assert np.array_equal(array[:], values)
-    assert places.folders(f"{url}/daily/ssm/c") == ["0", "1"]
+    assert locations.folders(f"{url}/daily/ssm/c") == ["0", "1"]
 
 
 def test_a_bucket_that_is_not_there_is_named(cloud):
     scheme = cloud.partition(":")[0]
     with pytest.raises(StoreError, match="://nobody-s/.*: there is no such bucket; make it, or"):
-        places.write(f"{scheme}://nobody-s/x", b"1")
+        locations.write(f"{scheme}://nobody-s/x", b"1")
     with pytest.raises(StoreError, match="://nobody-s/.*: there is no such bucket; make it, or"):
-        list(places.files(f"{scheme}://nobody-s/x"))
+        list(locations.files(f"{scheme}://nobody-s/x"))
 
 
 # ---- requests ---------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ def test_large_objects_go_in_one_request_each(amazon):
     values = np.random.default_rng(1).integers(0, 30_000, SHARD).astype("int16")
     amazon.forget()
     write_store(f"{bucket}/large.zarr", np.concatenate([values, values]))
-    places.write(f"{bucket}/large", values.tobytes())
+    locations.write(f"{bucket}/large", values.tobytes())
     sent = [(method, path, size) for method, path, _, size in amazon.seen if size > 5 * 2**20]
     assert [(method, path.partition("/")[2].partition("/")[2]) for method, path, _ in sent] == [
         ("PUT", "large.zarr/daily/ssm/c/0/0/0"),
@@ -168,9 +168,9 @@ def test_metadata_are_repeated_without_a_list_of_all_objects(amazon):
 
 def test_an_answer_that_breaks_off_is_never_taken_for_whole(amazon):
     url, content = f"s3://{Server(amazon.url).make_bucket()}/x", bytes(range(256)) * 4000
-    places.write(url, content)
+    locations.write(url, content)
     amazon.cut = 1
-    assert places.read(url) == content
+    assert locations.read(url) == content
     amazon.cut = 1
     assert bytes(object_stores.get_tail(url, 9999)) == content[-9999:]
     amazon.cut = 1
@@ -183,10 +183,10 @@ def test_a_store_that_forgets_conditions_is_refused_before_the_work(amazon):
     amazon.unconditional = True
     try:
         with pytest.raises(StoreError, match="ssm.zarr: this store writes over what was to be new"):
-            places.check_writable(f"{bucket}/ssm.zarr")
+            locations.check_writable(f"{bucket}/ssm.zarr")
     finally:
         amazon.unconditional = False
-    assert list(places.files(f"{bucket}/ssm.zarr")) == []
+    assert list(locations.files(f"{bucket}/ssm.zarr")) == []
 
 
 # ---- names ------------------------------------------------------------------------------------
@@ -198,9 +198,10 @@ def test_a_name_means_the_same_object_to_all_who_ask(amazon, name):
     url = f"s3://{bucket}/{name}/ssm.zarr"
     with created_whole(url) as root:
         root.attrs["title"] = name
-    assert [file.name for file in places.files(f"s3://{bucket}/{name}")] == ["ssm.zarr/zarr.json"]
+    names = [file.name for file in locations.files(f"s3://{bucket}/{name}")]
+    assert names == ["ssm.zarr/zarr.json"]
     assert open_group(url).attrs["title"] == name
-    assert json.loads(places.read(f"{url}/zarr.json"))["attributes"]["title"] == name
+    assert json.loads(locations.read(f"{url}/zarr.json"))["attributes"]["title"] == name
 
 
 @pytest.mark.parametrize("quoted", ["a b", "a%20b"])
@@ -212,7 +213,7 @@ def test_a_web_address_may_be_quoted(amazon, quoted):
         root.attrs["title"] = "there"
     url = f"{amazon.url}/{bucket}/{quoted}/ssm.zarr"
     assert open_group(url).attrs["title"] == "there"
-    assert b"there" in places.read(f"{url}/zarr.json")
+    assert b"there" in locations.read(f"{url}/zarr.json")
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from ee_world import band, image, without_day
 from rasterio.transform import Affine
 
 from gssm_cube import downloads, orders
-from gssm_cube.downloads import Places, download
+from gssm_cube.downloads import RemoteSources, download
 from gssm_cube.grid import Layout, Tile
 from gssm_cube.sources import earthengine, ee_requests, modis, tries
 from gssm_cube.sources.ee_requests import Band, Request
@@ -74,8 +74,8 @@ def connected(server, monkeypatch):
 
 
 @pytest.fixture
-def places(tmp_path):
-    return Places({"mod11a1": ASSET}, LAYOUT, tmp_path / "earthengine")
+def remote(tmp_path):
+    return RemoteSources({"mod11a1": ASSET}, LAYOUT, tmp_path / "earthengine")
 
 
 @pytest.fixture
@@ -90,9 +90,9 @@ def request_of_a_day():
     return Request(ASSET, (Band("LST_Day_1km", "uint16", 0),), orders.SINUSOIDAL, *BOX, stamps)
 
 
-def days_on_disk(places) -> dict[date, np.ndarray]:
+def days_on_disk(remote) -> dict[date, np.ndarray]:
     """LST by day of all files that were delivered, read as the ingest reads them."""
-    folder = orders.folder_of(places.folder, "mod11a1", ASSET, LAYOUT)
+    folder = orders.folder_of(remote.folder, "mod11a1", ASSET, LAYOUT)
     files = modis.find_files(folder, "MOD11A1", modis.LST_LAYERS)
     return {day: modis.read_lst(tiles, "Day", *BOX).values for day, tiles in files.items()}
 
@@ -116,19 +116,19 @@ def test_masked_pixels_come_back_as_the_fill_also_beyond_the_image(connected, re
     assert (values[:, :3] == 2).all() and (values[:, 3:] == 0).all()
 
 
-def test_days_become_files_that_the_ingest_reads(connected, places, fetch):
-    done = download(places, at_once=3, fetch=fetch)
+def test_days_become_files_that_the_ingest_reads(connected, remote, fetch):
+    done = download(remote, at_once=3, fetch=fetch)
     assert done == {"requests": 5, "bytes": 10 * 6 * SHAPE[0] * SHAPE[1], "files": 40}
-    found = days_on_disk(places)
+    found = days_on_disk(remote)
     assert list(found) == DAYS
     for day, values in found.items():
         np.testing.assert_array_equal(values, numbers(day))
-    assert not list((places.folder / "parts").iterdir())
+    assert not list((remote.folder / "parts").iterdir())
 
 
-def test_files_say_what_masked_pixels_hold(connected, places, fetch):
-    download(places, at_once=3, fetch=fetch)
-    (path,) = places.folder.rglob("*A2019182*LST_Day_1km.tif")
+def test_files_say_what_masked_pixels_hold(connected, remote, fetch):
+    download(remote, at_once=3, fetch=fetch)
+    (path,) = remote.folder.rglob("*A2019182*LST_Day_1km.tif")
     with rasterio.open(path) as source:
         assert source.nodata == 0 and source.dtypes == ("uint16",)
         assert orders.KILOMETRE.place_of(source.transform.c, source.transform.f) == (
@@ -136,18 +136,18 @@ def test_files_say_what_masked_pixels_hold(connected, places, fetch):
         )  # fmt: skip
 
 
-def test_what_is_there_is_not_asked_again(connected, places, fetch):
-    download(places, at_once=3, fetch=fetch)
+def test_what_is_there_is_not_asked_again(connected, remote, fetch):
+    download(remote, at_once=3, fetch=fetch)
     asked = len(connected.pixels)
-    assert not places.lacking("mod11a1")
-    assert download(places, at_once=3, fetch=fetch)["requests"] == 0
-    (path,) = places.folder.rglob("*A2019185*QC_Night.tif")  # the fourth day's
+    assert not remote.lacking("mod11a1")
+    assert download(remote, at_once=3, fetch=fetch)["requests"] == 0
+    (path,) = remote.folder.rglob("*A2019185*QC_Night.tif")  # the fourth day's
     path.unlink()
-    assert download(places, at_once=3, fetch=fetch)["requests"] == 1
+    assert download(remote, at_once=3, fetch=fetch)["requests"] == 1
     assert connected.pixels[asked:] == [connected.pixels[asked]]
 
 
-def test_a_masked_image_becomes_a_day_without_a_value(connected, places, fetch):
+def test_a_masked_image_becomes_a_day_without_a_value(connected, remote, fetch):
     held = connected.catalog.collections[ASSET].images
     elsewhere = Affine(1, 0, 9e9, 0, -1, 0)
     masked = held[4].each(
@@ -155,31 +155,31 @@ def test_a_masked_image_becomes_a_day_without_a_value(connected, places, fetch):
     )
     images = (*held[:4], masked, *held[5:])
     connected.catalog.collections[ASSET] = Collection(images, ASSET)
-    download(places, at_once=3, fetch=fetch)
-    found = days_on_disk(places)
+    download(remote, at_once=3, fetch=fetch)
+    found = days_on_disk(remote)
     assert not found[DAYS[4]].any()
     assert found[DAYS[3]].any()
 
 
 def test_a_day_without_an_image_is_noted_and_the_others_are_delivered(
-    connected, places, fetch, caplog
+    connected, remote, fetch, caplog
 ):
     without_day(connected.catalog, ASSET, DAYS[3])
-    download(places, at_once=3, fetch=fetch)
+    download(remote, at_once=3, fetch=fetch)
     assert "has no image of MODIS/061/MOD11A1 on 1 stamps: 2019-07-04" in caplog.text
-    assert sorted(days_on_disk(places)) == [day for day in DAYS if day != DAYS[3]]
-    assert not places.lacking("mod11a1")  # so that a run goes on without asking
-    assert places.lacking("mod11a1", orders.USUAL)  # so that a download asks again
+    assert sorted(days_on_disk(remote)) == [day for day in DAYS if day != DAYS[3]]
+    assert not remote.lacking("mod11a1")  # so that a run goes on without asking
+    assert remote.lacking("mod11a1", orders.USUAL)  # so that a download asks again
     connected.catalog = lst_catalog()  # it came later
-    assert download(places, at_once=3, fetch=fetch)["requests"] == 1
-    assert sorted(days_on_disk(places)) == DAYS
+    assert download(remote, at_once=3, fetch=fetch)["requests"] == 1
+    assert sorted(days_on_disk(remote)) == DAYS
 
 
-def test_more_requests_than_allowed_are_not_begun(connected, places, fetch):
+def test_more_requests_than_allowed_are_not_begun(connected, remote, fetch):
     with pytest.raises(ValueError, match="5 requests .* needed, --max-requests allows 4"):
-        download(places, at_once=3, max_requests=4, fetch=fetch)
+        download(remote, at_once=3, max_requests=4, fetch=fetch)
     assert not connected.pixels
-    assert download(places, at_once=3, max_requests=5, fetch=fetch)["requests"] == 5
+    assert download(remote, at_once=3, max_requests=5, fetch=fetch)["requests"] == 5
 
 
 # ---- failures ---------------------------------------------------------------------------------
@@ -233,43 +233,43 @@ def test_failures_that_may_pass_are_tried_again(connected, request_of_a_day, fet
     assert len(connected.pixels) == 3
 
 
-def test_a_failure_that_does_not_pass_ends_after_eight_tries(connected, places, fetch):
+def test_a_failure_that_does_not_pass_ends_after_eight_tries(connected, remote, fetch):
     connected.fail(503, times=1000, message="The service is currently unavailable.")
     with pytest.raises(tries.NoAnswer, match="no answer in 8 tries.*unavailable"):
-        download(places, at_once=1, fetch=fetch)
+        download(remote, at_once=1, fetch=fetch)
     assert len(connected.pixels) <= 2 * 8  # the one that had begun meanwhile, no more
 
 
 @pytest.mark.timeout(120)
 def test_who_waits_to_ask_again_keeps_no_download_that_ends_from_ending(
-    connected, places, monkeypatch
+    connected, remote, monkeypatch
 ):
     monkeypatch.setattr(tries, "FIRST_PAUSE", 3600.0)
     monkeypatch.setattr(tries, "LONGEST_PAUSE", 3600.0)
     connected.fail(503, times=2)
     connected.fail(403, message="The caller does not have permission.")
     with pytest.raises(earthengine.NoAccess, match="does not have permission"):
-        download(places, at_once=3)
+        download(remote, at_once=3)
 
 
 @pytest.mark.parametrize("left", [0, 100])
-def test_an_answer_that_a_power_cut_left_short_is_asked_again(connected, places, fetch, left):
-    (first, *_) = places.wanted("mod11a1")
-    part = downloads.part_of(places.folder, first.requests[0])
+def test_an_answer_that_a_power_cut_left_short_is_asked_again(connected, remote, fetch, left):
+    (first, *_) = remote.wanted("mod11a1")
+    part = downloads.part_of(remote.folder, first.requests[0])
     part.parent.mkdir(parents=True)
     part.write_bytes(b"\x93NUMPY".ljust(left, b"0")[:left])
-    assert download(places, at_once=3, fetch=fetch)["requests"] == 5
-    assert list(days_on_disk(places)) == DAYS
+    assert download(remote, at_once=3, fetch=fetch)["requests"] == 5
+    assert list(days_on_disk(remote)) == DAYS
 
 
-def test_a_refused_request_is_never_sent_again_and_the_others_are_done(connected, places, fetch):
+def test_a_refused_request_is_never_sent_again_and_the_others_are_done(connected, remote, fetch):
     connected.fail(400, message="User memory limit exceeded.")
     with pytest.raises(RuntimeError, match="1 of 5 requests were refused.*memory limit"):
-        download(places, at_once=1, fetch=fetch)
+        download(remote, at_once=1, fetch=fetch)
     assert len(connected.pixels) == 5
-    assert len(days_on_disk(places)) == 8
-    assert download(places, at_once=1, fetch=fetch)["requests"] == 1
-    assert len(days_on_disk(places)) == 10
+    assert len(days_on_disk(remote)) == 8
+    assert download(remote, at_once=1, fetch=fetch)["requests"] == 1
+    assert len(days_on_disk(remote)) == 10
 
 
 def test_an_unknown_asset_is_refused_with_its_name(connected, request_of_a_day):
@@ -279,14 +279,14 @@ def test_an_unknown_asset_is_refused_with_its_name(connected, request_of_a_day):
 
 
 @pytest.mark.parametrize("at_once", [1, 3])
-def test_requests_in_flight_never_pass_the_limit(connected, places, fetch, at_once):
+def test_requests_in_flight_never_pass_the_limit(connected, remote, fetch, at_once):
     def hold(number: int) -> None:
         """Answer only when as many as allowed are here, or no more will come."""
         last = number > 5 - at_once
         wait_until(lambda: last or connected.most_in_flight >= at_once)
 
     connected.hold = hold
-    download(places, at_once=at_once, fetch=fetch)
+    download(remote, at_once=at_once, fetch=fetch)
     assert connected.most_in_flight == at_once
 
 
@@ -300,20 +300,20 @@ ee.deprecation._FetchDataCatalogStac = dict
 ee.data.get_persistent_credentials = AnonymousCredentials
 from pathlib import Path
 from test_earthengine import ASSET, LAYOUT
-from gssm_cube.downloads import Places, download
+from gssm_cube.downloads import RemoteSources, download
 from gssm_cube.sources import earthengine, ee_requests
 ee_requests.MOST_BANDS = 4
 earthengine.connect("someone", url={url!r})
-download(Places({{"mod11a1": ASSET}}, LAYOUT, Path({folder!r})), at_once=2)
+download(RemoteSources({{"mod11a1": ASSET}}, LAYOUT, Path({folder!r})), at_once=2)
 """
 
 
-def test_a_kill_repeats_at_most_the_requests_in_flight(connected, places, fetch, monkeypatch):
+def test_a_kill_repeats_at_most_the_requests_in_flight(connected, remote, fetch, monkeypatch):
     monkeypatch.setattr(ee_requests, "MOST_BANDS", 4)  # a day a request
     gate = {"open": False}
     connected.hold = lambda number: wait_until(lambda: number <= 5 or gate["open"], 120)
     text = DOWNLOAD.format(
-        tests=str(Path(__file__).parent), url=connected.url, folder=str(places.folder)
+        tests=str(Path(__file__).parent), url=connected.url, folder=str(remote.folder)
     )
     process = subprocess.Popen([sys.executable, "-c", text])
     try:
@@ -323,11 +323,11 @@ def test_a_kill_repeats_at_most_the_requests_in_flight(connected, places, fetch,
         process.wait()
     gate["open"] = True
     before = list(connected.pixels)
-    download(places, at_once=2, fetch=fetch)
+    download(remote, at_once=2, fetch=fetch)
     again = connected.pixels[7:]
     assert set(again) & set(before) <= set(before[5:7])
     assert len(set(connected.pixels)) == 10 and len(connected.pixels) <= 12
-    found = days_on_disk(places)
+    found = days_on_disk(remote)
     assert sorted(found) == DAYS
     for day, values in found.items():
         np.testing.assert_array_equal(values, numbers(day))
@@ -417,7 +417,7 @@ def test_a_project_that_is_not_registered_is_told_before_work_starts(server, key
 
 
 def test_an_expired_token_is_renewed_in_the_middle(
-    server, key_file, places, fetch, monkeypatch, caplog
+    server, key_file, remote, fetch, monkeypatch, caplog
 ):
     monkeypatch.setattr(ee_requests, "MOST_BANDS", 8)
     caplog.set_level(logging.INFO)
@@ -428,15 +428,15 @@ def test_an_expired_token_is_renewed_in_the_middle(
             server.tokens.clear()
 
     server.hold = expire
-    download(places, at_once=1, fetch=fetch)
-    assert len(days_on_disk(places)) == 10
+    download(remote, at_once=1, fetch=fetch)
+    assert len(days_on_disk(remote)) == 10
     assert server.refreshed == 2
-    texts = [caplog.text, *(p.read_text(errors="ignore") for p in places.folder.rglob("*.json"))]
+    texts = [caplog.text, *(p.read_text(errors="ignore") for p in remote.folder.rglob("*.json"))]
     assert not any("loopback-token" in text for text in texts)
 
 
 def test_a_withdrawn_account_ends_the_work_and_keeps_what_is_done(
-    server, key_file, places, fetch, monkeypatch
+    server, key_file, remote, fetch, monkeypatch
 ):
     monkeypatch.setattr(ee_requests, "MOST_BANDS", 8)
     earthengine.connect("someone", str(key_file), server.url)
@@ -448,8 +448,8 @@ def test_a_withdrawn_account_ends_the_work_and_keeps_what_is_done(
 
     server.hold = withdraw
     with pytest.raises(tries.NoAccess, match="authenticate anew"):
-        download(places, at_once=1, fetch=fetch)
+        download(remote, at_once=1, fetch=fetch)
     assert len(server.pixels) <= 4
     server.refresh_works = True
-    assert download(places, at_once=1, fetch=fetch)["requests"] == 3
-    assert len(days_on_disk(places)) == 10
+    assert download(remote, at_once=1, fetch=fetch)["requests"] == 3
+    assert len(days_on_disk(remote)) == 10

@@ -82,9 +82,9 @@ def test_a_collection_without_soil_is_no_error_and_plan_and_check_say_so(
     path = write_run(tmp_path, small_world, short, server, {"era5_land": f"ee://{asset}"})
     done = CliRunner().invoke(app, ["download", str(path)])
     assert "2 requests to Earth Engine" in done.output, done.output
-    places = downloads.places_of(read_settings(path))
-    assert not places.lacking("era5_land")  # so that a run goes on without asking
-    assert len(places.lacking("era5_land", USUAL)) == 1  # so that a download asks again
+    remote = downloads.engine_sources(read_settings(path))
+    assert not remote.lacking("era5_land")  # so that a run goes on without asking
+    assert len(remote.lacking("era5_land", USUAL)) == 1  # so that a download asks again
     for command in ("plan", "check"):
         said = CliRunner().invoke(app, [command, str(path)])
         assert said.exit_code == 0, said.output
@@ -96,7 +96,7 @@ def test_soil_is_not_asked_for_if_the_settings_say_so(small_world, short, server
     both, weather = [], []
     for found, text in ((both, ""), (weather, "[era5_land]\nsoil = false\n")):
         path.write_text(path.read_text() + text)
-        found += downloads.places_of(read_settings(path)).wanted("era5_land")
+        found += downloads.engine_sources(read_settings(path)).wanted("era5_land")
     assert [d.files[0].name for d in both if d not in weather] == [
         "era5_land_soil_hourly_20190214T00_20190305T23.nc"
     ]
@@ -106,7 +106,7 @@ def test_soil_is_not_asked_for_if_the_settings_say_so(small_world, short, server
 def test_a_plan_counts_what_the_download_then_sends(small_world, short, server, account, tmp_path):
     maps = {name: ASSETS[name] for name in ("mod13a2", "wtd", "bedrock")}
     path = write_run(tmp_path, small_world, short, server, maps)
-    planned = {cost.source: cost for cost in costs(downloads.places_of(read_settings(path)))}
+    planned = {cost.source: cost for cost in costs(downloads.engine_sources(read_settings(path)))}
     assert {name: cost.requests for name, cost in planned.items()} == dict.fromkeys(maps, 1)
     asked, sent = len(server.pixels), server.bytes_sent
     refused = CliRunner().invoke(app, ["plan", str(path), "--max-requests", "2"])
@@ -119,6 +119,6 @@ def test_a_plan_counts_what_the_download_then_sends(small_world, short, server, 
     total = sum(cost.bytes for cost in planned.values())
     assert f"3 requests to Earth Engine, {total} bytes" in done.output, done.output
     assert 0 < server.bytes_sent - sent - total < 3 * 10_000  # headers that name the bands
-    assert sum(cost.requests for cost in costs(downloads.places_of(read_settings(path)))) == 0
+    assert sum(cost.requests for cost in costs(downloads.engine_sources(read_settings(path)))) == 0
     again = CliRunner().invoke(app, ["download", str(path)])
     assert "nothing is lacking" in again.output and len(server.pixels) == asked + 3

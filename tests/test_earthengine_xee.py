@@ -11,7 +11,7 @@ from test_earthengine import (  # noqa: F401
     connected,
     days_on_disk,
     fetch,
-    places,
+    remote,
     server,
 )
 
@@ -21,11 +21,11 @@ from gssm_cube.downloads import download
 pytest.importorskip("xee", reason="xee is not installed: it is in the extra 'test'")
 
 
-def test_xee_reads_what_was_downloaded(connected, places, fetch):  # noqa: F811
+def test_xee_reads_what_was_downloaded(connected, remote, fetch):  # noqa: F811
     import ee
 
-    download(places, at_once=3, fetch=fetch)
-    ours, asked = days_on_disk(places), len(connected.pixels)
+    download(remote, at_once=3, fetch=fetch)
+    ours, asked = days_on_disk(remote), len(connected.pixels)
     left, top = orders.SINUSOIDAL.corner_of(BOX)
     pixel = orders.SINUSOIDAL.cell[0]
     names = ["LST_Day_1km", "LST_Night_1km"]

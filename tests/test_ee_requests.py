@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gssm_cube import orders
-from gssm_cube.downloads import Places
+from gssm_cube import earthengine_orders, orders
+from gssm_cube.downloads import RemoteSources
 from gssm_cube.grid import Layout
 from gssm_cube.request_costs import cost_of, costs, naive_cost
 from gssm_cube.sources import earthengine
@@ -118,7 +118,7 @@ def test_requests_of_a_tile_year_are_those_worked_by_hand(tmp_path):
     # 42..46 N, 4..0 W, 366 days; ERA5-Land 41 x 41 cells, five bands of 731 days: 204 days a time;
     # two of the soil of 366 days: once.
     layout = Layout.covering((-4, 42, 0, 46), date(2019, 1, 1), date(2020, 1, 1))
-    found = {cost.source: cost for cost in costs(Places(ASSETS, layout, tmp_path))}
+    found = {cost.source: cost for cost in costs(RemoteSources(ASSETS, layout, tmp_path))}
     assert found["era5_land"].requests == 4 + 1
     assert found["era5_land"].bytes == 41 * 41 * 4 * (5 * 731 + 2 * 366)
     # 480 rows; columns from 4 W at 42 N to 0: 4 x 120 x cos(42) = 357; ten bytes: 29 days a time.
@@ -135,9 +135,9 @@ def test_requests_of_a_tile_year_are_those_worked_by_hand(tmp_path):
 def test_hours_of_soil_are_those_of_the_own_days_21_days_a_time(tmp_path):
     layout = Layout.covering((-4, 42, 0, 46), date(2019, 1, 1), date(2020, 1, 1))
     asset = {"era5_land": "ECMWF/ERA5_LAND/HOURLY"}
+    with_soil = (partial(earthengine_orders.deliveries, soil=soil) for soil in (True, False))
     both, weather = (
-        costs(Places(asset, layout, tmp_path, orders=partial(orders.deliveries, soil=soil)))[0]
-        for soil in (True, False)
+        costs(RemoteSources(asset, layout, tmp_path, orders=ordered))[0] for ordered in with_soil
     )
     # 1,024 bands are 14 days of 72, and 21 days of 48; weather has a year before, and a day after.
     assert (weather.requests, both.requests) == (-(-732 // 14), -(-732 // 14) + -(-366 // 21))
@@ -148,7 +148,7 @@ def test_hours_of_soil_are_those_of_the_own_days_21_days_a_time(tmp_path):
 
 def test_a_single_day_of_soil_is_a_file(tmp_path):
     layout = Layout.covering((-4, 42, 0, 46), date(2019, 7, 1), date(2019, 7, 1))
-    found = list(orders.deliveries("era5_land", ASSETS["era5_land"], layout, tmp_path))
+    found = list(earthengine_orders.deliveries("era5_land", ASSETS["era5_land"], layout, tmp_path))
     assert found[-1].files[0].name == "era5_land_soil_daily_20190701_20190701.nc"
     assert [band.name for band in found[-1].requests[0].bands] == [
         "volumetric_soil_water_layer_1", "soil_temperature_level_1",
@@ -159,7 +159,7 @@ def test_a_global_day_of_meteorology_takes_three_requests():
     layout = Layout.covering((-180, -62, 180, 86), date(2019, 7, 1), date(2019, 7, 1))
     box = orders.cell_box(layout)
     assert [len(span) for span in box] == [1481, 3600]  # 180 E is 180 W
-    bands = [Band(name, "float32", 0) for name, *_ in orders.METEO_BANDS["DAILY_AGGR"]]
+    bands = [Band(name, "float32", 0) for name, *_ in earthengine_orders.METEO_BANDS["DAILY_AGGR"]]
     assert len(list(row_slabs(box, bands, 1))) == 3
 
 
@@ -185,7 +185,7 @@ def test_another_region_or_asset_has_its_own_folder(tmp_path):
 
 def test_terrain_beyond_180_east_is_asked_at_180_west():
     layout = Layout.covering((176, 42, 180, 46), date(2019, 1, 1), date(2019, 1, 1))
-    found = orders.deliveries("merit_hydro", ASSETS["merit_hydro"], layout, Path("ee"))
+    found = earthengine_orders.deliveries("merit_hydro", ASSETS["merit_hydro"], layout, Path("ee"))
     tiles = {delivery.files[0].name[:7]: delivery.requests for delivery in found}
     assert {"n40e175", "n45e175", "n40w180"} <= set(tiles)
     assert all(request.cols.start == 0 for request in tiles["n40w180"])

@@ -374,7 +374,7 @@ def test_a_real_week_of_soil_moisture_stands_beside_meteorology_and_not_for_it(r
 @pytest.mark.real_data
 def test_the_stamps_of_a_real_week_of_the_new_layout_are_hourly(real_data):
     path = real_data / "grids" / "era5" / "ERA5_Western-Australia_20200601_20200607.nc"
-    with era5_land.open_place(path) as dataset:
+    with era5_land.open_location(path) as dataset:
         era5_land.check_grid(dataset, path)
         assert era5_land.time_axis(dataset["swvl1"]) == "valid_time"
         stamps = dataset["valid_time"].values

@@ -28,7 +28,7 @@ from gssm_cube.sources.era5_store import (
 from gssm_cube.sources.tries import NoAccess, Refused
 from gssm_cube.sources.web import Web
 from gssm_cube.sources.web_zarr import WebStore, open_store
-from gssm_cube.web_downloads import Archives, complete_from_web, web_places_of
+from gssm_cube.web_downloads import Archives, archive_sources, complete_from_web
 from gssm_cube.web_settings import Web as WebSettings
 
 LAYOUT = Layout(Tile(115, 449), 1, 2, date(2019, 7, 8), date(2019, 7, 9), 48)  # across 0 E
@@ -103,7 +103,7 @@ def test_each_chunk_is_asked_once_and_nothing_again(server, run):
     chunks = [asked.path for asked in server.asked if "/c/" in asked.path]
     chunks = [path for path in chunks if path.split("/")[-5] in ("t2m", "tp", "e")]
     assert len(chunks) == len(set(chunks))
-    planned = web_places_of(run)
+    planned = archive_sources(run)
     assert not planned.lacking("era5_land")
     asked = len(server.asked)
     assert "nothing is lacking" in complete_from_web(run)
@@ -132,13 +132,13 @@ def test_the_soil_of_the_own_days_comes_in_files_of_its_own(server, run):
 def test_chunks_of_soil_are_planned_until_a_store_says_that_it_has_none(server, run):
     write_store(server.folder / "guarded" / "era5-land-v0.zarr", units=UNITS | {"swvl1": "m3 m-3"})
     planned = {
-        request.name for d in web_places_of(run).wanted("era5_land") for request in d.requests
+        request.name for d in archive_sources(run).wanted("era5_land") for request in d.requests
     }
     assert planned == set(ALL_UNITS)
     files = download(run)
     assert era5_land.lacking_soil(files) == "no stl1: the air tells frozen ground"
     assert era5_land.soil_names(files) == ("swvl1",)
-    assert [cost.requests for cost in costs(web_places_of(run))] == [0]
+    assert [cost.requests for cost in costs(archive_sources(run))] == [0]
 
 
 def test_without_soil_in_the_settings_none_is_asked_for(server, run, monkeypatch):

@@ -15,7 +15,7 @@ from object_server import moto_server
 from product_files import layers_of
 from tests_of_commands import invoke
 
-from gssm_cube import blocks, open_product, pipeline, places
+from gssm_cube import blocks, locations, open_product, pipeline
 from gssm_cube.climatology import open_climatology
 from gssm_cube.difference import compare_products
 from gssm_cube.grid import Block, Layout, Tile
@@ -57,9 +57,9 @@ def twins(small_run, tmp_path_factory):
         bucket = f"s3://{server.make_bucket()}"
         for name in ("features.zarr", "ssm.zarr"):
             for part in (name, f"{name}.markers"):
-                for file in places.files(far.parent / part):
+                for file in locations.files(far.parent / part):
                     content = (far.parent / part / file.name).read_bytes()
-                    places.write(f"{bucket}/{part}/{file.name}", content)
+                    locations.write(f"{bucket}/{part}/{file.name}", content)
                 shutil.rmtree(far.parent / part)
         stores = f'[stores]\ncube = "{bucket}/features.zarr"\nproduct = "{bucket}/ssm.zarr"\n'
         far.write_text(far.read_text().replace("[training]", stores + "[training]"))
@@ -139,7 +139,7 @@ def test_the_catalogue_s_item_lies_beside_the_product(twins):
     target = f"{twins.bucket}/ssm.stac.json"
     said = invoke("stac", twins.product, "--href", "https://example.org/ssm.zarr")
     assert target in re.sub(r"\s", "", said)
-    item = json.loads(places.read(target))
+    item = json.loads(locations.read(target))
     assert item["type"] == "Feature" and item["stac_version"]
 
 
@@ -175,7 +175,7 @@ def test_a_climatology_is_described_in_the_bucket_and_then_skipped(forty):
     assert "climatology: 2 tiles done, 0 skipped" in invoke("climatology", far, *years)
     assert "climatology: 0 tiles done, 2 skipped" in invoke("climatology", far, *years)
     invoke("climatology", near, *years)
-    target = places.sibling(far, "climatology.zarr")
+    target = locations.sibling(far, "climatology.zarr")
     found, known = (
         open_climatology(p).load() for p in (target, near.with_name("climatology.zarr"))
     )

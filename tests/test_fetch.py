@@ -18,7 +18,7 @@ from provider_world import KEY, lead_there, open_providers
 from gssm_cube.fetch import cds, earthdata, tars, web
 from gssm_cube.fetch import run as fetching
 from gssm_cube.fetch.run import PROVIDERS, fetch, providers_of
-from gssm_cube.fetch.transfer import Place
+from gssm_cube.fetch.transfer import RemoteFile
 from gssm_cube.grid import Layout
 from gssm_cube.ingest import inputs
 from gssm_cube.sources import (
@@ -408,9 +408,9 @@ def test_a_package_holds_its_tiles_whole(row, col):
 def test_an_archive_that_is_no_tar_is_refused():
     with FileServer() as server:
         server.files["/a.tar"] = b"x" * 2_000
-        place = Place(f"{server.url}/a.tar", web.requests.Session())
+        remote = RemoteFile(f"{server.url}/a.tar", web.requests.Session())
         with pytest.raises(ValueError, match="no whole tar archive .byte 0"):
-            list(tars.entries(place, Watch()))
+            list(tars.entries(remote, Watch()))
 
 
 def test_a_header_in_an_archive_that_comes_cut_is_asked_again(tmp_path, monkeypatch):
@@ -421,8 +421,8 @@ def test_a_header_in_an_archive_that_comes_cut_is_asked_again(tmp_path, monkeypa
     with FileServer() as server:
         server.files["/a.tar"] = (tmp_path / "a.tar").read_bytes()
         server.faults.append(Fault("cut", times=2, after=100))
-        place = Place(f"{server.url}/a.tar", web.requests.Session())
-        assert list(tars.entries(place, Watch())) == [tars.Entry("one.tif", 512, 700)]
+        remote = RemoteFile(f"{server.url}/a.tar", web.requests.Session())
+        assert list(tars.entries(remote, Watch())) == [tars.Entry("one.tif", 512, 700)]
 
 
 def test_a_list_of_tiles_that_is_cut_is_not_kept(tmp_path):

@@ -5,7 +5,7 @@ import os
 import fsspec
 import pytest
 
-from gssm_cube import places
+from gssm_cube import locations
 from gssm_cube.fetched import fetch_folder
 
 
@@ -57,9 +57,9 @@ def test_a_file_that_leads_out_of_the_folder_is_refused(remote, tmp_path):
 
 
 def test_a_file_of_a_bucket_that_goes_meanwhile_ends_the_fetch(tmp_path, monkeypatch):
-    found = [places.Found("forest.json", 2, 0.0)]
-    monkeypatch.setattr(places, "files", lambda url: found)
-    monkeypatch.setattr(places, "read", lambda url: None)
+    found = [locations.Found("forest.json", 2, 0.0)]
+    monkeypatch.setattr(locations, "files", lambda url: found)
+    monkeypatch.setattr(locations, "read", lambda url: None)
     with pytest.raises(FileNotFoundError, match="s3://b/forest/forest.json was removed meanwhile"):
         fetch("s3://b/forest", tmp_path / "cache")
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from object_server import moto_server
 
-from gssm_cube import places
+from gssm_cube import locations
 from gssm_cube.grid import Block, Layout, Tile
 from gssm_cube.growth import (
     begin_growth,
@@ -91,7 +91,7 @@ def far_store(store, monkeypatch):
         url = f"s3://{server.make_bucket()}/ssm.zarr"
         create_product(url, LAYOUT, {"forest_digest": "abc"})
         for name, content in objects(store).items():
-            places.write(places.join(url, name), content)
+            locations.write(locations.join(url, name), content)
         yield url
 
 
@@ -103,7 +103,7 @@ def test_a_product_in_an_object_store_grows_all_at_once_as_well(store, far_store
     end_growth(far_store)
     end_growth(store)
     assert read(far_store).equals(read(store)) and read(far_store).attrs["history"] == "longer"
-    assert not is_growing(far_store) and places.read(next_file(far_store)) is None
+    assert not is_growing(far_store) and locations.read(next_file(far_store)) is None
     set_attrs(far_store, {"note": 3}, "ssm")
     assert read(far_store)["ssm"].attrs["note"] == 3
     assert whole_document(far_store)["consolidated_metadata"]["metadata"].keys() >= {"ssm", "time"}

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 from object_server import moto_server
 
-from gssm_cube import leases, places
+from gssm_cube import leases, locations
 from gssm_cube.locks import locked, locked_in_part
 
 
@@ -49,10 +49,10 @@ def beating(store, place, **about):
     def beat():
         number = 0
         while not ended.wait(0.1):
-            places.write(place, lease_of(store, beats=(number := number + 1), **about))
+            locations.write(place, lease_of(store, beats=(number := number + 1), **about))
 
     thread = threading.Thread(target=beat)
-    places.write(place, lease_of(store, **about))
+    locations.write(place, lease_of(store, **about))
     thread.start()
     try:
         yield
@@ -74,7 +74,7 @@ def said(check):
 
 
 def numbers(store):
-    return places.names(f"{store}.lease")
+    return locations.names(f"{store}.lease")
 
 
 def test_a_store_is_held_by_one_run_and_free_again_after_it(store):
@@ -90,7 +90,7 @@ def test_a_store_is_held_by_one_run_and_free_again_after_it(store):
 
 
 def test_a_holder_on_another_machine_that_falls_silent_is_taken_over(store):
-    places.write(f"{store}.lease/00000007.json", lease_of(store))
+    locations.write(f"{store}.lease/00000007.json", lease_of(store))
     begin = time.monotonic()
     with locked(store):
         assert time.monotonic() - begin > 1.5
@@ -109,7 +109,7 @@ def test_a_holder_on_another_machine_whose_heart_beats_is_not(store, host):
 
 def test_a_dead_process_of_this_machine_is_taken_over_at_once(store, monkeypatch):
     monkeypatch.setattr(leases, "LEASE_SECONDS", 600.0)
-    places.write(f"{store}.lease/00000001.json", dead_here(store))
+    locations.write(f"{store}.lease/00000001.json", dead_here(store))
     with locked(store):
         assert numbers(store) == ["00000002"]
 
@@ -129,7 +129,7 @@ def test_a_holder_that_slept_looks_before_it_goes_on(store, monkeypatch):
         awake = leases.now()
         monkeypatch.setattr(leases, "now", lambda: awake + 100)
         check()
-        places.write(f"{store}.lease/00000002.json", lease_of(store))
+        locations.write(f"{store}.lease/00000002.json", lease_of(store))
         check()  # it has looked just now
         monkeypatch.setattr(leases, "now", lambda: awake + 200)
         with pytest.raises(RuntimeError, match="was taken over by another run"):
@@ -143,7 +143,7 @@ def test_a_heart_that_stops_for_whatever_reason_ends_the_run(store, monkeypatch)
         def fail(place, content):
             raise ValueError("no heart")
 
-        monkeypatch.setattr(places, "write", fail)
+        monkeypatch.setattr(locations, "write", fail)
         assert "could not be written for 2 s: no heart; what has a marker" in said(check)
         monkeypatch.undo()
 
@@ -152,7 +152,8 @@ def test_of_several_who_take_a_number_at_a_time_one_succeeds(store):
     place, won = f"{store}.lease/00000001.json", []
     contents = [lease_of(store, process=number) for number in range(8)]
     threads = [
-        threading.Thread(target=lambda c=c: won.append(places.create(place, c))) for c in contents
+        threading.Thread(target=lambda c=c: won.append(locations.create(place, c)))
+        for c in contents
     ]
     for thread in threads:
         thread.start()
@@ -177,13 +178,13 @@ def test_parts_hold_a_store_together_and_the_first_alone_prepares_it(store):
 
 
 def test_a_part_that_died_keeps_no_run_out(store):
-    places.write(f"{store}.lease/part-x.json", dead_here(store))
+    locations.write(f"{store}.lease/part-x.json", dead_here(store))
     with locked(store):
         assert numbers(store) == ["00000001"]
 
 
 def test_a_whole_run_stays_the_holder_while_it_waits_for_a_silent_part(store):
-    places.write(f"{store}.lease/part-x.json", lease_of(store))
+    locations.write(f"{store}.lease/part-x.json", lease_of(store))
     with locked(store) as check:
         time.sleep(0.3)  # some beats
         check()

@@ -12,7 +12,7 @@ from bare_cube import many_blocks, write_bare_cube
 from object_proxy import Proxy
 from object_server import SECRET, Server, moto_server
 
-from gssm_cube import blocks, object_stores, open_product, pipeline, places
+from gssm_cube import blocks, locations, object_stores, open_product, pipeline
 from gssm_cube.forest import Preset, compile_forest, load_forest, train_forest
 from gssm_cube.object_stores import StoreError
 from gssm_cube.predict import predict_product
@@ -81,9 +81,9 @@ def save_forest(folder):
 
 def objects(store):
     """All written objects of a product's layers."""
-    names = (found.name for found in places.files(store))
+    names = (found.name for found in locations.files(store))
     wanted = [name for name in names if name.startswith(DATA) and "/c/" in name]
-    return {name: places.read(places.join(store, name)) for name in wanted}
+    return {name: locations.read(locations.join(store, name)) for name in wanted}
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,7 @@ def test_a_second_run_skips_all_and_a_lost_object_is_made_again_alone(stored, tm
     target = stored.new_product("resumed")
     predict_product(stored.cube, target, stored.forest, {})
     assert predict_product(stored.cube, target, stored.forest, {})[1] == 4
-    places.delete(f"{target}/ssm/c/0/0/1")
+    locations.delete(f"{target}/ssm/c/0/0/1")
     status, skipped = predict_product(stored.cube, target, stored.forest, {})
     assert (len(status), skipped) == (1, 3)
     assert objects(target) == stored.expected
@@ -240,14 +240,14 @@ def test_blocks_that_a_store_does_not_take_fail_and_the_next_run_does_them(store
 def test_refused_access_and_a_bucket_that_is_not_there_are_named(stored, calm, impatient):
     calm.denied = True
     with pytest.raises(StoreError, match=r"s3://.*: access is denied \(AccessDenied\); give") as e:
-        places.check_writable(stored.new_product("denied"))
+        locations.check_writable(stored.new_product("denied"))
     assert SECRET not in str(e.value) and "AKSHOWN" not in str(e.value)
     assert e.value.__cause__ is None and e.value.__suppress_context__
     with pytest.raises(StoreError, match="access is denied"):
         open_product(stored.new_product("denied"))
     calm.denied = False
     with pytest.raises(StoreError, match="s3://nobody-s-bucket/.*there is no such bucket; make"):
-        places.check_writable(stored.folder, "s3://nobody-s-bucket/ssm.zarr")
+        locations.check_writable(stored.folder, "s3://nobody-s-bucket/ssm.zarr")
     with pytest.raises(FileNotFoundError, match="no Zarr store at s3://.*/nothing"):
         open_product(f"{stored.url}/nothing")
 
@@ -255,7 +255,7 @@ def test_refused_access_and_a_bucket_that_is_not_there_are_named(stored, calm, i
 def test_a_server_that_nobody_runs_is_named(monkeypatch, impatient):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(StoreError, match="s3://a-bucket/x.zarr.probe.*does not answer"):
-        places.check_writable("s3://a-bucket/x.zarr")
+        locations.check_writable("s3://a-bucket/x.zarr")
 
 
 # ---- opening ----------------------------------------------------------------------------------
@@ -278,7 +278,7 @@ def test_a_product_opens_from_a_web_server_in_one_request_and_is_not_written(sto
     }
     assert there.equals(open_product(stored.folder / "ssm.zarr"))
     with pytest.raises(ValueError, match="is on a web server, which is only read; give s3://"):
-        places.check_writable(web)
+        locations.check_writable(web)
 
 
 def test_series_of_many_points_are_read_from_a_bucket(stored, product):

@@ -93,6 +93,13 @@ def test_rows_of_a_store_are_those_of_its_table_in_the_same_order(samples, tmp_p
     np.testing.assert_array_equal(rows.days, np.unique(known.places["time"]).astype("M8[D]"))
 
 
+def test_infinite_values_are_named_before_anything_is_fitted(samples):
+    table = open_samples(samples)
+    table["observed"] = table["observed"].where(table["observed"].isna(), np.inf)
+    with pytest.raises(ValueError, match=r"infinite values \(rows by column: {'observed': 116}\)"):
+        complete_samples(table, FEATURES, COLUMNS, least=2)
+
+
 def test_a_matrix_to_train_on_has_the_chosen_rows_in_float32_by_column(samples, tmp_path):
     rows = rows_of_store(samples, FEATURES, tmp_path)
     known = complete_samples(open_samples(samples), FEATURES, COLUMNS, least=2)

@@ -75,8 +75,8 @@ def test_a_store_is_not_at_its_place_before_it_is_complete(tmp_path):
 
 
 def test_what_a_killed_process_left_is_not_built_upon(tmp_path):
-    (tmp_path / "s.zarr.new").mkdir()
-    (tmp_path / "s.zarr.new" / "stale").write_text("")
+    (tmp_path / "s.zarr.partial").mkdir()
+    (tmp_path / "s.zarr.partial" / "stale").write_text("")
     make(tmp_path / "s.zarr")
     assert not (tmp_path / "s.zarr" / "stale").exists()
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gssm_cube.fetch import transfer
-from gssm_cube.fetch.transfer import Place, download
+from gssm_cube.fetch.transfer import RemoteFile, download
 from gssm_cube.sources import tries
 from gssm_cube.sources.tries import NoAccess, NoAnswer, NotThere, Refused, Stopped, Watch
 
@@ -34,9 +34,9 @@ def anything(path):
 
 
 def get(server, target, *, check=anything, watch=None, **more):
-    place = Place(f"{server.url}/map.tif", requests.Session(), **more)
+    remote = RemoteFile(f"{server.url}/map.tif", requests.Session(), **more)
     watch = watch or Watch()
-    download(place, target, check, watch)
+    download(remote, target, check, watch)
     return watch
 
 
@@ -144,10 +144,10 @@ def test_no_error_shows_a_query(server, tmp_path, monkeypatch):
     for kind in (403, 404, 500, "cut"):
         server.faults[:] = [Fault(kind, times=9)]
         with pytest.raises((RuntimeError, Refused)) as told:
-            download(Place(url, requests.Session()), tmp_path / "x", anything, Watch())
+            download(RemoteFile(url, requests.Session()), tmp_path / "x", anything, Watch())
         assert "map.tif" in str(told.value) and "signature" not in str(told.value)
     with pytest.raises(NoAnswer) as told:
-        gone = Place("http://127.0.0.1:9/x?signature=abc", requests.Session())
+        gone = RemoteFile("http://127.0.0.1:9/x?signature=abc", requests.Session())
         download(gone, tmp_path / "x", anything, Watch())
     assert "signature" not in str(told.value)
 
@@ -188,9 +188,9 @@ def test_a_part_of_a_file_comes_alone_and_goes_on_too(server, tmp_path):
 
 def test_a_server_without_parts_gives_no_part(server, tmp_path):
     server.ranges = False
-    place = Place(f"{server.url}/map.tif", requests.Session(), start=0, bytes=512)
+    remote = RemoteFile(f"{server.url}/map.tif", requests.Session(), start=0, bytes=512)
     with pytest.raises(transfer.NoRanges, match="no parts"):
-        transfer.read_part(place, Watch())
+        transfer.read_part(remote, Watch())
     with pytest.raises(transfer.NoRanges, match="no parts"):
         get(server, tmp_path / "part", start=1_000, bytes=2_000)
 
@@ -233,7 +233,10 @@ def test_a_stop_ends_a_pause():
 
 
 def test_sizes_are_told_by_the_server(server):
-    assert transfer.size_of(Place(f"{server.url}/map.tif", requests.Session()), Watch()) == 102_400
+    assert (
+        transfer.size_of(RemoteFile(f"{server.url}/map.tif", requests.Session()), Watch())
+        == 102_400
+    )
     assert server.sent == 0
 
 

@@ -13,7 +13,7 @@ from gssm_cube.ingest.inputs import vegetation_starts
 from gssm_cube.request_costs import costs
 from gssm_cube.settings import read_settings
 from gssm_cube.sources import modis
-from gssm_cube.web_downloads import web_places_of
+from gssm_cube.web_downloads import archive_sources
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_the_cube_from_open_archives_equals_that_from_files(
 ):
     monkeypatch.setenv("EARTHDATAHUB_TOKEN", TOKEN)
     settings = read_settings(write_run(tmp_path, small_world, short, server))
-    planned = {cost.source: cost.requests for cost in costs(web_places_of(settings))}
+    planned = {cost.source: cost.requests for cost in costs(archive_sources(settings))}
     pipeline.harmonise(settings)
     assert server.most_in_flight <= 8
     check_same_codes(settings.cube, alone[0] / "features.zarr")

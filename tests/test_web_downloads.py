@@ -18,7 +18,7 @@ from web_world import item_of
 
 from gssm_cube import orders
 from gssm_cube.cli import app
-from gssm_cube.downloads import Places, open_requests
+from gssm_cube.downloads import RemoteSources, open_requests
 from gssm_cube.grid import Layout, Tile
 from gssm_cube.orders import Catalog
 from gssm_cube.request_costs import costs
@@ -28,7 +28,7 @@ from gssm_cube.sources.ee_files import SINUSOIDAL
 from gssm_cube.sources.sinusoidal import KILOMETRE
 from gssm_cube.sources.tries import NoAccess, Refused
 from gssm_cube.sources.web_tiff import blocks_of
-from gssm_cube.web_downloads import WHOM, complete_from_web, web_places_of
+from gssm_cube.web_downloads import WHOM, archive_sources, complete_from_web
 from gssm_cube.web_orders import asks_whole_files, sends, web_deliveries
 from gssm_cube.web_settings import EXAMPLES
 from gssm_cube.web_settings import Web as WebSettings
@@ -119,7 +119,7 @@ def days_on_disk(run) -> dict[date, np.ndarray]:
 
 
 def test_tiles_become_files_that_the_ingest_reads(server, run):
-    (cost,) = costs(web_places_of(run))
+    (cost,) = costs(archive_sources(run))
     assert (cost.requests, cost.bytes) == (6 * 4 * 2, 6 * 6 * SHAPE[0] * SHAPE[1])
     complete(run)
     found = days_on_disk(run)
@@ -261,8 +261,8 @@ def test_a_kill_repeats_at_most_the_requests_in_flight(server, run):
     gate["open"] = True
     held = {path.name for path in run.folder.rglob("*.tif")}
     before = {asked.path for asked in server.files_asked()}
-    places = web_places_of(run)
-    left = open_requests(places.lacking("mod11a1"), places.folder)
+    remote = archive_sources(run)
+    left = open_requests(remote.lacking("mod11a1"), remote.folder)
     count = len(server.files_asked())
     complete(run)
     again = {asked.path for asked in server.files_asked()[count:]}
@@ -327,10 +327,10 @@ def test_requests_of_a_tile_year_are_those_worked_by_hand(tmp_path):
     # 42..46 N, 4..0 W, 366 days, in one tile of MODIS.
     layout = Layout.covering((-4, 42, 0, 46), date(2019, 1, 1), date(2020, 1, 1))
     names = ("era5_land", "mod11a1", "mod13a2", "wtd", "bedrock")
-    places = Places(
+    remote = RemoteSources(
         {name: EXAMPLES[name] for name in names}, layout, tmp_path, WHOM, web_deliveries, sends
     )
-    found = {cost.source: cost for cost in costs(places)}
+    found = {cost.source: cost for cost in costs(remote)}
     # A layer a day is a header and its blocks.
     assert found["mod11a1"].requests == 366 * 4 * 2
     assert found["mod13a2"].requests == 31 * 4 * 2

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from gssm_cube.blocks import digest, write_atomically
 from gssm_cube.fetch import transfer
 from gssm_cube.fetch.needs import NOTHING, Need, Order
-from gssm_cube.fetch.transfer import Place
+from gssm_cube.fetch.transfer import RemoteFile
 from gssm_cube.grid import Layout
 from gssm_cube.ingest.inputs import meteo_days
 from gssm_cube.sources import era5_land
@@ -197,7 +197,7 @@ def _get_part(store: "Store", request: dict[str, Any], place: Path, watch: Watch
         if size is not None and path.stat().st_size != size:
             raise ValueError(f"{url} has {path.stat().st_size} bytes, {size} were told; try again")
 
-    transfer.download(Place(url, session, advice=ADVICE), whole, check, watch)
+    transfer.download(RemoteFile(url, session, advice=ADVICE), whole, check, watch)
     with transfer.CHECKING:
         unpack(whole, place)
     ticket.unlink(missing_ok=True)

@@ -20,7 +20,7 @@ import netCDF4
 import requests
 
 from gssm_cube.fetch.needs import NOTHING, Need, Order, order_of
-from gssm_cube.fetch.transfer import Place
+from gssm_cube.fetch.transfer import RemoteFile
 from gssm_cube.grid import Layout
 from gssm_cube.ingest.inputs import vegetation_starts
 from gssm_cube.ingest.sensors import own_start
@@ -165,9 +165,9 @@ def orders(product: Product, layout: Layout, folder: Path, watch: Watch) -> Iter
         absent |= set(days) - set(wanted)
         for day in wanted:
             granule = found[day]
-            place = Place(granule.url, catalog.session, advice=ADVICE)
+            remote = RemoteFile(granule.url, catalog.session, advice=ADVICE)
             target = folder / f"{day:%Y}" / granule.name
-            yield order_of(place, target, granule.bytes or int(product.tile_bytes), check_hdf)
+            yield order_of(remote, target, granule.bytes or int(product.tile_bytes), check_hdf)
     if absent - seen:
         logger.warning(
             "the LP DAAC has no %s of this region on %d days: %s .. %s", product.name,

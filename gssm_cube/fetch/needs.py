@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from gssm_cube.fetch.transfer import Check, Place, download
+from gssm_cube.fetch.transfer import Check, RemoteFile, download
 from gssm_cube.grid import Layout
 from gssm_cube.sources.tries import Watch
 
@@ -36,9 +36,9 @@ class Order:
     get: Callable[[Watch], None]
 
 
-def order_of(place: Place, target: Path, size: int | None, check: Check) -> Order:
+def order_of(remote: RemoteFile, target: Path, size: int | None, check: Check) -> Order:
     """Return the order of a file that is downloaded and checked; of an unknown size 0 counts."""
-    return Order(target.name, size or 0, partial(download, place, target, check))
+    return Order(target.name, size or 0, partial(download, remote, target, check))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from gssm_cube.fetch.transfer import Place, read_part
+from gssm_cube.fetch.transfer import RemoteFile, read_part
 from gssm_cube.sources.tries import Watch
 
 BLOCK = 512
@@ -25,7 +25,7 @@ class Entry:
     bytes: int
 
 
-def entries(archive: Place, watch: Watch) -> Iterator[Entry]:
+def entries(archive: RemoteFile, watch: Watch) -> Iterator[Entry]:
     """Yield the files of a remote archive.
 
     Raises

@@ -16,9 +16,9 @@ import requests
 from gssm_cube.sources.answers import (
     answered,
     check_status,
+    content_range,
     length_of,
     part_of,
-    place_of,
     range_of,
 )
 from gssm_cube.sources.tries import NoAccess, Passing, Watch, persist
@@ -33,8 +33,8 @@ class NoRanges(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Place:
-    """What is fetched: all of a URL, or a part of it that begins at a byte.
+class RemoteFile:
+    """What is fetched: all of a URL, or the part of it that begins at a byte.
 
     ``advice`` is what to do if the server does not let us in.
     """
@@ -103,12 +103,12 @@ class _Part:
         self.mark.unlink(missing_ok=True)
 
 
-def download(place: Place, target: Path, check: Check, watch: Watch) -> None:
+def download(remote: RemoteFile, target: Path, check: Check, watch: Watch) -> None:
     """Fetch a file, or what is left of it.
 
     Parameters
     ----------
-    place : Place
+    remote : RemoteFile
     target : Path
         Its folder is made if it is missing; what is there is replaced.
     check : callable
@@ -126,7 +126,7 @@ def download(place: Place, target: Path, check: Check, watch: Watch) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     part = _Part(target)
     watch.add(part.size)
-    persist(place.shown, lambda: _append(place, part, watch), watch.pause, lambda: part.size)
+    persist(remote.shown, lambda: _append(remote, part, watch), watch.pause, lambda: part.size)
     try:
         with CHECKING:
             check(part.path)
@@ -136,24 +136,24 @@ def download(place: Place, target: Path, check: Check, watch: Watch) -> None:
     part.finish()
 
 
-def _append(place: Place, part: _Part, watch: Watch) -> None:
+def _append(remote: RemoteFile, part: _Part, watch: Watch) -> None:
     """Ask for what is left, and write it behind what is there."""
     if not part.mark.exists():  # of which version it is nobody knows
         watch.add(-part.remove())
     have = part.size
-    if have and have == place.bytes:
+    if have and have == remote.bytes:
         return
-    headers = range_of(place.start + have, place.stop) if have or place.is_part else {}
+    headers = range_of(remote.start + have, remote.stop) if have or remote.is_part else {}
     if have:
         headers["If-Range"] = part.mark.read_text()
-    with place.asked(headers) as answer:
+    with remote.asked(headers) as answer:
         if answer.status_code == 416:
-            if have and place_of(answer)[1] == have:
+            if have and content_range(answer)[1] == have:
                 return  # all had come before
             watch.add(-part.remove())
             raise Passing("there are fewer bytes than had come")
-        place.check(answer)
-        total = _begin(answer, place, part, watch)
+        remote.check(answer)
+        total = _begin(answer, remote, part, watch)
         with part.path.open("ab") as file:
             for chunk in answer.iter_content(CHUNK_BYTES):
                 file.write(chunk)
@@ -165,22 +165,22 @@ def _append(place: Place, part: _Part, watch: Watch) -> None:
         raise Passing(text)
 
 
-def _begin(answer: requests.Response, place: Place, part: _Part, watch: Watch) -> int | None:
+def _begin(answer: requests.Response, remote: RemoteFile, part: _Part, watch: Watch) -> int | None:
     """Set the part up for an answer; return the bytes that the whole will have, if they are told.
 
     A server that sends the whole where a part was asked for has another version, or knows no parts.
     """
     if answer.status_code == 206:
-        start, whole = place_of(answer)
-        if start != place.start + part.size:
+        start, whole = content_range(answer)
+        if start != remote.start + part.size:
             watch.add(-part.remove())
             raise Passing(f"bytes from {start} on came that were not asked for")
-        total = place.bytes if place.is_part else whole
-    elif place.is_part and not part.size:
-        raise NoRanges(f"{place.shown} gives no parts of a file")
+        total = remote.bytes if remote.is_part else whole
+    elif remote.is_part and not part.size:
+        raise NoRanges(f"{remote.shown} gives no parts of a file")
     else:
         watch.add(-part.remove())
-        if place.is_part:
+        if remote.is_part:
             raise Passing("the file has changed meanwhile")
         total = length_of(answer)
     version = answer.headers.get("ETag", "")
@@ -192,18 +192,18 @@ def _begin(answer: requests.Response, place: Place, part: _Part, watch: Watch) -
     return total
 
 
-def size_of(place: Place, watch: Watch) -> int | None:
+def size_of(remote: RemoteFile, watch: Watch) -> int | None:
     """Return the bytes of a file as its server tells them; None if it does not."""
 
     def ask() -> int | None:
-        with place.asked({}, "HEAD") as answer:
-            place.check(answer)
+        with remote.asked({}, "HEAD") as answer:
+            remote.check(answer)
             return length_of(answer)
 
-    return persist(place.shown, ask, watch.pause)
+    return persist(remote.shown, ask, watch.pause)
 
 
-def read_part(place: Place, watch: Watch) -> bytes:
+def read_part(remote: RemoteFile, watch: Watch) -> bytes:
     """Return a short part of a file; shorter where the file ends.
 
     Raises
@@ -211,13 +211,13 @@ def read_part(place: Place, watch: Watch) -> bytes:
     NoRanges
         If the server would send the whole.
     """
-    span = place.start, place.start + (place.bytes or 0)
+    span = remote.start, remote.start + (remote.bytes or 0)
 
     def ask() -> bytes:
-        with place.asked(range_of(*span)) as answer:
-            place.check(answer)
+        with remote.asked(range_of(*span)) as answer:
+            remote.check(answer)
             if answer.status_code != 206:
-                raise NoRanges(f"{place.shown} gives no parts of a file")
+                raise NoRanges(f"{remote.shown} gives no parts of a file")
             return part_of(answer, span).content
 
-    return persist(place.shown, ask, watch.pause)
+    return persist(remote.shown, ask, watch.pause)

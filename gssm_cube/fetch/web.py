@@ -15,7 +15,7 @@ import requests
 
 from gssm_cube.fetch import tars, transfer
 from gssm_cube.fetch.needs import NOTHING, Need, Order, order_of
-from gssm_cube.fetch.transfer import NoRanges, Place
+from gssm_cube.fetch.transfer import NoRanges, RemoteFile
 from gssm_cube.grid import Layout
 from gssm_cube.ingest import keys
 from gssm_cube.orders import (
@@ -94,13 +94,13 @@ def soil_orders(layout: Layout, folder: Path, watch: Watch) -> Iterator[Order]:
             continue
         vrt = list_of_tiles(folder, name)
         if not vrt.exists():
-            place = Place(f"{SOILGRIDS}/{name}/{vrt.name}", session)
-            transfer.download(place, vrt, check_list, watch)
+            remote = RemoteFile(f"{SOILGRIDS}/{name}/{vrt.name}", session)
+            transfer.download(remote, vrt, check_list, watch)
         absent = _absent_tiles(vrt, layout)
         urls = [f"{SOILGRIDS}/{name}/{path.relative_to(vrt.parent)}" for path in absent]
-        sizes = sizes_of([Place(url, session) for url in urls], watch)
+        sizes = sizes_of([RemoteFile(url, session) for url in urls], watch)
         for url, path, size in zip(urls, absent, sizes, strict=True):
-            yield order_of(Place(url, session), path, size, check_raster)
+            yield order_of(RemoteFile(url, session), path, size, check_raster)
 
 
 def check_list(path: Path) -> None:
@@ -111,18 +111,18 @@ def check_list(path: Path) -> None:
         raise ValueError(f"{path} is no VRT ({error}); try again") from error
 
 
-def sizes_of(places: Sequence[Place], watch: Watch) -> list[int]:
+def sizes_of(files: Sequence[RemoteFile], watch: Watch) -> list[int]:
     """Return the bytes of files; of many the mean of some, spread evenly over them.
 
     What is not there counts 0 and is told when it is to be fetched.
     """
-    step = max(1, len(places) // SAMPLED)
+    step = max(1, len(files) // SAMPLED)
     asked: dict[int, int] = {}
-    for number in range(0, len(places), step):
+    for number in range(0, len(files), step):
         with suppress(NotThere):
-            asked[number] = transfer.size_of(places[number], watch) or 0
+            asked[number] = transfer.size_of(files[number], watch) or 0
     mean = sum(asked.values()) // max(1, len(asked))
-    return [asked.get(number, mean) for number in range(len(places))]
+    return [asked.get(number, mean) for number in range(len(files))]
 
 
 def check_raster(path: Path) -> None:
@@ -190,7 +190,7 @@ def check_merit_access() -> None:
     if not merit_session().auth and not requests.utils.get_netrc_auth(url):
         raise NoAccess(f"no account for MERIT Hydro: {MERIT_ADVICE}")
     with suppress(NotThere):  # we were let in
-        transfer.size_of(Place(url, merit_session(), advice=MERIT_ADVICE), Watch())
+        transfer.size_of(RemoteFile(url, merit_session(), advice=MERIT_ADVICE), Watch())
 
 
 def merit_orders(layout: Layout, folder: Path, watch: Watch) -> Iterator[Order]:
@@ -200,12 +200,12 @@ def merit_orders(layout: Layout, folder: Path, watch: Watch) -> Iterator[Order]:
     for tile, layer in merit_lacking(layout, folder):
         packages.setdefault((package_of(tile), layer), set()).add(tile)
     for (package, layer), tiles in packages.items():
-        archive = Place(f"{MERIT_HYDRO}/{layer}_{package}.tar", session, advice=MERIT_ADVICE)
+        archive = RemoteFile(f"{MERIT_HYDRO}/{layer}_{package}.tar", session, advice=MERIT_ADVICE)
         yield from _package_orders(archive, layer, tiles, folder, watch)
 
 
 def _package_orders(
-    archive: Place, layer: str, tiles: set[str], folder: Path, watch: Watch
+    archive: RemoteFile, layer: str, tiles: set[str], folder: Path, watch: Watch
 ) -> Iterator[Order]:
     """Yield orders of members; of the whole package where its server gives no parts of files."""
     names = {f"{tile}_{layer}.tif": tile for tile in tiles}
@@ -224,8 +224,8 @@ def _package_orders(
             sea_note(folder, tile).write_text(f"{archive.url} has no {name}: no land\n")
             continue
         entry = found[name]
-        place = Place(archive.url, archive.session, entry.start, entry.bytes, MERIT_ADVICE)
-        yield order_of(place, folder / name, entry.bytes, check_raster)
+        remote = RemoteFile(archive.url, archive.session, entry.start, entry.bytes, MERIT_ADVICE)
+        yield order_of(remote, folder / name, entry.bytes, check_raster)
 
 
 # ---- water table and bedrock ------------------------------------------------------------------
@@ -261,8 +261,8 @@ def water_orders(layout: Layout, folder: Path, watch: Watch) -> Iterator[Order]:
     """Yield an order a continent."""
     session = requests.Session()
     for name in water_lacking(layout, folder):
-        place = Place(f"{WATER_TABLE}/{name}", session)
-        yield order_of(place, folder / name, transfer.size_of(place, watch), check_water)
+        remote = RemoteFile(f"{WATER_TABLE}/{name}", session)
+        yield order_of(remote, folder / name, transfer.size_of(remote, watch), check_water)
 
 
 def check_water(path: Path) -> None:
@@ -280,6 +280,6 @@ def bedrock_need(layout: Layout, folder: Path) -> Need:
 def bedrock_orders(layout: Layout, folder: Path, watch: Watch) -> Iterator[Order]:
     """Yield the order of the one map, of the globe."""
     if bedrock_need(layout, folder).files:
-        place = Place(f"{BEDROCK}/{bedrock.FILE_NAME}", requests.Session())
+        remote = RemoteFile(f"{BEDROCK}/{bedrock.FILE_NAME}", requests.Session())
         target = folder / bedrock.FILE_NAME
-        yield order_of(place, target, transfer.size_of(place, watch), check_raster)
+        yield order_of(remote, target, transfer.size_of(remote, watch), check_raster)

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gssm_cube.files import replaced
 
 FORMAT = "gssm_cube forest"
 VERSION = 4
@@ -24,19 +25,16 @@ def write_folder(
     Files are replaced, never changed in place, so whoever has an older forest of this folder
     mapped keeps it whole.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     described = {
         name: {"size": int(array.size), "sha256": sha256(array)} for name, array in arrays.items()
     }
     whole = {"format": FORMAT, "version": VERSION, **record, "arrays": described}
     text = json.dumps(whole, indent=1)
     for name, array in arrays.items():
-        partial = folder / f"{name}.partial.npy"
-        np.save(partial, array, allow_pickle=False)
-        os.replace(partial, folder / f"{name}.npy")
-    partial = folder / f"{CARD_FILE}.partial"
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, folder / CARD_FILE)
+        with replaced(folder / f"{name}.npy") as partial, partial.open("wb") as file:
+            np.save(file, array, allow_pickle=False)
+    with replaced(folder / CARD_FILE) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -77,12 +77,11 @@ def fit_forest(
     Parameters
     ----------
     table : DataFrame
-        The features and nothing else, float32; no value missing.
+        The features and nothing else, float32; no value missing or infinite, see `check_finite`.
     target : ndarray (row), float64, m3 m-3
     preset, seed, n_jobs
-        As for `train_forest`, whose errors it raises.
+        As for `train_forest`, whose errors of the recipe it raises.
     """
-    _check_finite(table, target)
     if preset.weights == Weights():
         return _fit_forest(table, target, preset, seed, n_jobs)
     return _fit_blend(table, target, preset, seed, n_jobs)
@@ -227,7 +226,7 @@ def _complete_rows(
         )
     table = pd.DataFrame(table_values(samples, names), columns=pd.Index(names), copy=False)
     target = samples[observed].to_numpy(dtype="float64", na_value=np.nan)
-    _check_finite(table, target, observed)
+    check_finite(table, target, observed)
     complete = ~np.isnan(target)
     for name in names:
         complete &= table[name].notna().to_numpy()
@@ -245,7 +244,7 @@ def check_features(names: Sequence[str], observed: str) -> None:
         raise ValueError(f"{observed!r} is the observed column, so it cannot be a feature too")
 
 
-def _check_finite(table: pd.DataFrame, target: np.ndarray, observed: str = "observed") -> None:
+def check_finite(table: pd.DataFrame, target: np.ndarray, observed: str) -> None:
     """Raise if a column holds an infinite value: float32 ends at 3.4e38."""
     columns = {**{str(name): table[name].to_numpy() for name in table}, observed: target}
     found = {name: int(np.isinf(values).sum()) for name, values in columns.items()}

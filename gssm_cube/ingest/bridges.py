@@ -18,7 +18,7 @@ from gssm_cube.harmonise import bridge
 from gssm_cube.ingest.composites import Composites, read_composites
 from gssm_cube.ingest.scratch import lst_degrees
 from gssm_cube.ingest.sensors import OVERPASSES, lst_array
-from gssm_cube.places import Place
+from gssm_cube.locations import Location
 from gssm_cube.stores import array_of, open_group
 from gssm_cube.variables import names_of
 
@@ -43,7 +43,7 @@ class LstBridge:
     The unit is ``lst_`` and the sensor; ``blocks`` are labels of blocks with land, in one order.
     """
 
-    cube: Place
+    cube: Location
     scratch: Path
     layout: Layout
     blocks: list[str]
@@ -84,7 +84,7 @@ class VegetationBridge:
     each pixel has its own date in either: what that adds is noise, which the fit averages.
     """
 
-    cube: Place
+    cube: Location
     scratch: Path
     layout: Layout
     tiles: list[str]
@@ -135,7 +135,7 @@ def thinned(layout: Layout) -> tuple[slice, slice]:
 
 
 def write_bridge(
-    store: Place, name: str, tables: Mapping[str, Any], layout: Layout, key: str
+    store: Location, name: str, tables: Mapping[str, Any], layout: Layout, key: str
 ) -> None:
     """Keep a bridge in the cube, with the days that it was fitted on, and its marker."""
     days = (str(layout.first_day), str(layout.last_day))

@@ -17,18 +17,18 @@ from gssm_cube.grid import Layout
 from gssm_cube.growth import set_attrs
 from gssm_cube.harmonise.memory import MemoryState
 from gssm_cube.ingest.inputs import LEAD_DAYS
-from gssm_cube.places import Place
+from gssm_cube.locations import Location
 from gssm_cube.stores import day_numbers, lengthen, open_group
 
 logger = logging.getLogger(__name__)
 
 
-def lengthen_cube(store: Place, layout: Layout, composites: NDArray[np.datetime64]) -> None:
+def lengthen_cube(store: Location, layout: Layout, composites: NDArray[np.datetime64]) -> None:
     """Let writers see a cube with the days of a layout, of which it has the first.
 
     Parameters
     ----------
-    store : Place
+    store : Location
         Readers see nothing of it before ``growth.end_growth``.
     layout : Layout
         That of the cube, or with days added at its end.
@@ -45,12 +45,12 @@ def lengthen_cube(store: Place, layout: Layout, composites: NDArray[np.datetime6
     lengthen(store, layout, lengths, axes, {})
 
 
-def fitted_layout(store: Place, layout: Layout, refit: bool) -> Layout:
+def fitted_layout(store: Location, layout: Layout, refit: bool) -> Layout:
     """Return the layout with the days that the climatology was fitted on, or is to be.
 
     Parameters
     ----------
-    store : Place
+    store : Location
         The cube; notes the days of a fit that is to come.
     layout : Layout
         Of the run.
@@ -66,17 +66,17 @@ def fitted_layout(store: Place, layout: Layout, refit: bool) -> Layout:
     return layout
 
 
-def is_fitted(store: Place) -> bool:
+def is_fitted(store: Location) -> bool:
     """Tell whether a cube's climatology was fitted, and so is frozen."""
     return "climatology_digest" in _climatology(store)
 
 
-def _climatology(store: Place) -> dict[str, Any]:
+def _climatology(store: Location) -> dict[str, Any]:
     """Return what a cube says of its climatology."""
     return dict(open_group(store)["climatology"].attrs)
 
 
-def held_climate_years(store: Place, refit: bool) -> tuple[int, int] | None:
+def held_climate_years(store: Location, refit: bool) -> tuple[int, int] | None:
     """Return the years of a cube's climate, if they are not to be chosen anew."""
     years: Any = open_group(store)["meteo"].attrs.get("climate_years")
     if refit or years is None or not is_fitted(store):
@@ -84,7 +84,7 @@ def held_climate_years(store: Place, refit: bool) -> tuple[int, int] | None:
     return years[0], years[1]
 
 
-def describe_soil(store: Place, found: tuple[str, ...]) -> None:
+def describe_soil(store: Location, found: tuple[str, ...]) -> None:
     """Say once what a run's files or its cube lack of what ERA5-Land itself says of the soil."""
     held = reanalysis_of(open_group(store))
     names = {"swvl1": "baseline of its soil moisture", "stl1": "frozen ground by its soil"}
@@ -97,7 +97,7 @@ def describe_soil(store: Place, found: tuple[str, ...]) -> None:
             logger.info("ERA5-Land's files have no %s: no %s on their days", name, use)
 
 
-def describe_memory(store: Place, lead_days: int, years: tuple[int, int]) -> None:
+def describe_memory(store: Location, lead_days: int, years: tuple[int, int]) -> None:
     """Note in the cube how the memory was spun up and which years are the climate's."""
     held = open_group(store)["meteo"].attrs
     words = f"{lead_days} days before the first"

@@ -1,10 +1,10 @@
 """What the markers of a cube tell of it: what was filled, what is missing."""
 
 from gssm_cube import blocks
-from gssm_cube.places import Place
+from gssm_cube.locations import Location
 
 
-def describe_gaps(store: Place) -> str:
+def describe_gaps(store: Location) -> str:
     """Say what was filled and what is missing, from the markers."""
     static, daily, composite = (
         blocks.read_markers(store, s) for s in ("static", "daily", "composite")
@@ -35,7 +35,7 @@ def describe_gaps(store: Place) -> str:
     )
 
 
-def floored_share(store: Place) -> float:
+def floored_share(store: Location) -> float:
     """Share of the terrain's cells whose slope was raised to the floor of the topographic index."""
     markers = blocks.read_markers(store, "static")
     return sum(m["slopes_floored"] for m in markers) / max(sum(m["slopes"] for m in markers), 1)

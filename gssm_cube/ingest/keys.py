@@ -32,7 +32,7 @@ from gssm_cube.ingest.inputs import (
 )
 from gssm_cube.ingest.padded import Padded
 from gssm_cube.ingest.sensors import lst_stage, vegetation_stage
-from gssm_cube.places import Place
+from gssm_cube.locations import Location
 from gssm_cube.sources import groundwater, merit_hydro
 from gssm_cube.sources.raster import Bounds
 from gssm_cube.stores import open_group
@@ -357,7 +357,7 @@ def tile_of(unit: str) -> str:
 # ---- what the cube itself says ----------------------------------------------------------------
 
 
-def land_digests(store: Place, tiles: Sequence[str]) -> dict[str, str]:
+def land_digests(store: Location, tiles: Sequence[str]) -> dict[str, str]:
     """Hash of the land of each tile and its neighbours (holes are filled from there)."""
 
     def land(row: int, col: int) -> str | None:
@@ -372,7 +372,7 @@ def land_digests(store: Place, tiles: Sequence[str]) -> dict[str, str]:
     }
 
 
-def fitted_digests(store: Place, files: FileKeys, refit: bool) -> dict[str, str]:
+def fitted_digests(store: Location, files: FileKeys, refit: bool) -> dict[str, str]:
     """Hashes of the files that climatology and bridges were, or are to be, fitted on, by name.
 
     Once fitted they are frozen: a changed file must not change the past. ``refit`` lets them
@@ -390,7 +390,7 @@ def fitted_digests(store: Place, files: FileKeys, refit: bool) -> dict[str, str]
     return {name: str(held.get(f"{name}_digest", key)) for name, key in now.items()}
 
 
-def freeze(store: Place, fits: Mapping[str, str]) -> None:
+def freeze(store: Location, fits: Mapping[str, str]) -> None:
     """Note in the cube what its climatology or bridges were fitted on."""
     held = open_group(store)["climatology"].attrs
     said = {f"{name}_digest": fitted for name, fitted in fits.items()}

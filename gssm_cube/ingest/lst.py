@@ -23,7 +23,7 @@ from gssm_cube.ingest.padded import HOLE_PIXELS, Padded, pack
 from gssm_cube.ingest.scratch import LST_RUN_DAYS, lst_degrees
 from gssm_cube.ingest.sensors import OVERPASSES
 from gssm_cube.interpolate import upsample_window
-from gssm_cube.places import Place
+from gssm_cube.locations import Location
 from gssm_cube.stores import array_of, open_group, write_region
 from gssm_cube.variables import PREDICTORS, names_of
 
@@ -37,7 +37,7 @@ RIM_REACHES = 3  # beyond the tile: a departure fades to e**-3, a twentieth, on 
 class TairClimatology:
     """Task: harmonics of air temperature on a chunk of cells, over the frozen days."""
 
-    cube: Place
+    cube: Location
     layout: Layout
     key: str
 
@@ -64,7 +64,7 @@ class TairClimatology:
 class LstClimatology:
     """Task: harmonics of day and night LST of a tile, small holes filled from nearby land."""
 
-    cube: Place
+    cube: Location
     scratch: Path
     layout: Layout
     key: str
@@ -117,7 +117,7 @@ class DailyBlock:
     ``partners``; only what none saw is filled, in time, and with ``reach_pixels`` in space too.
     """
 
-    cube: Place
+    cube: Location
     scratch: Path
     layout: Layout
     key: str

@@ -22,7 +22,7 @@ from gssm_cube.ingest.inputs import LEAD_DAYS, meteo_days
 from gssm_cube.ingest.keys import METEO_BACK_DAYS, in_years
 from gssm_cube.ingest.padded import pack
 from gssm_cube.ingest.scratch import METEO
-from gssm_cube.places import Place
+from gssm_cube.locations import Location
 from gssm_cube.stores import DIMS, array_of, open_group, write_region
 from gssm_cube.variables import PREDICTORS
 
@@ -61,7 +61,7 @@ class MeteoCells:
     The window before must be done. ``lead_days`` of meteorology lie before the first window.
     """
 
-    cube: Place
+    cube: Location
     scratch: Path
     layout: Layout
     key: str
@@ -166,7 +166,7 @@ def meteo_features(
 class ReanalysisCells:
     """Task: a window of what ERA5-Land itself says of the soil, on a chunk of 0.1 deg cells."""
 
-    cube: Place
+    cube: Location
     scratch: Path
     layout: Layout
     key: str
@@ -191,7 +191,7 @@ class ReanalysisCells:
 class ClimateCells:
     """Task: the climate of a chunk of cells, over the days of the cube in ``years``."""
 
-    cube: Place
+    cube: Location
     layout: Layout
     years: tuple[int, int]
     key: str

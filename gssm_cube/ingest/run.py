@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from gssm_cube import blocks, cube, places
+from gssm_cube import blocks, cube, locations
 from gssm_cube.blocks import Client, Progress, Work
 from gssm_cube.grid import Layout
 from gssm_cube.growth import end_growth
@@ -18,7 +18,7 @@ from gssm_cube.ingest import inputs as files
 from gssm_cube.ingest import vegetation as composites
 from gssm_cube.ingest.gaps import describe_gaps, floored_share
 from gssm_cube.ingest.keys import FileKeys
-from gssm_cube.places import Place
+from gssm_cube.locations import Location
 from gssm_cube.run_log import NO_LOG, RunLog
 from gssm_cube.sources import era5_land
 from gssm_cube.stores import open_group
@@ -28,7 +28,7 @@ from gssm_cube.years import first_held_day
 logger = logging.getLogger(__name__)
 
 Row = dict[str, str | int]
-Stores = tuple[Place, Path]  # the cube, and what waits to go into it
+Stores = tuple[Location, Path]  # the cube, and what waits to go into it
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Step:
     """One kind of task: its markers' store and stage, its units with their keys, its work."""
 
     name: str
-    store: Place
+    store: Location
     stage: str
     keys: Mapping[str, str]
     work: Work
@@ -61,7 +61,7 @@ class Means:
 
 
 def harmonise(
-    store: Place,
+    store: Location,
     layout: Layout,
     folders: Mapping[str, Any],
     *,
@@ -140,7 +140,7 @@ def harmonise(
     return pd.DataFrame(rows).groupby("step", sort=False, as_index=False).sum()
 
 
-def _prepare(store: Place, hashes: FileKeys) -> None:
+def _prepare(store: Location, hashes: FileKeys) -> None:
     """Create the empty cube, or get one that is there ready for what it lacks."""
     layout, soil = hashes.layout, era5_land.soil_names(hashes.found.era5_land)
     starts = files.composite_starts(layout)
@@ -177,7 +177,7 @@ def _run_pass(
         yield _run(step, means)
 
 
-def scratch_of(store: Place) -> Path:
+def scratch_of(store: Location) -> Path:
     """Return the place of a cube's scratch.
 
     Raises
@@ -185,7 +185,7 @@ def scratch_of(store: Place) -> Path:
     ValueError
         If the cube is at a URL.
     """
-    if places.is_url(store):
+    if locations.is_url(store):
         raise ValueError(f"{store} is at a URL: give a place on disk for what waits to go there")
     return Path(f"{store}.scratch")
 
@@ -205,19 +205,19 @@ def _run(step: Step, means: Means) -> Row:
     return {"step": step.name, "units": len(units), "skipped": skipped}
 
 
-def check_land(store: Place) -> None:
+def check_land(store: Location) -> None:
     """Raise if the box has no land at all."""
     if not any(marker["land"] for marker in blocks.read_markers(store, "static")):
         raise ValueError(f"{store} has no land: check the run's bounds and MERIT Hydro's tiles")
 
 
-def land_tiles(store: Place, layout: Layout) -> list[str]:
+def land_tiles(store: Location, layout: Layout) -> list[str]:
     """Labels of the tiles with land, from the markers of the static step."""
     markers = (blocks.read_marker(store, "static", str(tile)) for tile in layout.tiles())
     return [marker["unit"] for marker in markers if marker and marker["land"]]
 
 
-def _static_step(store: Place, hashes: FileKeys) -> Step:
+def _static_step(store: Location, hashes: FileKeys) -> Step:
     """Return the step of the static predictors: all tiles."""
     work = static.StaticTile(store, hashes.found, hashes.layout, "")
     return Step("static layers", store, "static", keys.static_keys(hashes), work)
@@ -291,7 +291,7 @@ def _meteo_steps(stores: Stores, hashes: FileKeys) -> Iterator[Step]:
         yield Step("ERA5-Land's soil", stores[0], "reanalysis", units, own, runs)
 
 
-def _climate_step(store: Place, hashes: FileKeys, years: tuple[int, int]) -> Step:
+def _climate_step(store: Location, hashes: FileKeys, years: tuple[int, int]) -> Step:
     """Return the step of the climate of places, which reads the cube alone."""
     layout = hashes.layout
     units = meteo.cell_units(layout, windows=False)
@@ -302,7 +302,7 @@ def _climate_step(store: Place, hashes: FileKeys, years: tuple[int, int]) -> Ste
     )  # fmt: skip
 
 
-def _tair_step(store: Place, layout: Layout, fitted: str) -> Step:
+def _tair_step(store: Location, layout: Layout, fitted: str) -> Step:
     """Return the step of the air temperature's climatology, which reads the cube alone."""
     units = meteo.cell_units(layout, windows=False)
     return Step(

@@ -16,7 +16,7 @@ from gssm_cube.harmonise.lobes import lobe_sums, mean_of_sums
 from gssm_cube.harmonise.regrid import fill_from_nearest
 from gssm_cube.ingest.inputs import Inputs
 from gssm_cube.ingest.padded import HOLE_PIXELS, Padded, pack
-from gssm_cube.places import Place
+from gssm_cube.locations import Location
 from gssm_cube.sources import bedrock, groundwater, merit_hydro, soilgrids
 from gssm_cube.sources.raster import Raster
 from gssm_cube.stores import array_of, open_group, write_region
@@ -31,7 +31,7 @@ LAND_SHARE = 0.499
 class StaticTile:
     """Task: the static predictors of a tile, area-averaged, small holes filled and flagged."""
 
-    cube: Place
+    cube: Location
     files: Inputs
     layout: Layout
     key: str

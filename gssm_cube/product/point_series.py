@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Layout
-from gssm_cube.places import Place
+from gssm_cube.locations import Location
 from gssm_cube.product.store import check_product
 from gssm_cube.shards import read_box
 from gssm_cube.stores import array_of, open_group, read_layout
@@ -29,7 +29,7 @@ class Part:
 
 
 def series(
-    store: Place,
+    store: Location,
     points: pd.DataFrame,
     *,
     first_day: date | None = None,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gssm_cube.grid import CHUNK_PIXELS, Layout, Tile
 from gssm_cube.growth import consolidate, is_growing, set_attrs
-from gssm_cube.places import Place, join
+from gssm_cube.locations import Location, join
 from gssm_cube.shards import read_box
 from gssm_cube.stores import (
     DIMS,
@@ -38,7 +38,7 @@ NO_SOIL = ("open_water", "permanent_ice", "urban")
 MOST = 0.5
 
 
-def create_static_layers(store: Place, layout: Layout, sources: Mapping[str, str]) -> None:
+def create_static_layers(store: Location, layout: Layout, sources: Mapping[str, str]) -> None:
     """Create the empty static layers that a product lacks, and say what each comes from.
 
     Parameters
@@ -76,7 +76,7 @@ def create_static_layers(store: Place, layout: Layout, sources: Mapping[str, str
 
 
 def write_static_layers(
-    store: Place, layout: Layout, tile: Tile, layers: Mapping[str, NDArray[Any]]
+    store: Location, layout: Layout, tile: Tile, layers: Mapping[str, NDArray[Any]]
 ) -> list[str]:
     """Fill one tile and return the names of its objects.
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gssm_cube.flags import PRODUCT_FLAGS, flag_attrs
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Block, Layout
 from gssm_cube.growth import is_growing, open_growing, set_attrs
-from gssm_cube.places import Place
+from gssm_cube.locations import Location
 from gssm_cube.product.attributes import (
     coverage_attrs,
     day_edges,
@@ -66,7 +66,7 @@ class Layers(NamedTuple):
     quality: NDArray[np.uint16]
 
 
-def create_product(store: Place, layout: Layout, attrs: Mapping[str, Any]) -> None:
+def create_product(store: Location, layout: Layout, attrs: Mapping[str, Any]) -> None:
     """Create the empty product, or bring the attributes of one that is there up to date.
 
     One that has the first days of the layout grows, which readers see, with the attributes, after
@@ -123,7 +123,7 @@ def create_product(store: Place, layout: Layout, attrs: Mapping[str, Any]) -> No
         )
 
 
-def lengthen_product(store: Place, layout: Layout, attrs: Mapping[str, Any]) -> None:
+def lengthen_product(store: Location, layout: Layout, attrs: Mapping[str, Any]) -> None:
     """Let writers see a product with the days of ``layout``; one that has them gets ``attrs``.
 
     Raises
@@ -140,7 +140,7 @@ def lengthen_product(store: Place, layout: Layout, attrs: Mapping[str, Any]) -> 
         set_attrs(store, attrs)
 
 
-def check_same_forest(store: Place, layout: Layout, attrs: Mapping[str, Any]) -> None:
+def check_same_forest(store: Location, layout: Layout, attrs: Mapping[str, Any]) -> None:
     """Raise if a product is to grow by another forest; warn if all of it is predicted anew."""
     held = open_group(store).attrs.get("forest_digest")
     told = attrs.get("forest_digest")
@@ -171,25 +171,25 @@ def _write_depth(root: zarr.Group) -> None:
     root.create_array("depth_bounds", data=bounds, dimension_names=("bounds",), **packed)
 
 
-def check_product(store: Place) -> None:
+def check_product(store: Location) -> None:
     """Raise unless a store is an SSM product of this project."""
     _check_root(open_group(store), store)
 
 
-def _check_root(root: zarr.Group, store: Place) -> None:
+def _check_root(root: zarr.Group, store: Location) -> None:
     """Raise unless an open root is that of a product."""
     if root.attrs.get("gssm_format") != FORMAT:
         raise ValueError(f"{store} is not an SSM product ({FORMAT}); give another path")
 
 
-def check_whole(store: Place) -> None:
+def check_whole(store: Location) -> None:
     """Raise if a product is getting days that are not all there yet."""
     longer = open_growing(store)
     if longer and longer.attrs["gssm_layout"] != open_group(store).attrs["gssm_layout"]:
         raise ValueError(f"{store} is getting more days; run `gssm predict` to its end first")
 
 
-def write_block(store: Place, layout: Layout, block: Block, layers: Layers) -> list[str]:
+def write_block(store: Location, layout: Layout, block: Block, layers: Layers) -> list[str]:
     """Fill one block and return the names of its objects.
 
     Parameters
@@ -206,7 +206,7 @@ def write_block(store: Place, layout: Layout, block: Block, layers: Layers) -> l
 
 
 def open_product(
-    store: Place,
+    store: Location,
     *,
     chunks: Mapping[str, int] | None = None,
     mask: Mask | None = None,

@@ -111,7 +111,7 @@ def length_of(answer: requests.Response) -> int | None:
     return int(length) if length.isdecimal() else None
 
 
-def place_of(answer: requests.Response) -> tuple[int | None, int | None]:
+def content_range(answer: requests.Response) -> tuple[int | None, int | None]:
     """Return the first byte of a part and the size of the whole; None where they are not told."""
     unit, _, rest = answer.headers.get("Content-Range", "").partition(" ")
     place, _, total = rest.partition("/")
@@ -122,7 +122,7 @@ def place_of(answer: requests.Response) -> tuple[int | None, int | None]:
 
 def part_of(answer: requests.Response, span: Span) -> Part:
     """Read a part of a file; raise Passing if it is cut, or another one than was asked."""
-    start, total = place_of(answer)
+    start, total = content_range(answer)
     if start != span[0] or total is None:
         raise Passing(f"bytes {start} of {total} came where {span[0]}-{span[1] - 1} were asked")
     content = answer.content

@@ -19,7 +19,7 @@ from rasterio.crs import CRS
 from rasterio.transform import Affine
 from rasterio.windows import Window
 
-from gssm_cube.files import replace_file
+from gssm_cube.files import replaced
 from gssm_cube.sources.ee_requests import Box, PixelGrid, Request, hull
 from gssm_cube.sources.homolosine import PROJECTION, is_homolosine
 from gssm_cube.sources.modis_files import COLLECTION
@@ -144,14 +144,13 @@ def _write_geotiff(path: Path, profile: Profile, parts: Iterable[Part]) -> None:
     """Write a raster of parts, each at its row and column."""
     large = min(profile["height"], profile["width"]) > BLOCK
     tiling = {"tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK} if large else {}
-
-    def write(partial: Path) -> None:
-        with rasterio.open(partial, "w", **profile, **tiling) as raster:
-            for (row, col), values in parts:
-                height, width = values.shape
-                raster.write(values, 1, window=Window(col, row, width, height))
-
-    replace_file(path, write)
+    with (
+        replaced(path) as partial,
+        rasterio.open(partial, "w", **profile, **tiling) as raster,
+    ):
+        for (row, col), values in parts:
+            height, width = values.shape
+            raster.write(values, 1, window=Window(col, row, width, height))
 
 
 # ---- NetCDF -----------------------------------------------------------------------------------
@@ -167,18 +166,14 @@ class MeteoFile:
 
     def __call__(self, answers: Answers) -> None:
         """Write all stamps of all slabs; shorter files that begin alike are removed."""
-        replace_file(self.path, lambda partial: self._write(partial, answers))
-        remove_shorter(self.path)
-
-    def _write(self, path: Path, answers: Answers) -> None:
-        """Write a new file."""
         box, (first, _) = whole_box(answers), answers[0]
-        with netCDF4.Dataset(path, "w") as dataset:
+        with replaced(self.path) as partial, netCDF4.Dataset(partial, "w") as dataset:
             dataset.Conventions = "CF-1.7"
             add_axes(dataset, first.grid, box, ("latitude", "longitude"))
             add_stamps(dataset, np.array(first.stamps))
             for number, name in enumerate(self.names):
                 self._add_variable(dataset, name, number, answers, box)
+        remove_shorter(self.path)
 
     def _add_variable(
         self, dataset: Any, name: str, number: int, answers: Answers, box: Box
@@ -201,25 +196,20 @@ class WaterTableFile:
 
     def __call__(self, answers: Answers) -> None:
         """Write all parts; what was not asked is missing."""
-
-        def write(partial: Path) -> None:
-            box, grid = whole_box(answers), answers[0][0].grid
-            with netCDF4.Dataset(partial, "w") as dataset:
-                add_axes(dataset, grid, box, ("lat", "lon"))
-                heights = dataset.createVariable(
-                    "WTD", "f4", ("lat", "lon"), zlib=True, complevel=1,
-                    fill_value=np.float32("nan"),
-                )  # fmt: skip
-                heights.units = "m"
-                for request, answer in answers:
-                    row = request.rows.start - box[0].start
-                    col = request.cols.start - box[1].start
-                    place = slice(row, row + len(request.rows)), slice(col, col + len(request.cols))
-                    values = answer[(answer.dtype.names or ())[0]]
-                    heights[place] = missing_as_nan(values, request.bands[0].fill)
-
-        projection_of(answers[0][0].grid)
-        replace_file(self.path, write)
+        box, grid = whole_box(answers), answers[0][0].grid
+        projection_of(grid)
+        with replaced(self.path) as partial, netCDF4.Dataset(partial, "w") as dataset:
+            add_axes(dataset, grid, box, ("lat", "lon"))
+            heights = dataset.createVariable(
+                "WTD", "f4", ("lat", "lon"), zlib=True, complevel=1, fill_value=np.float32("nan")
+            )
+            heights.units = "m"
+            for request, answer in answers:
+                row = request.rows.start - box[0].start
+                col = request.cols.start - box[1].start
+                place = slice(row, row + len(request.rows)), slice(col, col + len(request.cols))
+                values = answer[(answer.dtype.names or ())[0]]
+                heights[place] = missing_as_nan(values, request.bands[0].fill)
 
 
 def remove_shorter(path: Path) -> None:

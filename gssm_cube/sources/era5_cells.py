@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gssm_cube.grid import Layout
-from gssm_cube.sources.era5_land import DIMS, MeteoFile, Step, open_place, places_of
+from gssm_cube.sources.era5_land import DIMS, MeteoFile, Step, indices_of, open_location
 
 SLAB_VALUES = 2**24  # 64 MB of float32
 # Files packed apart give the same hour in steps of their own: twice the half step of 16 bits over
@@ -39,11 +39,11 @@ def slabs(files: list[MeteoFile], name: str, stamps: int, layout: Layout) -> lis
     layout : Layout
     """
     file = next(file for file in files if name in file.names)
-    with open_place(file.path) as dataset:
+    with open_location(file.path) as dataset:
         array = dataset[name]
         axis = next(str(dim) for dim in array.dims if DIMS.get(str(dim)) == "lat")
         chunk = array.encoding.get("preferred_chunks", {}).get(axis, 1)
-        places = places_of(dataset[axis].values, layout.cell_lat, file.path, "lat")
+        places = indices_of(dataset[axis].values, layout.cell_lat, file.path, "lat")
     rows, cols = layout.cells_shape
     edges = np.flatnonzero(np.diff(places // chunk, prepend=-1, append=-1))
     slab, most = [], max(1, SLAB_VALUES // (stamps * cols))
@@ -105,13 +105,13 @@ def _read_file(
     lon: NDArray[np.float64],
 ) -> Iterator[tuple[NDArray[np.intp], Values]]:
     """Yield places in ``hours`` and their values; a stamp that is there twice comes twice."""
-    with open_place(file.path) as dataset:
+    with open_location(file.path) as dataset:
         array = dataset[name].reset_coords(drop=True)
         array = array.rename({dim: DIMS[str(dim)] for dim in array.dims if dim in DIMS})
         held = array["time"].values.astype("M8[D]" if file.step == "day" else "M8[h]")
         box = {
-            "lat": places_of(array["lat"].values, lat, file.path, "lat"),
-            "lon": places_of(array["lon"].values, lon, file.path, "lon"),
+            "lat": indices_of(array["lat"].values, lat, file.path, "lat"),
+            "lon": indices_of(array["lon"].values, lon, file.path, "lon"),
         }
         unique, first, count = np.unique(
             held.astype("M8[h]"), return_index=True, return_counts=True

@@ -20,6 +20,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gssm_cube.grid import Layout
+from gssm_cube.locations import Location, is_url
 from gssm_cube.sources import whole
 from gssm_cube.sources.doors import Tell, stop, told
 
@@ -37,7 +38,6 @@ DIMS = {
 }  # fmt: skip
 
 _HOUR, _DAY = np.timedelta64(1, "h"), np.timedelta64(1, "D")
-Place = Path | str
 Step = Literal["hour", "day"]
 
 
@@ -45,7 +45,7 @@ Step = Literal["hour", "day"]
 class MeteoFile:
     """One file or store and the stamps that it holds, without a gap from first to last."""
 
-    path: Place  # a URL is a str
+    path: Location  # a URL is a str
     first: np.datetime64  # hours; a day counts from 00 UTC
     last: np.datetime64
     names: tuple[str, ...] = tuple(UNITS)
@@ -55,7 +55,7 @@ class MeteoFile:
     @property
     def is_url(self) -> bool:
         """Whether this is a store behind a URL."""
-        return "://" in str(self.path)
+        return is_url(self.path)
 
     @property
     def end(self) -> np.datetime64:
@@ -63,7 +63,7 @@ class MeteoFile:
         return self.last if self.step == "hour" else self.last + 24 * _HOUR
 
 
-def find_files(place: Place, tell: Tell = stop) -> list[MeteoFile]:
+def find_files(location: Location, tell: Tell = stop) -> list[MeteoFile]:
     """Return the files of a folder, or the store at a path or URL, in order of time.
 
     Only headers are read. ``tell`` takes what is wrong; a broken file is left out then.
@@ -76,11 +76,11 @@ def find_files(place: Place, tell: Tell = stop) -> list[MeteoFile]:
         If a file is broken, not on ERA5-Land's grid, holds no wanted variable or has other
         units; if a variable is in no file, or hourly in one and daily in another.
     """
-    paths, found, files = list(_paths(place)), [], []
+    paths, found, files = list(_paths(location)), [], []
     if not paths:
         tell(
             FileNotFoundError(
-                f"no ERA5-Land NetCDF or Zarr in {place}; convert GRIB to NetCDF, unzip archives"
+                f"no ERA5-Land NetCDF or Zarr in {location}; convert GRIB to NetCDF, unzip archives"
             )
         )
     for path in paths:
@@ -88,30 +88,30 @@ def find_files(place: Place, tell: Tell = stop) -> list[MeteoFile]:
             found.append(read_header(path))
     held = sorted({name for file, _ in found for name in file.names})
     for name in [name for name in UNITS if found and name not in held]:
-        tell(ValueError(f"{place} lacks {name!r}, its files hold {held}; download it too"))
+        tell(ValueError(f"{location} lacks {name!r}, its files hold {held}; download it too"))
     for file, known in found:
         with told(tell):
             files.append(_with_step(file, known, found))
     return sorted(files, key=lambda file: file.first)
 
 
-def _paths(place: Place) -> Iterator[Place]:
+def _paths(location: Location) -> Iterator[Location]:
     """Yield NetCDF files and Zarr stores below a folder, or the place itself."""
-    if is_zarr(place):
-        yield place
+    if is_zarr(location):
+        yield location
         return
-    for root, folders, names in os.walk(place):
+    for root, folders, names in os.walk(location):
         stores = [name for name in folders if is_zarr(Path(root, name))]
         yield from (Path(root, name) for name in sorted(stores))
         yield from (Path(root, name) for name in sorted(names) if name.endswith(".nc"))
         folders[:] = sorted(set(folders) - set(stores))
 
 
-def is_zarr(place: Place) -> bool:
-    """Whether a place is a URL or holds Zarr metadata (either format)."""
-    if isinstance(place, str) and "://" in place:
+def is_zarr(location: Location) -> bool:
+    """Whether a location is a URL or holds Zarr metadata (either format)."""
+    if is_url(location):
         return True
-    return any(Path(place, name).exists() for name in ("zarr.json", ".zgroup", ".zmetadata"))
+    return any(Path(location, name).exists() for name in ("zarr.json", ".zgroup", ".zmetadata"))
 
 
 def stamp_files(file: MeteoFile) -> list[Path]:
@@ -123,46 +123,48 @@ def stamp_files(file: MeteoFile) -> list[Path]:
     return [] if file.is_url else [path for path in paths if path.exists()]
 
 
-def open_place(place: Place) -> xr.Dataset:
+def open_location(location: Location) -> xr.Dataset:
     """Open a file or store lazily; raise ValueError where it is broken."""
     try:
-        if is_zarr(place):
+        if is_zarr(location):
             # Earth Data Hub's token lies in ~/.netrc, which aiohttp reads if it may.
-            web = {"client_kwargs": {"trust_env": True}} if str(place).startswith("http") else None
-            return xr.open_zarr(str(place), chunks=None, storage_options=web)
-        whole.check_netcdf(Path(place))
-        return xr.open_dataset(place, engine="netcdf4", chunks=None)
+            web = (
+                {"client_kwargs": {"trust_env": True}} if str(location).startswith("http") else None
+            )
+            return xr.open_zarr(str(location), chunks=None, storage_options=web)
+        whole.check_netcdf(Path(location))
+        return xr.open_dataset(location, engine="netcdf4", chunks=None)
     except OSError as error:
-        raise ValueError(f"{place} cannot be opened ({error}); download it again") from error
+        raise ValueError(f"{location} cannot be opened ({error}); download it again") from error
 
 
-def read_header(place: Place) -> tuple[MeteoFile, bool]:
+def read_header(location: Location) -> tuple[MeteoFile, bool]:
     """Return what a file holds, and whether its step is known: one stamp alone does not tell."""
-    with open_place(place) as dataset:
-        check_grid(dataset, place)
-        names = check_variables(dataset, place)
+    with open_location(location) as dataset:
+        check_grid(dataset, location)
+        names = check_variables(dataset, location)
         arrays = [dataset[name] for name in names]
         axis = time_axis(arrays[0])
         if any(axis not in array.dims for array in arrays):
-            raise ValueError(f"{place}: {list(names)} do not share the axis {axis!r}; split it")
+            raise ValueError(f"{location}: {list(names)} do not share the axis {axis!r}; split it")
         stamps = dataset[axis].values
-        daily = [says_daily(place, array) for array in arrays]
-        step = check_stamps(stamps, place, all(daily))
+        daily = [says_daily(location, array) for array in arrays]
+        step = check_stamps(stamps, location, all(daily))
         versions = np.atleast_1d(dataset["expver"].values) if "expver" in dataset else ()
     span = stamps[[0, -1]].astype("M8[D]" if step == "day" else "M8[h]").astype("M8[h]")
     texts = tuple(sorted({str(version) for version in versions}))
-    file = MeteoFile(place, span[0], span[1], names, step, texts)
+    file = MeteoFile(location, span[0], span[1], names, step, texts)
     return file, bool((stamps != stamps[0]).any())
 
 
-def says_daily(place: Place, array: xr.DataArray) -> bool:
+def says_daily(location: Location, array: xr.DataArray) -> bool:
     """Whether a file says of itself that its values are daily aggregates.
 
     Stamps a day apart do not: the hours 00 UTC alone, which hold the day before, look the same.
     """
     methods = str(array.attrs.get("cell_methods", ""))
     aggregated = "sum" in methods or "mean" in methods
-    return aggregated or "daily" in str(place).rsplit("/", 1)[-1].lower()
+    return aggregated or "daily" in str(location).rsplit("/", 1)[-1].lower()
 
 
 def _with_step(file: MeteoFile, known: bool, found: list[tuple[MeteoFile, bool]]) -> MeteoFile:
@@ -189,13 +191,13 @@ def time_axis(array: xr.DataArray) -> str:
     return dims["time"]
 
 
-def check_grid(dataset: xr.Dataset, place: Place) -> None:
+def check_grid(dataset: xr.Dataset, location: Location) -> None:
     """Raise unless latitude and longitude are multiples of 0.1 deg, 0.1 deg apart."""
     for names in (("latitude", "lat"), ("longitude", "lon")):
         name = next((name for name in names if name in dataset.dims), None)
         if name is None:
             raise ValueError(
-                f"{place} is not gridded: dims {list(dataset.dims)}, expected latitude and "
+                f"{location} is not gridded: dims {list(dataset.dims)}, expected latitude and "
                 "longitude; order ERA5-Land as a map, not points"
             )
         values = dataset[name].values.astype("float64")
@@ -204,31 +206,31 @@ def check_grid(dataset: xr.Dataset, place: Place) -> None:
         step = np.median(np.abs(np.diff(values))) if values.size > 1 else CELL_DEGREES
         if tenths > 0.01 or abs(step - CELL_DEGREES) > 0.01:
             raise ValueError(
-                f"{place}: {name} {values[0]:.4g}, {values[1 % values.size]:.4g}, ... steps by "
+                f"{location}: {name} {values[0]:.4g}, {values[1 % values.size]:.4g}, ... steps by "
                 f"{step:.4g} deg, expected multiples of 0.1: this is not ERA5-Land (ERA5 has "
                 "0.25 deg); order ERA5-Land on its own grid"
             )
 
 
-def check_variables(dataset: xr.Dataset, place: Place) -> tuple[str, ...]:
+def check_variables(dataset: xr.Dataset, location: Location) -> tuple[str, ...]:
     """Return the wanted variables of a file; raise if there is none, or in other units."""
     known = UNITS | EXTREMES | SOIL
     names = tuple(name for name in known if name in dataset)
     if not names:
         raise ValueError(
-            f"{place} holds none of {list(known)}, it has {list(dataset.data_vars)}; remove it"
+            f"{location} holds none of {list(known)}, it has {list(dataset.data_vars)}; remove it"
         )
     for name in names:
         found, expected = dataset[name].attrs.get("units", "missing"), known[name]
         if found not in expected:
             raise ValueError(
-                f"{place}: units of {name} are {found!r}, expected {expected[0]!r}; download it "
+                f"{location}: units of {name} are {found!r}, expected {expected[0]!r}; download it "
                 "as ERA5-Land delivers it"
             )
     return names
 
 
-def check_stamps(stamps: NDArray[np.datetime64], place: Place, says_daily: bool) -> Step:
+def check_stamps(stamps: NDArray[np.datetime64], location: Location, says_daily: bool) -> Step:
     """Return the step; raise unless hour follows hour (one may be there twice) or day day."""
     steps = np.diff(stamps)
     if says_daily and (steps == _DAY).all():
@@ -238,7 +240,7 @@ def check_stamps(stamps: NDArray[np.datetime64], place: Place, says_daily: bool)
         return "hour"
     before, after = stamps[wrong[0] : wrong[0] + 2].astype("M8[m]")
     raise ValueError(
-        f"{place} is not hourly: {after} follows {before}; order all 24 hours of the day. Daily "
+        f"{location} is not hourly: {after} follows {before}; order all 24 hours of the day. Daily "
         "aggregates need 'daily' in the name of the file, or cell_methods, to be taken as such"
     )
 
@@ -297,14 +299,14 @@ def repeated_days(
 
 def check_cells(file: MeteoFile, layout: Layout) -> None:
     """Raise unless a file holds the layout's cells; reads its header only."""
-    with open_place(file.path) as dataset:
+    with open_location(file.path) as dataset:
         names = {DIMS[str(dim)]: str(dim) for dim in dataset[file.names[0]].dims if dim in DIMS}
         for dim, wanted in (("lat", layout.cell_lat), ("lon", layout.cell_lon)):
-            places_of(dataset[names[dim]].values, wanted, file.path, dim)
+            indices_of(dataset[names[dim]].values, wanted, file.path, dim)
 
 
-def places_of(
-    found: NDArray[np.floating], wanted: NDArray[np.floating], place: Place, axis: str
+def indices_of(
+    found: NDArray[np.floating], wanted: NDArray[np.floating], location: Location, axis: str
 ) -> NDArray[np.intp]:
     """Where the wanted cell centres stand on a file's axis; longitudes compare modulo 360."""
     turn = 3600 if axis == "lon" else 100000
@@ -316,7 +318,7 @@ def places_of(
     if (tenths[places] != asked).any():
         word = {"lat": "latitude", "lon": "longitude"}[axis]
         raise ValueError(
-            f"{place}: {word} {found.min():.2f}..{found.max():.2f} does not hold the cells "
+            f"{location}: {word} {found.min():.2f}..{found.max():.2f} does not hold the cells "
             f"{wanted.min():.1f}..{wanted.max():.1f} of this run (0.1 deg, centred on multiples "
             "of 0.1); order the whole area"
         )

@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from gssm_cube.files import replace_file
+from gssm_cube.files import replaced
 from gssm_cube.grid import Layout
 from gssm_cube.sources import era5_land
 from gssm_cube.sources.ee_files import (
@@ -255,12 +255,7 @@ class StoreFile:
 
     def __call__(self, answers: Sequence[tuple[Any, NDArray[Any]]]) -> None:
         """Write all variables; shorter files that begin alike are removed."""
-        replace_file(self.path, lambda partial: self._write(partial, answers))
-        remove_shorter(self.path)
-
-    def _write(self, path: Path, answers: Sequence[tuple[Any, NDArray[Any]]]) -> None:
-        """Write a new file."""
-        with netCDF4.Dataset(path, "w") as dataset:
+        with replaced(self.path) as partial, netCDF4.Dataset(partial, "w") as dataset:
             dataset.Conventions = "CF-1.7"
             add_axes(dataset, self.grid, self.box, ("latitude", "longitude"))
             add_stamps(dataset, self.store.stamps(self.times))
@@ -273,3 +268,4 @@ class StoreFile:
                 row, col = request.out
                 place = slice(row, row + rows), slice(col, col + cols)
                 variables[request.name][:, *place] = values
+        remove_shorter(self.path)

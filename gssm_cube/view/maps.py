@@ -9,8 +9,8 @@ import zarr
 from numpy.typing import NDArray
 
 from gssm_cube.grid import CHUNK_PIXELS, Layout
+from gssm_cube.locations import Location
 from gssm_cube.overviews import LAYERS, factors, group_name
-from gssm_cube.places import Place
 from gssm_cube.product.store import check_product
 from gssm_cube.shards import read_box
 from gssm_cube.stores import array_of, open_group, read_layout
@@ -66,7 +66,7 @@ class Atlas:
         If there is no product, or one too large for maps at 1 km that has no overviews.
     """
 
-    def __init__(self, store: Place) -> None:
+    def __init__(self, store: Location) -> None:
         check_product(store)
         self.store = store
         self.layout: Layout = read_layout(store)

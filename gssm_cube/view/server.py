@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader
 
-from gssm_cube.places import Place
+from gssm_cube.locations import Location
 
 if TYPE_CHECKING:
     from bokeh.server.server import Server
@@ -26,7 +26,7 @@ def check_bokeh() -> None:
         ) from error
 
 
-def make_server(store: Place, stations: Path | None = None, *, port: int = 0) -> "Server":
+def make_server(store: Location, stations: Path | None = None, *, port: int = 0) -> "Server":
     """Return the server of a product's page, listening but not yet answering.
 
     Parameters
@@ -79,7 +79,7 @@ def _template() -> object:
 
 
 def serve(
-    store: Place,
+    store: Location,
     stations: Path | None = None,
     *,
     port: int = 0,

@@ -1,6 +1,6 @@
 """Small files and lists of files wherever a store lies: on disk (a path) or at a URL.
 
-On disk a file is written beside its place and renamed; in an object store one PUT does the same.
+On disk a file is written under another name and renamed; in an object store one PUT does the same.
 """
 
 import os
@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from gssm_cube import object_stores
+from gssm_cube.files import replaced
 
-Place = str | Path  # a URL is a str
+Location = str | Path  # a URL is a str
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -27,12 +28,12 @@ class Found(NamedTuple):
     modified: float  # seconds since 1970
 
 
-def is_url(place: Place) -> bool:
-    """Whether a place is in an object store or on a web server."""
-    return "://" in str(place)
+def is_url(location: Location) -> bool:
+    """Whether a file or store is in an object store or on a web server."""
+    return "://" in str(location)
 
 
-def place_of(text: Place) -> Place:
+def location_of(text: Location) -> Location:
     """Return a path, or a URL without a slash at its end; ``file://`` is a path.
 
     Raises
@@ -48,83 +49,78 @@ def place_of(text: Place) -> Place:
     return object_stores.check_url(address)
 
 
-def beside(place: Place, suffix: str) -> Place:
+def beside(location: Location, suffix: str) -> Location:
     """Return what stands beside a store, such as its markers: its name with a suffix."""
-    return f"{place}{suffix}" if is_url(place) else Path(f"{place}{suffix}")
+    return f"{location}{suffix}" if is_url(location) else Path(f"{location}{suffix}")
 
 
-def sibling(place: Place, name: str) -> Place:
-    """Return the place of another name in the same folder."""
-    if is_url(place):
-        return f"{str(place).rpartition('/')[0]}/{name}"
-    return Path(place).with_name(name)
+def sibling(location: Location, name: str) -> Location:
+    """Return what has another name in the same folder."""
+    if is_url(location):
+        return f"{str(location).rpartition('/')[0]}/{name}"
+    return Path(location).with_name(name)
 
 
-def join(folder: Place, *names: str) -> Place:
-    """Return a place within a folder."""
+def join(folder: Location, *names: str) -> Location:
+    """Return what has a name within a folder."""
     return "/".join([str(folder), *names]) if is_url(folder) else Path(folder, *names)
 
 
-def read(place: Place) -> bytes | None:
+def read(location: Location) -> bytes | None:
     """Return a file's bytes; None if it is not there."""
-    if is_url(place):
-        found = object_stores.get(str(place))
+    if is_url(location):
+        found = object_stores.get(str(location))
         return None if found is None else bytes(found)
     try:
-        return Path(place).read_bytes()
+        return Path(location).read_bytes()
     except FileNotFoundError:
         return None
 
 
-def write(place: Place, content: bytes) -> None:
+def write(location: Location, content: bytes) -> None:
     """Write a file, and its folder, so that a reader sees all of it or what was there before."""
-    if is_url(place):
-        object_stores.put(str(place), content)
+    if is_url(location):
+        object_stores.put(str(location), content)
         return
-    partial = f"{place}.{os.getpid()}.tmp"
-    try:
-        file = open(partial, "wb")
-    except FileNotFoundError:
-        os.makedirs(os.path.dirname(partial), exist_ok=True)
-        file = open(partial, "wb")
-    with file:
-        file.write(content)
-    os.replace(partial, place)
+    with replaced(Path(location)) as partial:
+        partial.write_bytes(content)
 
 
-def create(place: Place, content: bytes) -> bool:
+def create(location: Location, content: bytes) -> bool:
     """Write a file that is not there yet; say False, and do nothing, if it is.
 
     Of several who try at the same time one succeeds.
     """
-    if is_url(place):
-        return object_stores.put(str(place), content, new=True)
+    if is_url(location):
+        return object_stores.put(str(location), content, new=True)
     try:
-        with open(place, "xb") as file:
+        with open(location, "xb") as file:
             file.write(content)
     except FileExistsError:
         return False
     return True
 
 
-def size(place: Place) -> int | None:
+def size(location: Location) -> int | None:
     """Return a file's size in bytes; None if it is not there."""
     try:
-        return object_stores.size_of(str(place)) if is_url(place) else os.stat(place).st_size
+        return (
+            object_stores.size_of(str(location)) if is_url(location) else os.stat(location).st_size
+        )
     except FileNotFoundError:
         return None
 
 
-def delete(place: Place) -> None:
+def delete(location: Location) -> None:
     """Delete a file, if it is there."""
     with suppress(FileNotFoundError):
-        if is_url(place):
-            object_stores.remove(str(place))
+        if is_url(location):
+            object_stores.remove(str(location))
         else:
-            os.remove(place)
+            os.remove(location)
 
 
-def files(folder: Place) -> Iterator[Found]:
+def files(folder: Location) -> Iterator[Found]:
     """Yield all files in a folder and its folders; none if there is no such folder."""
     if is_url(folder):
         yield from starmap(Found, object_stores.listed(str(folder)))
@@ -143,7 +139,7 @@ def _entries(folder: str, prefix: str) -> Iterator[Found]:
             yield Found(prefix + entry.name, about.st_size, about.st_mtime)
 
 
-def folders(folder: Place) -> list[str]:
+def folders(folder: Location) -> list[str]:
     """Return the names of the folders right in a folder, sorted; none if it is not there."""
     if is_url(folder):
         return sorted(object_stores.folders(str(folder)))
@@ -153,22 +149,22 @@ def folders(folder: Place) -> list[str]:
         return sorted(entry.name for entry in entries if entry.is_dir())
 
 
-def names(folder: Place, suffix: str = ".json") -> list[str]:
+def names(folder: Location, suffix: str = ".json") -> list[str]:
     """Return the names of the files right in a folder that end so, without their end, sorted."""
     found = (file.name for file in files(folder))
     return sorted(name.removesuffix(suffix) for name in found
                   if name.endswith(suffix) and "/" not in name)  # fmt: skip
 
 
-def each(place: Place, work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Return ``work(item)`` of each item in order; many at a time where a place is far away."""
-    if not is_url(place):
+def each(location: Location, work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Return ``work(item)`` of each item in order; many at a time where it is far away."""
+    if not is_url(location):
         return [work(item) for item in items]
     with ThreadPoolExecutor(object_stores.CONCURRENCY) as pool:
         return list(pool.map(work, items))
 
 
-def check_writable(*stores: Place | None) -> None:
+def check_writable(*stores: Location | None) -> None:
     """Raise unless what stands beside those stores that are at URLs can be written and read.
 
     Raises

@@ -5,52 +5,52 @@ from pathlib import Path
 
 import pytest
 
-from gssm_cube import places
+from gssm_cube import locations
 
 
 def test_a_file_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
     place = tmp_path / "folder" / "a.json"
-    assert (places.read(place), places.size(place)) == (None, None)
-    places.write(place, b"first")
-    assert (places.read(place), places.size(place)) == (b"first", 5)
+    assert (locations.read(place), locations.size(place)) == (None, None)
+    locations.write(place, b"first")
+    assert (locations.read(place), locations.size(place)) == (b"first", 5)
 
     def fail(source, target):
         raise OSError("no space left")
 
     monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="no space"):
-        places.write(place, b"second")
-    assert places.read(place) == b"first"
+        locations.write(place, b"second")
+    assert locations.read(place) == b"first"
 
 
 def test_a_new_file_is_not_written_over(tmp_path):
-    assert places.create(tmp_path / "a", b"1") is True
-    assert places.create(tmp_path / "a", b"2") is False
+    assert locations.create(tmp_path / "a", b"1") is True
+    assert locations.create(tmp_path / "a", b"2") is False
     assert (tmp_path / "a").read_bytes() == b"1"
 
 
 def test_files_are_listed_with_their_folders_and_names_without(tmp_path):
     for name in ("a.json", "b.tmp", "c/d.json"):
-        places.write(tmp_path / name, b"12")
-    found = {file.name: file.size for file in places.files(tmp_path)}
+        locations.write(tmp_path / name, b"12")
+    found = {file.name: file.size for file in locations.files(tmp_path)}
     assert found == {"a.json": 2, "b.tmp": 2, "c/d.json": 2}
-    assert places.names(tmp_path) == ["a"]
-    assert list(places.files(tmp_path / "nothing")) == []
-    places.delete(tmp_path / "a.json")
-    places.delete(tmp_path / "a.json")
-    assert places.names(tmp_path) == []
+    assert locations.names(tmp_path) == ["a"]
+    assert list(locations.files(tmp_path / "nothing")) == []
+    locations.delete(tmp_path / "a.json")
+    locations.delete(tmp_path / "a.json")
+    assert locations.names(tmp_path) == []
 
 
 def test_a_place_is_a_path_or_a_url_without_a_slash_at_its_end():
-    assert places.place_of("a/b") == Path("a/b")
-    assert places.place_of("file:///a/b") == Path("/a/b")
-    assert places.place_of("s3://bucket/a/") == "s3://bucket/a"
-    assert places.join("s3://bucket/a", "b", "c") == "s3://bucket/a/b/c"
-    assert places.join(Path("a"), "b") == Path("a/b")
-    assert places.beside("s3://bucket/a", ".markers") == "s3://bucket/a.markers"
+    assert locations.location_of("a/b") == Path("a/b")
+    assert locations.location_of("file:///a/b") == Path("/a/b")
+    assert locations.location_of("s3://bucket/a/") == "s3://bucket/a"
+    assert locations.join("s3://bucket/a", "b", "c") == "s3://bucket/a/b/c"
+    assert locations.join(Path("a"), "b") == Path("a/b")
+    assert locations.beside("s3://bucket/a", ".markers") == "s3://bucket/a.markers"
     azure = "abfss://container@account.dfs.core.windows.net/a"
-    assert places.place_of(azure) == azure
-    assert places.place_of("https://host/") == "https://host"
+    assert locations.location_of(azure) == azure
+    assert locations.location_of("https://host/") == "https://host"
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_place_is_a_path_or_a_url_without_a_slash_at_its_end():
 )
 def test_a_url_that_no_store_has_or_that_holds_a_key_is_refused_and_not_repeated(url, match):
     with pytest.raises(ValueError, match=match) as error:
-        places.place_of(url)
+        locations.location_of(url)
     assert "secret" not in str(error.value)
 
 
@@ -76,9 +76,9 @@ def test_a_plain_endpoint_is_used_only_if_that_is_said_twice(monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://storage.example")
     monkeypatch.delenv("AWS_ALLOW_HTTP", raising=False)
     with pytest.raises(ValueError, match="plain http.*; set AWS_ALLOW_HTTP=true if the network"):
-        places.read("s3://bucket/a")
+        locations.read("s3://bucket/a")
 
 
 def test_work_at_a_place_comes_back_in_order():
-    assert places.each("s3://bucket", lambda n: n * n, range(50)) == [n * n for n in range(50)]
-    assert places.each(Path("a"), lambda n: n + 1, range(3)) == [1, 2, 3]
+    assert locations.each("s3://bucket", lambda n: n * n, range(50)) == [n * n for n in range(50)]
+    assert locations.each(Path("a"), lambda n: n + 1, range(3)) == [1, 2, 3]
