@@ -60,7 +60,7 @@ def all_marked(store: Place) -> dict[str, list[str]]:
 
 def _marker(store: Place, stage: str, unit: str) -> Place:
     """Return the place of a unit's marker."""
-    return places.join(marker_folder(store, stage), f"{unit}.json")
+    return places.join(all_markers(store), stage, f"{unit}.json")
 
 
 def read_marker(store: Place, stage: str, unit: str) -> dict[str, Any] | None:

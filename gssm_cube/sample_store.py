@@ -56,16 +56,19 @@ def remove_scratch(folder: Path) -> None:
 
 def write_rows(scratch: Path, unit: str, part: int, rows: pa.Table, key: str) -> None:
     """Write down station days of a block, by station and time, of one part of the table."""
-    with _replaced(_rows_of(scratch) / unit / f"{part:06d}.arrow") as partial:
-        rows = rows.replace_schema_metadata({"key": key})
-        with pa.ipc.new_file(partial, rows.schema) as file:  # read once: not worth a compressor
-            file.write_table(rows)
+    folder = _rows_of(scratch) / unit
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = rows.replace_schema_metadata({"key": key})
+    # Read once, and by no one before all are written: not worth a compressor or another name.
+    with pa.OSFile(f"{folder}/{part:06d}.arrow", "wb") as file:
+        with pa.ipc.new_stream(file, rows.schema) as stream:
+            stream.write_table(rows)
 
 
 def read_rows(scratch: Path, unit: str) -> tuple[pa.Table, str]:
     """Read the station days of a block, by station and time, and the key of its samples."""
     paths = sorted((_rows_of(scratch) / unit).iterdir())
-    tables = [pa.ipc.open_file(path).read_all() for path in paths]
+    tables = [pa.ipc.open_stream(path.read_bytes()).read_all() for path in paths]
     key = tables[0].schema.metadata[b"key"].decode()
     if len(tables) == 1:
         return tables[0], key  # a part is written in this order
@@ -97,7 +100,9 @@ def write_part(
     blocks.remove_marker(folder, STAGE, unit)  # else it would vouch for what replaces its file
     with _replaced(folder / name) as partial:
         rows = rows.replace_schema_metadata({})
-        pyarrow.parquet.write_table(rows, partial, compression="zstd")
+        texts = [field.name for field in rows.schema if pa.types.is_large_string(field.type)]
+        with pa.OSFile(str(partial), "wb") as file:
+            pyarrow.parquet.write_table(rows, file, compression="zstd", use_dictionary=texts)
     facts = {"rows": len(rows), "incomplete": int(lacking.sum())}
     blocks.write_marker(folder, STAGE, unit, key, [name], **facts)
     return facts

@@ -35,7 +35,7 @@ from gssm_cube.picks import (
     write_request,
 )
 from gssm_cube.places import Place
-from gssm_cube.placing import check_day, describe_unchosen, placed_parts, places_of
+from gssm_cube.placing import OWN, check_day, describe_unchosen, placed_parts, places_of
 from gssm_cube.run_log import NO_LOG, RunLog
 from gssm_cube.sample_store import (
     FORMAT,
@@ -228,7 +228,9 @@ def _row_totals(placed: pd.DataFrame) -> dict[str, NDArray[np.uint64]]:
 
     Sums are the same whatever the order of rows, and in whatever parts they come.
     """
-    hashes = pd.util.hash_pandas_object(placed, index=False).to_numpy()
+    # What placing adds follows from these and the layout.
+    own = [name for name in placed if name not in OWN and name[0] != "_"]
+    hashes = pd.util.hash_pandas_object(placed[own], index=False).to_numpy()
     place, units = pd.factorize(placed["_block"])
     totals = np.zeros((len(units), 3), "uint64")
     for column, values in enumerate((np.ones_like(hashes), hashes, hashes * hashes)):

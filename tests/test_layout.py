@@ -80,7 +80,7 @@ ALLOWED = {
     "years": set(),
     "splits": GROUND | {"cube", "sphere", "years"},
     "knndm": {"splits", "sphere"},
-    "placing": GROUND | {"cube", "picks", "places", "splits", "station_tables"},
+    "placing": GROUND | {"picks", "places", "splits", "station_tables", "stores"},
     "samples": GROUND
     | {"cube", "blocks", "stores", "picks", "placing", "places", "sample_store", "run_log"},
     "station_parts": set(),
