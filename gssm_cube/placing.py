@@ -114,7 +114,6 @@ def _place_part(table: pd.DataFrame, layout: Layout) -> pd.DataFrame:
             _row=(row - layout.row)[which],
             _col=(col - layout.col)[which],
             _day=number,
-            _window=_labels("w{:02d}", window),
             _block=_labels("r{:03d}c{:03d}_w{:02d}", tile[0][which], tile[1][which], window),
         )
     )
@@ -157,7 +156,7 @@ def _inside(places: pd.DataFrame, layout: Layout) -> NDArray[np.bool_]:
 
 def places_of(placed: pd.DataFrame) -> pd.DataFrame:
     """Return the columns that tell what of the cube a row needs."""
-    names = ["_block", "tile", "_window", "_row", "_col", "_day"]
+    names = ["_block", "tile", "_row", "_col", "_day"]
     return placed[names].rename(columns=lambda name: name.removeprefix("_"))
 
 
