@@ -230,7 +230,7 @@ def _row_totals(placed: pd.DataFrame) -> dict[str, NDArray[np.uint64]]:
     Sums are the same whatever the order of rows, and in whatever parts they come.
     """
     # What placing adds follows from these and the layout.
-    own = [name for name in placed if name not in OWN and name[0] != "_"]
+    own = [name for name in map(str, placed) if name not in OWN and name[0] != "_"]
     hashes = pd.util.hash_pandas_object(placed[own], index=False).to_numpy()
     place, units = pd.factorize(placed["_block"])
     totals = np.zeros((len(units), 3), "uint64")

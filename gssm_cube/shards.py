@@ -212,7 +212,7 @@ def _whole(found: Stretch, offset: int, length: int) -> Stretch:
 
 def _read_each(descriptor: int, wanted: Sequence[tuple[int, int]]) -> Iterator[Stretch]:
     """Read stretches of an open file into one buffer: fresh memory costs as much as a copy."""
-    buffer = memoryview(np.empty(max((n for _, n in wanted), default=0), "uint8"))
+    buffer = np.empty(max((n for _, n in wanted), default=0), "uint8").data
     for offset, length in wanted:
         read_at(descriptor, offset, buffer[:length])
         yield buffer[:length]
