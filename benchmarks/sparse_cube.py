@@ -100,6 +100,7 @@ class Count:
 def counted(store: Path) -> Iterator[Count]:
     """Count all that is read from a store in this process, by zarr and by ``shards``."""
     count, get, read_at = Count(), LocalStore.get, shards.read_at
+    folder = f"{store.resolve()}/"
 
     async def counting_get(self, key, *args, **kwargs):  # type: ignore[no-untyped-def]
         found = await get(self, key, *args, **kwargs)
@@ -107,11 +108,11 @@ def counted(store: Path) -> Iterator[Count]:
             count.add(key, len(found))
         return found
 
-    def counting_read_at(descriptor: int, offset: int, length: int) -> bytes:
-        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
-        if path.is_relative_to(store.resolve()):
-            count.add(str(path.relative_to(store.resolve())), length)
-        return read_at(descriptor, offset, length)
+    def counting_read_at(descriptor: int, offset: int, buffer: memoryview) -> None:
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        if path.startswith(folder):
+            count.add(path.removeprefix(folder), len(buffer))
+        read_at(descriptor, offset, buffer)
 
     with (
         mock.patch.object(LocalStore, "get", counting_get),

@@ -61,7 +61,7 @@ def all_marked(store: Location) -> dict[str, list[str]]:
 
 def _marker(store: Location, stage: str, unit: str) -> Location:
     """Return the place of a unit's marker."""
-    return locations.join(marker_folder(store, stage), f"{unit}.json")
+    return locations.join(all_markers(store), stage, f"{unit}.json")
 
 
 def read_marker(store: Location, stage: str, unit: str) -> dict[str, Any] | None:

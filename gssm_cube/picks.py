@@ -52,8 +52,8 @@ def find_needs(
     Parameters
     ----------
     places : DataFrame
-        A row per sample: ``block``, ``tile``, ``window`` (labels), ``row``, ``col`` (pixel in the
-        store), ``day`` (on the daily axis).
+        A row per sample: ``block``, ``tile`` (labels), ``row``, ``col`` (pixel in the store),
+        ``day`` (on the daily axis).
     layout : Layout
     starts : (composite,) int64
         Start days of the composites on the daily axis.
@@ -101,10 +101,11 @@ def _cell_needs(pixels: pd.DataFrame, layout: Layout) -> pd.DataFrame:
     """Return the four cells round each pixel, and the chunks of cells that hold them."""
     n = layout.cell_pixels
     corners = pd.concat(
-        pixels[["block", "window"]].assign(row=pixels["row"] // n + r, col=pixels["col"] // n + c)
+        pixels[["block"]].assign(row=pixels["row"] // n + r, col=pixels["col"] // n + c)
         for r, c in CORNERS
     ).drop_duplicates()
-    chunks = (corners["row"] // CELL_CHUNK, corners["col"] // CELL_CHUNK, corners["window"])
+    windows = corners["block"].astype("str").str.split("_").str[1]
+    chunks = (corners["row"] // CELL_CHUNK, corners["col"] // CELL_CHUNK, windows)
     labels = [f"k{r:02d}k{c:02d}_{window}" for r, c, window in zip(*chunks, strict=True)]
     return corners[["block", "row", "col"]].assign(unit=labels)
 
@@ -283,8 +284,7 @@ class PixelDays:
     def table(self) -> pd.DataFrame:
         """Return what ``find_needs`` takes."""
         labels = {"block": str(self.block), "tile": str(self.block.tile)}
-        numbers = {"row": self.row, "col": self.col, "day": self.day}
-        return pd.DataFrame({**numbers, **labels, "window": str(self.block.window)})
+        return pd.DataFrame({"row": self.row, "col": self.col, "day": self.day, **labels})
 
 
 def sample_codes(

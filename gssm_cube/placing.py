@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gssm_cube import cube
 from gssm_cube.grid import WINDOW_DAYS, Layout
 from gssm_cube.locations import Location
 from gssm_cube.picks import FLAGS
 from gssm_cube.splits import place_groups
 from gssm_cube.station_tables import read_station_parts
+from gssm_cube.stores import open_group
 from gssm_cube.variables import STORED
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ RENAMED = {name: f"station_{name}" for name in ("lat", "lon", "elevation")}
 def check_day(store: Location, table: pd.DataFrame) -> None:
     """Raise unless cube and station table mean the same by a day."""
     found = table.attrs.get("day", "UTC")
-    expected = cube.open_cube(store).attrs.get("gssm_day")
+    expected = open_group(store).attrs.get("gssm_day")
     if found != expected:
         raise ValueError(
             f"station days are {found!r}, days of {store} are {expected!r}; read the stations "
@@ -114,20 +114,26 @@ def _place_part(table: pd.DataFrame, layout: Layout) -> pd.DataFrame:
             _row=(row - layout.row)[which],
             _col=(col - layout.col)[which],
             _day=number,
-            _window=_labels("w{:02d}", window),
             _block=_labels("r{:03d}c{:03d}_w{:02d}", tile[0][which], tile[1][which], window),
         )
     )
 
 
 def _distinct_places(table: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.int64]]:
-    """Return ``lat`` and ``lon`` of the few places of a table, and which of them each row has."""
+    """Return ``lat`` and ``lon`` of the few places of a table, and which of them each row has.
+
+    Rows of a place mostly follow each other: where they do, only the first is looked at.
+    """
+    found = table[["lat", "lon"]].to_numpy("float64")
+    moved = (found[1:] != found[:-1]).any(axis=1)
+    begins = np.flatnonzero(np.append(len(found) > 0, moved))
     (lat, lats), (lon, lons) = (
-        pd.factorize(table[name], use_na_sentinel=False) for name in ("lat", "lon")
+        pd.factorize(column, use_na_sentinel=False) for column in found[begins].T
     )
     which, pairs = pd.factorize(lat * len(lons) + lon)
     rows, cols = np.divmod(pairs, max(len(lons), 1))
-    return pd.DataFrame({"lat": lats[rows], "lon": lons[cols]}), which
+    places = pd.DataFrame({"lat": lats[rows], "lon": lons[cols]})
+    return places, np.repeat(which, np.diff(begins, append=len(found)))
 
 
 def _labels(form: str, *numbers: NDArray[np.int64]) -> Any:
@@ -150,7 +156,7 @@ def _inside(places: pd.DataFrame, layout: Layout) -> NDArray[np.bool_]:
 
 def places_of(placed: pd.DataFrame) -> pd.DataFrame:
     """Return the columns that tell what of the cube a row needs."""
-    names = ["_block", "tile", "_window", "_row", "_col", "_day"]
+    names = ["_block", "tile", "_row", "_col", "_day"]
     return placed[names].rename(columns=lambda name: name.removeprefix("_"))
 
 

@@ -53,22 +53,36 @@ def remove_scratch(folder: Path) -> None:
 # ---- what a block is asked for ----------------------------------------------------------------
 
 
-def write_rows(scratch: Path, unit: str, part: int, rows: pa.Table, key: str) -> None:
-    """Write down station days of a block, by station and time, of one part of the table."""
-    with replaced(_rows_of(scratch) / unit / f"{part:06d}.arrow") as partial:
-        rows = rows.replace_schema_metadata({"key": key})
-        with pa.ipc.new_file(partial, rows.schema) as file:  # read once: not worth a compressor
-            file.write_table(rows)
+def write_rows(scratch: Path, part: str, rows: pa.Table) -> None:
+    """Write down station days of one part of the table, by block, station and time."""
+    folder = _rows_of(scratch)
+    folder.mkdir(parents=True, exist_ok=True)
+    # Read once, and by no one before all are written: not worth a compressor or another name.
+    with pa.OSFile(f"{folder}/{part}.arrow", "wb") as file:
+        with pa.ipc.new_file(file, rows.schema) as stream:
+            stream.write_table(rows)
+
+
+def write_row_index(scratch: Path, index: pd.DataFrame) -> None:
+    """Write down where rows stand: ``part``, ``start``, ``rows`` of a ``unit``, and its ``key``."""
+    write_rows(scratch, "index", pa.Table.from_pandas(index, preserve_index=False))
 
 
 def read_rows(scratch: Path, unit: str) -> tuple[pa.Table, str]:
     """Read the station days of a block, by station and time, and the key of its samples."""
-    paths = sorted((_rows_of(scratch) / unit).iterdir())
-    tables = [pa.ipc.open_file(path).read_all() for path in paths]
-    key = tables[0].schema.metadata[b"key"].decode()
+    index = _mapped_rows(scratch, "index")
+    found = index.filter(pa.compute.equal(index["unit"], unit)).to_pylist()
+    tables = [_mapped_rows(scratch, at["part"]).slice(at["start"], at["rows"]) for at in found]
     if len(tables) == 1:
-        return tables[0], key  # a part is written in this order
-    return pa.concat_tables(tables).sort_by([(name, "ascending") for name in ORDER]), key
+        return tables[0], found[0]["key"]  # a part is written in this order
+    rows = pa.concat_tables(tables).sort_by([(name, "ascending") for name in ORDER])
+    return rows, found[0]["key"]
+
+
+def _mapped_rows(scratch: Path, part: str) -> pa.Table:
+    """Return a part without reading more of it than will be looked at."""
+    with pa.memory_map(f"{_rows_of(scratch)}/{part}.arrow") as file:
+        return pa.ipc.open_file(file).read_all()
 
 
 def remove_rows(scratch: Path) -> None:
@@ -96,7 +110,10 @@ def write_part(
     blocks.remove_marker(folder, STAGE, unit)  # else it would vouch for what replaces its file
     with replaced(folder / name) as partial:
         rows = rows.replace_schema_metadata({})
-        pyarrow.parquet.write_table(rows, partial, compression="zstd")
+        # Numbers differ from row to row: a dictionary of them costs time and makes files larger.
+        texts = [f.name for f in rows.schema if f.type in (pa.string(), pa.large_string())]
+        with pa.OSFile(str(partial), "wb") as file:
+            pyarrow.parquet.write_table(rows, file, compression="zstd", use_dictionary=texts)
     facts = {"rows": len(rows), "incomplete": int(lacking.sum())}
     blocks.write_marker(folder, STAGE, unit, key, [name], **facts)
     return facts

@@ -35,7 +35,7 @@ from gssm_cube.picks import (
     sample_codes,
     write_request,
 )
-from gssm_cube.placing import check_day, describe_unchosen, placed_parts, places_of
+from gssm_cube.placing import OWN, check_day, describe_unchosen, placed_parts, places_of
 from gssm_cube.run_log import NO_LOG, RunLog
 from gssm_cube.sample_store import (
     FORMAT,
@@ -49,6 +49,7 @@ from gssm_cube.sample_store import (
     scratch_of,
     write_manifest,
     write_part,
+    write_row_index,
     write_rows,
 )
 from gssm_cube.stores import array_of, open_group, read_layout
@@ -228,7 +229,9 @@ def _row_totals(placed: pd.DataFrame) -> dict[str, NDArray[np.uint64]]:
 
     Sums are the same whatever the order of rows, and in whatever parts they come.
     """
-    hashes = pd.util.hash_pandas_object(placed, index=False).to_numpy()
+    # What placing adds follows from these and the layout.
+    own = [name for name in map(str, placed) if name not in OWN and name[0] != "_"]
+    hashes = pd.util.hash_pandas_object(placed[own], index=False).to_numpy()
     place, units = pd.factorize(placed["_block"])
     totals = np.zeros((len(units), 3), "uint64")
     for column, values in enumerate((np.ones_like(hashes), hashes, hashes * hashes)):
@@ -254,20 +257,30 @@ def _keys(
 
 def _request_rows(folder: Path, parts: Iterable[pd.DataFrame], keys: dict[str, str]) -> None:
     """Write down the rows of the blocks that are to do, for the tasks to read."""
-    remove_rows(scratch_of(folder))
+    scratch = scratch_of(folder)
+    remove_rows(scratch)
     if not keys:
         return
+    index = []
     for number, placed in enumerate(parts):
-        wanted = placed[placed["_block"].isin(list(keys))]
-        wanted = wanted.sort_values(["_block", "station", "time"], ignore_index=True)
-        starts = wanted["_block"].drop_duplicates()
-        # One schema for all files, whatever is missing in some of them.
-        rows = wanted.drop(columns=["_block", "_window"])
-        rows = pa.Table.from_pandas(rows, preserve_index=False)
-        stops = [*starts.index[1:], len(wanted)]
-        for unit, start, stop in zip(starts, starts.index, stops, strict=True):
-            part = rows.slice(start, stop - start)
-            write_rows(scratch_of(folder), unit, number, part, keys[unit])
+        rows, where = _by_block(placed[placed["_block"].isin(list(keys))])
+        write_rows(scratch, f"{number:06d}", rows)
+        index.append(where.assign(part=f"{number:06d}"))
+    joined = pd.concat(index, ignore_index=True)
+    write_row_index(scratch, joined.assign(key=joined["unit"].map(keys)))
+
+
+def _by_block(placed: pd.DataFrame) -> tuple[pa.Table, pd.DataFrame]:
+    """Return rows by block, station and time, and where those of each block stand."""
+    block = placed["_block"].cat.codes.to_numpy()
+    station = pd.factorize(placed["station"], sort=True)[0]
+    order = np.lexsort([placed["time"].to_numpy(), station, block])
+    ordered = block[order]
+    start = np.flatnonzero(np.diff(ordered, prepend=-1))
+    units = placed["_block"].cat.categories[ordered[start]]
+    where = {"unit": units, "start": start, "rows": np.diff(start, append=len(placed))}
+    rows = pa.Table.from_pandas(placed.drop(columns="_block"), preserve_index=False)
+    return rows.take(pa.array(order)).replace_schema_metadata(), pd.DataFrame(where)
 
 
 # ---- doing it ---------------------------------------------------------------------------------

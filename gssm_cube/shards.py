@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any, Protocol
@@ -78,20 +79,17 @@ def read_points(array: zarr.Array, *points: Numbers) -> Chunk:
     if shards is None:
         return np.asarray(array.vindex[points])
     found = np.empty(points[0].size, array.dtype)
-    where = np.stack(points)
-    size = shards.chunk[:, np.newaxis]
-    numbers = np.ravel_multi_index(tuple(where // size), tuple(shards.grid))
-    distinct, which, count = np.unique(numbers, return_inverse=True, return_counts=True)
-    groups = dict(zip(distinct.tolist(), _runs(which, count), strict=True))
-    for place, chunk in shards.chunks(np.stack(np.unravel_index(distinct, tuple(shards.grid))).T):
-        rows = groups[int(np.ravel_multi_index(tuple(place), tuple(shards.grid)))]
-        found[rows] = shards.fill if chunk is None else chunk[tuple(where[:, rows] % size)]
+    grid, size = tuple(shards.grid), shards.chunk[:, np.newaxis]
+    chunks, inside = np.divmod(np.stack(points), size)
+    numbers = np.ravel_multi_index(tuple(chunks), grid)
+    offsets = np.ravel_multi_index(tuple(inside), tuple(shards.chunk))
+    order = np.argsort(numbers, kind="stable")
+    distinct, first = np.unique(numbers[order], return_index=True)
+    groups = dict(zip(distinct.tolist(), np.split(order, first[1:]), strict=True))
+    for place, chunk in shards.chunks(np.stack(np.unravel_index(distinct, grid)).T):
+        rows = groups[int(np.ravel_multi_index(tuple(place), grid))]
+        found[rows] = shards.fill if chunk is None else chunk.reshape(-1)[offsets[rows]]
     return found
-
-
-def _runs(which: Numbers, count: Numbers) -> list[Numbers]:
-    """Return for each group the places where its number stands."""
-    return np.split(np.argsort(which, kind="stable"), np.cumsum(count)[:-1])
 
 
 def _slices(start: Numbers, stop: Numbers) -> tuple[slice, ...]:
@@ -156,11 +154,12 @@ class OnDisk:
 
     @contextmanager
     def open(self, name: str, tail: int) -> Iterator[tuple[Stretch, Stretches]]:
-        """Open a file, and read each stretch when it is asked for."""
+        """Open a file, and read each stretch when it is asked for, over the one before."""
         with open(self.place / name, "rb") as file:
             descriptor = file.fileno()
-            last = read_at(descriptor, os.fstat(descriptor).st_size - tail, tail)
-            yield last, lambda wanted: (read_at(descriptor, *stretch) for stretch in wanted)
+            last = memoryview(bytearray(tail))
+            read_at(descriptor, os.fstat(descriptor).st_size - tail, last)
+            yield last, partial(_read_each, descriptor)
 
 
 @dataclass(frozen=True)
@@ -211,15 +210,24 @@ def _whole(found: Stretch, offset: int, length: int) -> Stretch:
     return found
 
 
-def read_at(descriptor: int, offset: int, length: int) -> Stretch:
-    """Read bytes of an open file.
+def _read_each(descriptor: int, wanted: Sequence[tuple[int, int]]) -> Iterator[Stretch]:
+    """Read stretches of an open file into one buffer: fresh memory costs as much as a copy."""
+    buffer = np.empty(max((n for _, n in wanted), default=0), "uint8").data
+    for offset, length in wanted:
+        read_at(descriptor, offset, buffer[:length])
+        yield buffer[:length]
+
+
+def read_at(descriptor: int, offset: int, buffer: memoryview) -> None:
+    """Fill a buffer with bytes of an open file.
 
     Raises
     ------
     ValueError
         If the file ends before.
     """
-    return _whole(os.pread(descriptor, length, offset) if offset >= 0 else b"", offset, length)
+    read = os.preadv(descriptor, [buffer], offset) if offset >= 0 else 0
+    _whole(buffer[:read], offset, len(buffer))
 
 
 # ---- the shards of an array -------------------------------------------------------------------

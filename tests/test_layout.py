@@ -82,7 +82,7 @@ ALLOWED = {
     "years": set(),
     "splits": GROUND | {"cube", "sphere", "years"},
     "knndm": {"splits", "sphere"},
-    "placing": GROUND | {"cube", "picks", "locations", "splits", "station_tables"},
+    "placing": GROUND | {"picks", "locations", "splits", "station_tables", "stores"},
     "samples": GROUND
     | {"cube", "blocks", "stores", "picks", "placing", "locations", "sample_store", "run_log"},
     "station_parts": set(),

@@ -19,9 +19,11 @@ from gssm_cube.sample_store import (
     count_rows,
     open_samples,
     read_manifest,
+    read_rows,
     sample_files,
     scratch_of,
     write_part,
+    write_row_index,
     write_rows,
 )
 from gssm_cube.samples import sample_cube, write_samples
@@ -176,10 +178,11 @@ def test_a_file_of_parts_gives_the_samples_of_the_whole_table(small_world, tmp_p
 def test_rows_of_a_run_that_stopped_are_not_sampled_twice(small_world, tmp_path):
     path, folder = tmp_path / "stations.parquet", tmp_path / "samples"
     station_file(path, small_world.layout, [[W], [E]])
-    rows = scratch_of(folder) / "requests" / "samples"
     stale = pa.table({"station": ["NET/9"], "time": [pd.Timestamp("2018-03-01")]})
-    write_rows(scratch_of(folder), "r116c370_w00", 7, stale, "old")
-    assert len(list(rows.iterdir())) == 1
+    write_rows(scratch_of(folder), "000007", stale)
+    where = {"unit": "r116c370_w00", "part": "000007", "start": 0, "rows": 1, "key": "old"}
+    write_row_index(scratch_of(folder), pd.DataFrame([where]))
+    assert read_rows(scratch_of(folder), "r116c370_w00") == (stale, "old")
     write_samples(small_world.cube, path, folder)
     assert set(open_samples(folder)["station"]) == {"NET/0-0", "NET/1-0"}
 
