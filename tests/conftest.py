@@ -1,10 +1,14 @@
 """Fixtures that several test modules share."""
 
+import fcntl
 import os
+import pickle
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pandas as pd
@@ -31,6 +35,31 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real-data kit at {folder}: set GSSM_REAL_DATA to run this test")
     return folder
+
+
+Shared = Callable[[str, Callable[[Path], Any]], tuple[Path, Any]]
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
+    """Fill a folder once for all worker processes of a session; what lies there is read only.
+
+    Returns the folder and what the function that filled it returned.
+    """
+    place = tmp_path_factory.getbasetemp()
+    place = place.parent if "PYTEST_XDIST_WORKER" in os.environ else place
+
+    def _shared(name: str, fill: Callable[[Path], Any]) -> tuple[Path, Any]:
+        folder, returned = place / name, place / f"{name}.returned"
+        with (place / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # ends with the process
+            if not returned.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                returned.write_bytes(pickle.dumps(fill(folder)))
+        return folder, pickle.loads(returned.read_bytes())
+
+    return _shared
 
 
 @pytest.fixture
@@ -107,15 +136,19 @@ class SmallWorld:
 
 
 @pytest.fixture(scope="session")
-def small_world(tmp_path_factory: pytest.TempPathFactory) -> SmallWorld:
+def small_world(shared: Shared) -> SmallWorld:
     """The small world with its truth and its cube, written once."""
     # 370 days: a window and a short one; LST climatologies need more than seven months.
     bounds, days = (-32.0, 43.2, -31.2, 43.6), (date(2018, 3, 1), date(2019, 3, 5))
-    world = SmallWorld(tmp_path_factory.mktemp("small"), Layout.covering(bounds, *days, 48))
-    truth = world.folder / "truth.zarr"
-    write_world(world.raw, world.layout, stations=12, truth_store=truth)
-    ingest.harmonise(world.cube, world.layout, world.folders)
-    return world
+    layout = Layout.covering(bounds, *days, 48)
+
+    def fill(folder: Path) -> None:
+        world = SmallWorld(folder, layout)
+        truth = world.folder / "truth.zarr"
+        write_world(world.raw, world.layout, stations=12, truth_store=truth)
+        ingest.harmonise(world.cube, world.layout, world.folders)
+
+    return SmallWorld(shared("small", fill)[0], layout)
 
 
 @pytest.fixture(scope="session")
@@ -125,13 +158,12 @@ def short(small_world: SmallWorld) -> Layout:
 
 
 @pytest.fixture(scope="session")
-def alone(
-    small_world: SmallWorld, short: Layout, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, pd.DataFrame]:
+def alone(small_world: SmallWorld, short: Layout, shared: Shared) -> tuple[Path, pd.DataFrame]:
     """Those days, harmonised without Dask: the folder of the cube, to be copied, and its steps."""
-    folder = tmp_path_factory.mktemp("alone")
-    steps = ingest.harmonise(folder / "features.zarr", short, small_world.folders)
-    return folder, steps
+    return shared(
+        "alone",
+        lambda folder: ingest.harmonise(folder / "features.zarr", short, small_world.folders),
+    )
 
 
 @dataclass(frozen=True)
@@ -153,10 +185,12 @@ class SmallRun:
 
 
 @pytest.fixture(scope="session")
-def small_run(small_world: SmallWorld, tmp_path_factory: pytest.TempPathFactory) -> SmallRun:
+def small_run(small_world: SmallWorld, shared: Shared) -> SmallRun:
     """All stages on the small world, without Dask; its cube is a copy."""
-    folder = tmp_path_factory.mktemp("run") / "run"
-    folder.mkdir()
-    small_world.copy_cube(folder)
-    settings = small_world.write_settings(folder)
-    return SmallRun(settings, pipeline.run(read_settings(settings)))
+
+    def fill(folder: Path) -> list[str]:
+        small_world.copy_cube(folder)
+        return pipeline.run(read_settings(small_world.write_settings(folder)))
+
+    folder, lines = shared("run", fill)
+    return SmallRun(folder / "run.toml", lines)

@@ -16,8 +16,10 @@ import pytest
 import xarray as xr
 from nbclient import NotebookClient
 
+import gssm_cube.demo
 from gssm_cube import open_cube, open_product, pipeline
 from gssm_cube.blocks import marker_folder
+from gssm_cube.demo import RUN, prepare
 from gssm_cube.flags import PRODUCT_FLAGS
 from gssm_cube.forest import compile_forest, forest_hash, train_forest
 from gssm_cube.predict import feature_values
@@ -36,12 +38,30 @@ SAID = {
     "03_predict_on_a_cluster": {"equal": (r"largest difference ([\d.]+) m3", 0.0005)},
 }
 COMMAND = [sys.executable, "-m", "gssm_cube.cli", "demo"]
+# A quarter of the area and two thirds of the days: 2 x 2 tiles of land and sea, 3 windows as well.
+SMALLER = {
+    "bounds = [-32.0, 42.0, -30.4, 43.6]": "bounds = [-31.6, 42.4, -30.8, 43.2]",
+    "tile_size = 96": "tile_size = 48",
+    "last_day = 2021-02-28": "last_day = 2020-03-05",
+    "_20210228_": "_20200305_",
+}
+
+
+def settings_text():
+    """The demo's settings, on a smaller world unless ``GSSM_WHOLE_DEMO`` is set."""
+    text = RUN
+    for old, new in SMALLER.items():
+        assert text.count(old) == 1, old
+        text = text if os.environ.get("GSSM_WHOLE_DEMO") else text.replace(old, new)
+    return text
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     """The demo's folder after one uninterrupted run."""
     folder = tmp_path_factory.mktemp("calm") / "demo"
+    folder.mkdir()
+    (folder / "run.toml").write_text(settings_text())  # which the demo takes if they are there
     subprocess.run([*COMMAND, str(folder)], check=True)
     return folder
 
@@ -49,6 +69,17 @@ def demo(tmp_path_factory):
 @pytest.fixture(scope="module")
 def scores(demo):
     return json.loads((demo / "scores.json").read_text())
+
+
+def test_a_demo_that_begins_has_its_own_settings_and_their_world(tmp_path, monkeypatch):
+    worlds = []
+    monkeypatch.setattr(
+        gssm_cube.demo, "write_world", lambda raw, layout, **_: worlds.append((raw, layout))
+    )
+    settings = prepare(tmp_path / "demo")
+    assert (tmp_path / "demo" / "run.toml").read_text() == RUN
+    assert worlds == [(tmp_path / "demo" / "raw", settings.layout)]
+    assert prepare(tmp_path / "demo") == settings and len(worlds) == 1  # it is there
 
 
 def test_the_demo_leaves_what_it_promises(demo):
@@ -172,7 +203,7 @@ def test_a_demo_killed_while_predicting_resumes_to_the_same_bytes(demo, tmp_path
     assert done_before < 12
     product = folder / "ssm.zarr"
     # A block that is not written reads as missing, not as 0.
-    rest = [path for path in _unmarked(markers) if not (product / path).exists()]
+    rest = [path for path in _unmarked(demo, markers) if not (product / path).exists()]
     assert rest
     ssm = array_of(open_group(product), "ssm")
     assert any((ssm[_region(path, ssm.shards)] == -32768).all() for path in rest)
@@ -190,12 +221,14 @@ def _contents(store: Path) -> dict[str, bytes]:
     }
 
 
-def _unmarked(markers: Path) -> list[str]:
+def _unmarked(demo: Path, markers: Path) -> list[str]:
     """Shards of the blocks without a marker, in the demo's 2 x 2 tiles and 3 windows."""
-    tiles = {"r058c185": (0, 0), "r058c186": (0, 1), "r059c185": (1, 0), "r059c186": (1, 1)}
+    layout = read_settings(demo / "run.toml").layout
+    first = layout.first_tile
+    assert (layout.tile_rows, layout.tile_cols, len(layout.windows())) == (2, 2, 3)
     return [
-        f"ssm/c/{window}/{row}/{col}"
-        for tile, (row, col) in tiles.items()
+        f"ssm/c/{window}/{tile.row - first.row}/{tile.col - first.col}"
+        for tile in layout.tiles()
         for window in range(3)
         if not (markers / f"{tile}_w{window:02d}.json").exists()
     ]

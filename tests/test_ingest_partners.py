@@ -5,7 +5,7 @@ from datetime import date, timedelta
 
 import numpy as np
 import pytest
-import rasterio
+from raster_press import read_raster, write_raster
 
 from gssm_cube import ingest
 from gssm_cube.flags import FLAGS
@@ -31,11 +31,9 @@ def stamp_of(day):
 
 
 def rewrite(source, target, change, **profile):
-    with rasterio.open(source) as raster:
-        values, about = change(raster.read(1)), raster.profile | profile
+    values, about = read_raster(source)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with rasterio.open(target, "w", **about | {"dtype": values.dtype}) as raster:
-        raster.write(values, 1)
+    write_raster(target, change(values), about | profile)
 
 
 def write_aqua(terra, folder):

@@ -7,7 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
-import rasterio
+from raster_press import read_raster, write_raster
 
 from gssm_cube import cube, ingest
 from gssm_cube.flags import LST_FLAGS
@@ -35,16 +35,14 @@ def write_viirs(modis_folder, folder):
     for path in sorted(modis_folder.rglob("MOD11A1.061_LST_*.tif")):
         overpass, stamp = re.search(r"LST_(Day|Night)_1km_(doy\d+)_", path.name).groups()
         other = path.with_name(path.name.replace(f"LST_{overpass}_1km", f"QC_{overpass}"))
-        with rasterio.open(path) as lst, rasterio.open(other) as flags:
-            profile = lst.profile | {"dtype": "uint16", "nodata": None}
-            numbers = as_viirs(lst.read(1), flags.read(1), overpass)
+        lst, profile = read_raster(path)
+        numbers = as_viirs(lst, read_raster(other)[0], overpass)
         product = NAMES[overpass]
         place = folder / product.lower()
         place.mkdir(parents=True, exist_ok=True)
         for layer, values in {"LST_1KM": numbers, "QC": np.zeros_like(numbers)}.items():
             name = f"{product}.002_{layer}_{stamp}_aid0001.tif"
-            with rasterio.open(place / name, "w", **profile) as raster:
-                raster.write(values, 1)
+            write_raster(place / name, values, profile | {"nodata": None})
     return {product.lower(): folder / product.lower() for product in NAMES.values()}
 
 

@@ -6,6 +6,7 @@ import re
 import zipfile
 from collections import Counter, defaultdict
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +70,16 @@ def count_by_hand(files: dict[str, str]) -> tuple[Counter, dict[str, int]]:
     return counts, sensors
 
 
+@cache  # a few years have few stamps, and an archive has each of them for every sensor
+def check_stamp(day: str, hour: str) -> None:
+    datetime.strptime(f"{day} {hour}", "%Y/%m/%d %H:%M")
+
+
 def count_sensor(rows: list[list[str]], frozen: set[tuple[str, str]]) -> Counter:
     """Rows of a sensor by reason."""
     counts, days, seen = Counter(), defaultdict(list), set()
     for day, hour, value, flag, *_ in rows:
-        datetime.strptime(f"{day} {hour}", "%Y/%m/%d %H:%M")
+        check_stamp(day, hour)
         if float(value) == -9999:
             counts["missing value"] += 1
         elif {"D01", "D02", "D03"} & set(flag.split(",")):
