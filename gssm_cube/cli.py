@@ -299,12 +299,12 @@ def predict(
 @app.command()
 def status(run_file: RunFile) -> None:
     """Tell how far a run is: what is done, left and failed, the rate and the time to go."""
-    from gssm_cube.pipeline import AT_ONCE
+    from gssm_cube.pipeline import AT_ONCE, STAGES
     from gssm_cube.settings import read_settings
     from gssm_cube.status import run_status, status_table
 
     with told():
-        found = run_status(read_settings(run_file).home, AT_ONCE)
+        found = run_status(read_settings(run_file).home, AT_ONCE, order=tuple(STAGES))
     console.print(status_table(found))
     for stage in found:
         for unit, error in stage.failed:
