@@ -168,11 +168,11 @@ def evaluate(
     full: Annotated[bool, typer.Option(help="All splits side by side, over seeds.")] = False,
 ) -> None:
     """Score the forest of a run, or a recipe on a table of your own."""
-    if samples is None:
-        if run_file is None:
-            raise typer.BadParameter("give a run's TOML file, or a table by --samples")
+    if samples is None and run_file is not None:
         _evaluate_run(run_file, json_file, full=full)
         return
+    if samples is None or run_file is not None:
+        raise typer.BadParameter("give either a run's TOML file or a table by --samples")
     from gssm_cube.evaluate import evaluate as evaluate_samples
     from gssm_cube.evaluate import read_samples
     from gssm_cube.forest import find_preset
@@ -210,6 +210,11 @@ def _print_scores(scores: dict[str, Any]) -> None:
     console.print(score_table(scores))
     if line := within_line(scores):
         say(line)
+    if (rows := scores["rows"])["dropped"]:
+        say(
+            f"{rows['dropped']:,} of {rows['read']:,} rows are left out: they lack what was "
+            "observed or a feature"
+        )
     if "splits" in scores:
         console.print(split_table(scores["splits"]))
 
@@ -299,12 +304,12 @@ def predict(
 @app.command()
 def status(run_file: RunFile) -> None:
     """Tell how far a run is: what is done, left and failed, the rate and the time to go."""
-    from gssm_cube.pipeline import AT_ONCE
+    from gssm_cube.pipeline import AT_ONCE, STAGES
     from gssm_cube.settings import read_settings
     from gssm_cube.status import run_status, status_table
 
     with told():
-        found = run_status(read_settings(run_file).home, AT_ONCE)
+        found = run_status(read_settings(run_file).home, AT_ONCE, order=tuple(STAGES))
     console.print(status_table(found))
     for stage in found:
         for unit, error in stage.failed:

@@ -6,8 +6,10 @@ the US Drought Monitor (Svoboda et al. 2002, doi:10.1175/1520-0477-83.8.1181). D
 leap year, so that 1 March is day 61 in every year. ``anomaly`` and ``percentile`` are lazy.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from functools import partial
 from math import gcd
 from typing import Any
@@ -41,6 +43,7 @@ from gssm_cube.stores import (
     create_array,
     created_whole,
     exists,
+    layout_attrs,
     open_dataset,
     open_group,
     packed_attrs,
@@ -50,6 +53,8 @@ from gssm_cube.stores import (
     write_region,
 )
 from gssm_cube.variables import FILL
+
+logger = logging.getLogger(__name__)
 
 FORMAT = "gssm_cube climatology 1"
 STAGE = "climatology"
@@ -186,6 +191,7 @@ def describe_product(
     check_product(store)
     layout = read_layout(store)
     days = baseline_days(layout, years)
+    _warn_of_lacking_days(layout.time[days], years)
     with blocks.locked(target):
         blocks.remove_partial_files(target)
         create_climatology(target, layout, years)
@@ -206,6 +212,17 @@ def baseline_days(layout: Layout, years: tuple[int, int]) -> slice:
             f"{layout.first_day} to {layout.last_day}; give years that it has"
         )
     return slice(int(start), int(stop))
+
+
+def _warn_of_lacking_days(days: NDArray[np.datetime64], years: tuple[int, int]) -> None:
+    """Say how much of the baseline the product has, unless it has all."""
+    wanted = (date(years[1] + 1, 1, 1) - date(years[0], 1, 1)).days
+    if days.size < wanted:
+        logger.warning(
+            "climatology: of the baseline %d to %d the product has %s to %s, %d of %d days: what "
+            "is normal is that of these",
+            *years, days[0], days[-1], days.size, wanted,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -302,7 +319,7 @@ def create_climatology(store: Location, layout: Layout, years: tuple[int, int]) 
                 "Conventions": "CF-1.11",
                 "title": "Climatology of surface soil moisture, 1 km",
                 "gssm_format": FORMAT,
-                "gssm_layout": layout.to_dict(),
+                **layout_attrs(layout),
                 "gssm_baseline": list(years),
                 "gssm_window_days": 2 * REACH + 1,
             }

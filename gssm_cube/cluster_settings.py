@@ -4,6 +4,7 @@ import ipaddress
 from typing import Any
 from urllib.parse import urlsplit
 
+from dask.utils import parse_bytes
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 OPEN_SCHEMES = ("tcp", "ws")  # of a scheduler that takes orders from whoever reaches it
@@ -76,6 +77,18 @@ class Cluster(BaseModel):
                 "'gateway', 'slurm' or a scheduler's address such as 'tls://host:8786'"
             )
         return kind
+
+    @field_validator("memory_limit")
+    @classmethod
+    def _check_memory_limit(cls, memory_limit: str) -> str:
+        """Refuse what Dask could not read once the first stages have run."""
+        try:
+            parse_bytes("0" if memory_limit == "auto" else memory_limit)
+        except ValueError as error:
+            raise ValueError(
+                f"memory_limit is {memory_limit!r}, expected 'auto' or bytes such as '16GB'"
+            ) from error
+        return memory_limit
 
     @model_validator(mode="after")
     def _check(self) -> "Cluster":

@@ -35,6 +35,7 @@ from gssm_cube.stores import (
     create_daily_array,
     created_whole,
     exists,
+    layout_attrs,
     layout_of,
     open_group,
     packed_attrs,
@@ -99,7 +100,7 @@ def create_cube(
         about: dict[str, Any] = {
             "Conventions": "CF-1.11",
             "gssm_format": FORMAT,
-            "gssm_layout": layout.to_dict(),
+            **layout_attrs(layout),
         }
         root.attrs.update({**about, **attrs})
 

@@ -29,7 +29,7 @@ from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS
 from gssm_cube.locations import Location
 from gssm_cube.product import open_product, series
 from gssm_cube.product.attributes import coverage_attrs
-from gssm_cube.stores import DIMS, open_dataset
+from gssm_cube.stores import DIMS, layout_in, open_dataset
 from gssm_cube.variables import FILL, SSM
 
 NODATA = 65535
@@ -172,9 +172,11 @@ def read_points(path: Path) -> pd.DataFrame:
 
     Raises
     ------
-    ValueError
-        If names occur twice.
+    FileNotFoundError, ValueError
+        If there is no such file, or names occur twice.
     """
+    if not path.is_file():
+        raise FileNotFoundError(f"no points at {path}: give a CSV with columns lat, lon and point")
     table = pd.read_csv(path)
     for name in ("point", "station"):
         if name in table:
@@ -249,7 +251,7 @@ def _coverage(codes: xr.Dataset) -> dict[str, Any]:
 
 def _transform(codes: xr.Dataset) -> Affine:
     """Return the affine transform of a part's pixels."""
-    step = 1 / codes.attrs["gssm_layout"]["pixels_per_degree"]
+    step = 1 / layout_in(codes.attrs).grid.pixels_per_degree
     west, north = float(codes["lon"][0]) - step / 2, float(codes["lat"][0]) + step / 2
     return Affine(step, 0, west, 0, -step, north)
 

@@ -356,7 +356,8 @@ def check_tile_size(tile_size: int, grid: Grid) -> None:
     unit = lcm(CHUNK_PIXELS, grid.pixels_per_degree // CELLS_PER_DEGREE)
     if tile_size <= 0 or tile_size % unit or grid.rows % tile_size:
         raise ValueError(
-            f"tile_size is {tile_size}, expected a multiple of {unit} that divides {grid.rows}"
+            f"tile_size is {tile_size}, expected a multiple of {unit} that divides {grid.rows}, "
+            f"such as {2 * unit}, {5 * unit} or {10 * unit}"
         )
 
 

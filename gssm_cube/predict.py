@@ -152,27 +152,29 @@ def predict(features: xr.Dataset, forest: CompiledForest | str | Path) -> xr.Dat
     Parameters
     ----------
     features : Dataset (time, lat, lon)
-        A region of ``open_cube``; given inner chunks of 366 days and 48 x 48 pixels if it has
-        none.
+        A region of ``open_cube``, or a single day, row or column of it; given inner chunks of 366
+        days and 48 x 48 pixels if it has none.
     forest : CompiledForest or path
         With a path, each worker process opens it by itself: quicker for many processes.
 
     Returns
     -------
     DataArray (time, lat, lon), float32, m3 m-3
-        Lazy; NaN over sea and where a feature is missing. Neither frozen ground is left out nor
-        the estimate held against the soil: ``physics`` has what does so.
+        Lazy, of those dimensions that the features have; NaN over sea and where a feature is
+        missing. Neither frozen ground is left out nor the estimate held against the soil:
+        ``physics`` has what does so.
 
     Raises
     ------
     ValueError
-        If the forest needs a feature that is not there.
+        If the forest needs a feature that is not there, or the features are no region.
     """
     keep: Any = forest
     if isinstance(forest, str | Path):
         keep = partial(open_forest, str(forest), digest=forest_hash(forest))
     opened = keep() if callable(keep) else keep
     check_features(features, opened)
+    features, single = _as_region(features)
     names = [name for name in opened.features if name not in features.dims]
     if "land" in features:
         names.append("land")
@@ -184,7 +186,25 @@ def predict(features: xr.Dataset, forest: CompiledForest | str | Path) -> xr.Dat
     coords = {dim: wanted[dim] for dim in DIMS}
     empty = da.empty(shape, dtype="float32", chunks=chunks)
     template = xr.DataArray(empty, coords, DIMS, name="ssm", attrs=SSM.attrs)
-    return xr.map_blocks(_predict_chunk, wanted, kwargs={"forest": keep}, template=template)
+    ssm = xr.map_blocks(_predict_chunk, wanted, kwargs={"forest": keep}, template=template)
+    return ssm.squeeze(single)
+
+
+def _as_region(features: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
+    """Return features with all three dimensions, and which of them a selection took away."""
+    single = [dim for dim in DIMS if dim in features.coords and not features[dim].dims]
+    region = features.expand_dims(single)
+    if set(DIMS) - {*region.dims}:
+        raise ValueError(
+            f"the features have the dimensions {sorted(map(str, features.dims))}, expected a "
+            f"region of {DIMS}; select by slices, lists or single values, and take points from it"
+        )
+    if "land" in features:  # of no day
+        place = [dim for dim in single if dim != "time"]
+        region = region.assign(
+            land=features["land"].drop_vars("time", errors="ignore").expand_dims(place)
+        )
+    return region, single
 
 
 def _predict_chunk(

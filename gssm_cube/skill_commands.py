@@ -79,8 +79,7 @@ def ablate(
         known, wanted, folder = _material(source, preset, columns)
         reference = against or REFERENCE
         if only:
-            words = [word.strip() for word in only.split(",")]
-            wanted = [v for v in wanted if v.name == reference or any(w in v.name for w in words)]
+            wanted = _chosen(wanted, only, reference)
         with open_client(cluster, "ingest"):
             rows = ablate_samples(
                 known, wanted, folder=keep or folder, seeds=range(seeds),
@@ -89,6 +88,16 @@ def ablate(
     if json_file is not None:
         json_file.write_text(json.dumps(rows, indent=1))
     console.print(ablation_table(rows, reference))
+
+
+def _chosen(variants: "list[Variant]", only: str, reference: str) -> "list[Variant]":
+    """Return the variants whose names hold one of some words, and the reference."""
+    words = [word.strip() for word in only.split(",")]
+    named = [v for v in variants if any(word in v.name for word in words)]
+    if not named:
+        names = ", ".join(v.name for v in variants)
+        raise ValueError(f"no variant holds {' or '.join(words)}, expected words of: {names}")
+    return [v for v in variants if v in named or v.name == reference]
 
 
 def _material(

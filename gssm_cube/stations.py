@@ -162,7 +162,16 @@ def write_archive(
     -------
     DataFrame
         The counts, as `gather_stations` has them.
+
+    Raises
+    ------
+    ValueError
+        If the name is not one of Parquet; else as `gather_stations` does.
     """
+    if (kind := Path(path).suffix) != ".parquet":
+        raise ValueError(
+            f"{path} ends in {kind!r}, expected .parquet: the table is written as that"
+        )
     rules = rules or Rules()
     with (
         _harvested(archive, rules, tables, processes, progress) as harvest,

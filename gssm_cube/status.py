@@ -15,6 +15,8 @@ from rich.table import Table
 from gssm_cube.locations import files
 from gssm_cube.run_log import LOG_FOLDER, read_rows
 
+IN_STEPS = "harmonise"  # the stage whose steps are logged under names of their own
+
 
 @dataclass(frozen=True)
 class StageStatus:
@@ -38,7 +40,9 @@ class StageStatus:
     retries: int = 0
 
 
-def run_status(folder: Path, at_once: Sequence[str], now: float | None = None) -> list[StageStatus]:
+def run_status(
+    folder: Path, at_once: Sequence[str], now: float | None = None, *, order: Sequence[str] = ()
+) -> list[StageStatus]:
     """Return the state of a run's stages.
 
     Parameters
@@ -47,6 +51,8 @@ def run_status(folder: Path, at_once: Sequence[str], now: float | None = None) -
         Of the run.
     at_once : sequence of str
         Stages that are done in one step; the others leave a log.
+    order : sequence of str
+        All stages, in which order they are told; also those that have not begun.
     now : float, optional
         Seconds since 1970.
     """
@@ -59,7 +65,13 @@ def run_status(folder: Path, at_once: Sequence[str], now: float | None = None) -
         for there in [(markers / f"{name}.json").exists()]
     ]
     known = {stage.stage for stage in logged}
-    return [*(step for step in steps if step.stage not in known), *logged]
+    if known - {*order}:
+        known.add(IN_STEPS)
+    told = [step for step in steps if step.stage not in known] + logged
+    known |= {stage.stage for stage in told}
+    told += [StageStatus(name, "", "not begun", 0, 1) for name in order if name not in known]
+    places = {name: place for place, name in enumerate(order)}
+    return sorted(told, key=lambda stage: places.get(stage.stage, places.get(IN_STEPS, 0)))
 
 
 def _newest_begins(folder: Path) -> Iterator[Path]:
@@ -125,11 +137,11 @@ def is_alive(host: str, pid: int) -> bool:
 
 def status_table(found: list[StageStatus]) -> Table:
     """Return the state of a run as a table to print."""
-    table = Table(box=box.SIMPLE)
-    table.add_column("stage")
-    table.add_column("state")
+    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))  # 80 columns hold it
+    table.add_column("stage", min_width=16)
+    table.add_column("state", no_wrap=True)
     for name in ("done", "before", "left", "failed", "rate", "to go"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=name != "rate")
     for stage in found:
         name = f"{stage.stage} {stage.part}".strip()
         table.add_row(

@@ -41,6 +41,7 @@ from gssm_cube.variables import FILL, Packing
 numcodecs.blosc.use_threads = False
 
 DIMS = ("time", "lat", "lon")
+LAYOUT_ATTR = "gssm_layout"  # of a store's root
 LAT_ATTRS = {
     "long_name": "Latitude",
     "standard_name": "latitude",
@@ -206,7 +207,7 @@ def lengthen(
         forget_growth(store)
         mend(store)
         return
-    begin_growth(store, lengths, {"gssm_layout": layout.to_dict(), **attrs})
+    begin_growth(store, lengths, {**layout_attrs(layout), **attrs})
     held, longer = open_group(store), open_group(store, "r+")
     for path, values in axes.items():
         there = array_of(held, path).shape[0]
@@ -332,9 +333,19 @@ def read_layout(store: Location) -> Layout:
 
 def layout_of(root: zarr.Group) -> Layout:
     """Return the layout that an open store was created with."""
-    attrs = root.attrs
-    if "gssm_layout" not in attrs:
+    if LAYOUT_ATTR not in root.attrs:
         raise ValueError(
-            f"{root.store} has no gssm_layout attribute: it is not a store of gssm_cube"
+            f"{root.store} has no {LAYOUT_ATTR} attribute: it is not a store of gssm_cube"
         )
-    return Layout.from_dict(dict(attrs["gssm_layout"]))  # type: ignore[arg-type]
+    return layout_in(root.attrs.asdict())
+
+
+def layout_in(attrs: Mapping[str, Any]) -> Layout:
+    """Return the layout that a root's attributes tell; older stores hold it as a mapping."""
+    told = attrs[LAYOUT_ATTR]
+    return Layout.from_dict(json.loads(told) if isinstance(told, str) else told)
+
+
+def layout_attrs(layout: Layout) -> dict[str, str]:
+    """Return the root's attribute that tells a layout; as text, for NetCDF knows no mappings."""
+    return {LAYOUT_ATTR: json.dumps(layout.to_dict())}

@@ -145,3 +145,5 @@ def test_the_command_prints_a_row_a_variant_and_writes_json(tmp_path):
     assert [row["name"] for row in rows] == names
     assert "1000 dRMSE" in text and "20 trees" in text
     assert len(list((tmp_path / "table.ablation").glob("*.parquet"))) == 3
+    said = invoke("ablate", path, "--only", "moon, tides", status=1)
+    assert "no variant holds moon or tides, expected words of: " in said and "20 trees" in said

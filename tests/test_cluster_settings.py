@@ -53,3 +53,10 @@ def test_the_ready_files_are_valid(name):
     path = Path(__file__).parent.parent / "cluster" / name
     table = tomllib.loads(path.read_text())["cluster"]
     assert Cluster(**table).kind in name
+
+
+@pytest.mark.parametrize("limit", ["16 gigs", "much"])
+def test_a_limit_of_memory_that_nobody_can_read_is_refused(limit):
+    with pytest.raises(ValueError, match=f"memory_limit is '{limit}', expected 'auto' or bytes"):
+        Cluster(memory_limit=limit)
+    assert Cluster(memory_limit="16 GiB").memory_limit == "16 GiB"

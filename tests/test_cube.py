@@ -366,3 +366,12 @@ def test_a_block_needs_the_cells_from_border_to_border():
     regions = [cube.cell_region(LAYOUT, block) for block in BLOCKS]
     assert regions[1] == (slice(0, 366), slice(0, 5), slice(4, 9))
     assert regions[2] == (slice(366, 370), slice(0, 5), slice(0, 5))
+
+
+def test_a_part_of_the_cube_is_saved_as_netcdf(tmp_path):
+    cube.create_cube(tmp_path / "features.zarr", LAYOUT, STARTS, {"title": "empty"})
+    part = cube.open_cube(tmp_path / "features.zarr").isel(time=slice(0, 2), lat=slice(0, 3))
+    part.to_netcdf(tmp_path / "part.nc")
+    with xr.open_dataset(tmp_path / "part.nc") as saved:
+        assert set(saved.data_vars) == set(part.data_vars)
+        assert saved["apei"].attrs["units"] == "mm"

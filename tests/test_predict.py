@@ -111,6 +111,20 @@ def test_chunks_survive_and_nothing_is_computed_early(small_world, forest):
     assert unchunked.chunks == ((366, 4), (48,), (48, 48))
 
 
+@pytest.mark.parametrize(
+    "one", [{"time": 4}, {"lat": 10, "lon": 15}, {"time": 4, "lat": 10, "lon": 15}, {"lon": 3}]
+)
+def test_a_selection_of_one_day_or_place_is_predicted_as_in_its_region(region, forest, one):
+    found = predict(region.isel(one), forest)
+    xr.testing.assert_identical(found.load(), predict(region, forest).isel(one).load())
+
+
+def test_a_list_of_points_is_no_region(region, forest):
+    places = {dim: xr.DataArray([3, 5], dims="point") for dim in ("lat", "lon")}
+    with pytest.raises(ValueError, match=r"dimensions \['point', 'time'\], expected a region"):
+        predict(region.isel(places), forest)
+
+
 def test_sea_and_missing_features_are_missing_and_a_mask_is_not_needed(region, forest):
     opened, loaded = load_forest(forest), region.load()
     whole = predict_block(loaded, opened)

@@ -11,6 +11,7 @@ import zarr
 from gssm_cube.flags import PRODUCT_FLAGS
 from gssm_cube.grid import Block, Layout, Tile
 from gssm_cube.product import Layers, create_product, open_product, write_block
+from gssm_cube.stores import layout_of
 from gssm_cube.variables import FILL
 
 # Two tiles side by side; the second window has four days.
@@ -239,3 +240,20 @@ def test_the_recommended_mask_leaves_out_what_is_frozen_or_beyond_the_soil(judge
 def test_an_unknown_mask_is_refused(judged):
     with pytest.raises(ValueError, match="mask is 'all', expected one of"):
         open_product(judged, mask="all")
+
+
+def test_a_part_is_saved_by_plain_xarray_in_either_format(store, tmp_path):
+    part = open_product(store).isel(time=slice(3, 9), lat=slice(5, 10))
+    part.to_netcdf(tmp_path / "part.nc")
+    part.drop_encoding().chunk(time=2).to_zarr(tmp_path / "part.zarr")
+    with xr.open_dataset(tmp_path / "part.nc") as netcdf:
+        xr.testing.assert_allclose(netcdf["ssm"], part["ssm"])
+        assert netcdf.attrs["gssm_layout"] == part.attrs["gssm_layout"]
+    with xr.open_zarr(tmp_path / "part.zarr") as plain:
+        xr.testing.assert_equal(plain["ssm"].load(), part["ssm"].load())
+
+
+def test_a_layout_written_as_a_mapping_is_still_read(empty):
+    root = zarr.open_group(empty, mode="r+", use_consolidated=False)
+    root.attrs["gssm_layout"] = LAYOUT.to_dict()
+    assert layout_of(root) == LAYOUT

@@ -12,6 +12,7 @@ from gssm_cube.cli import app
 from gssm_cube.climatology import open_climatology
 from gssm_cube.overviews import open_overview
 from gssm_cube.product import open_product
+from gssm_cube.stores import read_layout
 
 
 def invoke(*words: str | Path, status: int = 0) -> str:
@@ -108,3 +109,18 @@ def test_one_choice_of_places_is_taken(small_run, tmp_path):
 def test_years_must_be_a_span(small_run, years):
     said = invoke("climatology", small_run.settings, "--years", years, status=1)
     assert f"years are '{years}', expected" in said
+
+
+def test_a_baseline_of_which_the_product_lacks_days_is_told(small_run, tmp_path, caplog):
+    store = small_run.folder / "ssm.zarr"
+    layout = read_layout(store)
+    words = ("climatology", store, "--out", tmp_path / "normal.zarr", "--years")
+    with caplog.at_level("WARNING", logger="gssm_cube"):
+        invoke(*words, "2001-2030")
+    (said,) = caplog.messages
+    assert f"has {layout.first_day} to {layout.last_day}, {layout.days} of 10957 days" in said
+
+
+def test_points_that_are_not_there_are_named(small_run, tmp_path):
+    words = ("export", small_run.settings, tmp_path / "x.csv", "--points", tmp_path / "no.csv")
+    assert "no.csv: give a CSV with columns lat, lon" in invoke(*words, status=1)

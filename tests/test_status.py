@@ -156,3 +156,26 @@ def test_the_table_shows_counts_rate_and_time(tmp_path):
     console.print(status_table(run_status(tmp_path, (), now=BEGUN + 60)))
     text = console.file.getvalue()
     assert "running" in text and "1 M pixel-days/s" in text and "0 min 30 s" in text
+
+
+def test_stages_are_told_in_the_order_of_a_run_also_those_that_have_not_begun(tmp_path):
+    order = ("stations", "harmonise", "train", "predict", "report")
+    nothing = run_status(tmp_path, ("stations", "train", "report"), order=order)
+    assert [(stage.stage, stage.state) for stage in nothing] == [
+        (name, "not begun") for name in order
+    ]
+    begin(tmp_path, {"a": 1}, stage="LST blocks")  # a step of harmonise
+    begun = run_status(tmp_path, ("stations", "train", "report"), now=BEGUN, order=order)
+    assert [stage.stage for stage in begun] == [
+        "stations", "LST blocks", "train", "predict", "report",
+    ]  # fmt: skip
+
+
+def test_no_name_of_a_stage_is_cut_on_a_terminal_of_80_columns(tmp_path):
+    begin(tmp_path, {"a": 87_800}, stage="air temperature climatology")
+    mark(tmp_path, "a", BEGUN + 1)
+    console = Console(file=StringIO(), width=80)
+    console.print(status_table(run_status(tmp_path, ("stations",), now=BEGUN + 60)))
+    text = console.file.getvalue()
+    assert "…" not in text
+    assert all(word in text for word in ("stations", "not begun", "temperature", "pixel-days/s"))

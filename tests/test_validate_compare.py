@@ -460,7 +460,10 @@ def test_flags_do_what_the_file_does(folder, tmp_path):
     [
         (["--product", "a=b.nc"], "give a settings file, or --stations and at least one"),
         (["--stations", "s.csv", "--product", "a"], "product is 'a', expected NAME=PATH"),
-        (["--stations", "s.csv", "--product", "a=b.nc,unit=%"], "products.a.unit: Extra inputs"),
+        (
+            ["--stations", "s.csv", "--product", "a=b.nc,unit=%"],
+            "products.a.unit: unknown key; did you mean products.NAME.units?",
+        ),
         (["--stations", "no.csv", "--product", "a=b.nc"], "no stations at"),
         (["no.toml"], "no settings file no.toml"),
         (["x.toml", "--stations", "s.csv"], "not both"),
@@ -482,7 +485,7 @@ def test_what_the_command_cannot_use_is_said_in_a_sentence(words, message):
         ("borders_of = 'a'\ncube = 'c'\n", "cube is given alone, expected cube and forest"),
         ("cube = 'c'\nforest = 'f'\n", "without borders_of"),
         ("missions = ['Envisat']\n", "no mission 'Envisat'; expected one of .*'SMAP'"),
-        ("sations = 'x'\n", "sations: Extra inputs are not permitted"),
+        ("sations = 'x'\n", r"sations: unknown key; did you mean stations\?"),
     ],
 )
 def test_settings_that_cannot_be_are_named(tmp_path, text, message):

@@ -28,6 +28,8 @@ from gssm_cube.stores import (
     created_whole,
     day_numbers,
     exists,
+    layout_attrs,
+    layout_of,
     lengthen,
     open_dataset,
     open_group,
@@ -116,7 +118,7 @@ def create_product(store: Location, layout: Layout, attrs: Mapping[str, Any]) ->
             {
                 **discovery_attrs(layout),
                 "gssm_format": FORMAT,
-                "gssm_layout": layout.to_dict(),
+                **layout_attrs(layout),
                 "gssm_day": "UTC",
                 **attrs,
             }
@@ -185,7 +187,7 @@ def _check_root(root: zarr.Group, store: Location) -> None:
 def check_whole(store: Location) -> None:
     """Raise if a product is getting days that are not all there yet."""
     longer = open_growing(store)
-    if longer and longer.attrs["gssm_layout"] != open_group(store).attrs["gssm_layout"]:
+    if longer and layout_of(longer) != layout_of(open_group(store)):
         raise ValueError(f"{store} is getting more days; run `gssm predict` to its end first")
 
 
