@@ -12,6 +12,7 @@ import rasterio
 import xarray as xr
 from ee_algebra import Band, Collection, Image, milliseconds
 from ee_server import SINUSOIDAL, Catalog, to_crs
+from raster_press import open_raster, read_raster
 from rasterio.windows import from_bounds
 
 from gssm_cube.grid import Layout
@@ -157,7 +158,7 @@ def _modis(folder: Path, product: str, layers: tuple[str, ...]) -> Iterator[Imag
 def _layer(paths: dict[str, Path], layer: str) -> Band:
     coding = modis.CODINGS[layer]
     name = VEGETATION.get(layer, layer)
-    with rasterio.open(paths[layer]) as source:
+    with open_raster(paths[layer]) as source:
         transform = source.transform
     if not layer.startswith("QC"):
         return band(
@@ -175,8 +176,7 @@ def _layer(paths: dict[str, Path], layer: str) -> Band:
 @cache
 def _values(path: Path) -> np.ndarray:
     """A whole raster, small in this world."""
-    with rasterio.open(path) as source:
-        return source.read(1)
+    return read_raster(path)[0]
 
 
 # ---- maps -------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 from nbclient import NotebookClient
+from tests_of_commands import invoke
 
 import gssm_cube.demo
 from gssm_cube import open_cube, open_product, pipeline
@@ -181,7 +182,7 @@ def _text_of(cell) -> str:
 
 def test_a_second_run_does_nothing(demo):
     before = _contents(demo / "ssm.zarr")
-    done = subprocess.run([*COMMAND, str(demo)], check=True, capture_output=True, text=True).stdout
+    done = invoke("demo", demo)
     for line in ("predict: 0 blocks done, 12 skipped", "harmonise: 0 tasks done"):
         assert line in done
     assert _contents(demo / "ssm.zarr") == before
