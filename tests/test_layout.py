@@ -159,6 +159,7 @@ ALLOWED = {
     "check": {
         "archive",
         "blocks",
+        "cube",
         "forest",
         "harvest",
         "ingest",
@@ -169,6 +170,7 @@ ALLOWED = {
         "remote_sources",
         "settings",
         "sources",
+        "stores",
         "tables",
     },
     "check_tables": {"check", "ingest", "plan"},
