@@ -15,6 +15,7 @@ from typing import Any
 from gssm_cube import blocks, locations, plan
 from gssm_cube.archive import open_archive
 from gssm_cube.blocks import Progress
+from gssm_cube.cube import check_cube
 from gssm_cube.forest import find_preset, load_forest
 from gssm_cube.harvest import group_members
 from gssm_cube.ingest.findings import Finding
@@ -24,6 +25,7 @@ from gssm_cube.quality import Rules
 from gssm_cube.remote_sources import local_sources
 from gssm_cube.settings import Settings
 from gssm_cube.sources.doors import told
+from gssm_cube.stores import exists, read_layout
 from gssm_cube.tables import read_table
 
 MEMORY = "checked.json"  # of the run's folder: headers that were sound
@@ -106,6 +108,8 @@ def check_run(settings: Settings, workers: Workers, version: str, progress: Prog
     findings.append(_look_at_archive(settings))
     if settings.stations.tables:
         findings.append(_look_at_tables(settings))
+    if not places.is_url(settings.cube) and exists(settings.cube):
+        findings.append(_look_at_cube(settings))
     findings.append(_look_at_forest(settings))
     settings = _with_a_preset(settings)
     costs, land_known = _costs(settings, looks, progress)
@@ -173,6 +177,16 @@ def _look_at_tables(settings: Settings) -> Finding:
             found.append(f"{path.name}: {table['station'].nunique()} stations")
             finding.files, finding.size = finding.files + 1, finding.size + path.stat().st_size
     finding.found = "; ".join(found)
+    return finding
+
+
+def _look_at_cube(settings: Settings) -> Finding:
+    """Say whether the cube that is there is one that these settings go on with."""
+    finding = Finding("saved cube", str(settings.cube), wanted="the same tiles, first day and grid")
+    with told(finding.tell):
+        check_cube(settings.cube, settings.layout, settings.upsampling)
+        days = read_layout(settings.cube)
+        finding.found = f"{days.first_day} to {days.last_day}"
     return finding
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from gssm_cube import __version__, blocks, cube, ingest, locations, predict, product
+from gssm_cube import __version__, blocks, cube, ingest, locations, predict, product, stores
 from gssm_cube.applicability import overview_layer
 from gssm_cube.blocks import Progress, digest, silent
 from gssm_cube.check import Report, check_run
@@ -85,6 +85,8 @@ def check(settings: Settings) -> None:
     file_facts(settings.sources.ismn)
     check_trainable(find_preset(settings.training.preset))
     locations.check_writable(settings.cube, settings.product, settings.stores.forest)
+    if stores.exists(settings.cube):
+        cube.check_cube(settings.cube, settings.layout, settings.upsampling)
 
 
 def look(settings: Settings, *, progress: Progress = silent) -> Report:

@@ -488,6 +488,17 @@ def test_an_unknown_preset_is_a_fault_and_the_costs_are_told_all_the_same(run_fi
     assert found["report"]["core_hours"]["prediction"] > 0
 
 
+def test_a_cube_of_other_days_is_a_fault_before_anything_runs(small_world, run_file):
+    """The small world's cube begins on an earlier day than the settings ask for."""
+    text = run_file.read_text()
+    run_file.write_text(
+        text.replace("[sources]", f'[stores]\ncube = "{small_world.cube}"\n[sources]')
+    )
+    said, found = gssm_check(run_file, 1)
+    assert "2018-03-01" in texts(found["saved cube"])[0]
+    assert "give another folder, or remove the store" in said
+
+
 def test_terrain_whose_values_cannot_be_read_is_a_fault_and_all_counts_as_land(run_file, folders):
     path = own(paths_of(folders, "merit_hydro", "n40w035_elv.tif")[0])
     with rasterio.open(path) as raster:

@@ -163,6 +163,7 @@ ALLOWED = {
     "check": {
         "archive",
         "blocks",
+        "cube",
         "forest",
         "harvest",
         "ingest",
@@ -173,6 +174,7 @@ ALLOWED = {
         "remote_sources",
         "settings",
         "sources",
+        "stores",
         "tables",
     },
     "check_tables": {"check", "ingest", "plan"},
