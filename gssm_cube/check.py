@@ -108,7 +108,7 @@ def check_run(settings: Settings, workers: Workers, version: str, progress: Prog
     findings.append(_look_at_archive(settings))
     if settings.stations.tables:
         findings.append(_look_at_tables(settings))
-    if not places.is_url(settings.cube) and exists(settings.cube):
+    if not locations.is_url(settings.cube) and exists(settings.cube):
         findings.append(_look_at_cube(settings))
     findings.append(_look_at_forest(settings))
     settings = _with_a_preset(settings)
