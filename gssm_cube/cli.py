@@ -23,7 +23,7 @@ from gssm_cube.fetch_commands import add_fetch_commands
 from gssm_cube.product_commands import add_product_commands
 from gssm_cube.release_commands import add_release_commands
 from gssm_cube.skill_commands import add_skill_commands
-from gssm_cube.terminal import bars, console, say, told
+from gssm_cube.terminal import bars, console, say, told, write_text
 from gssm_cube.validate_command import add_validate_command
 
 if TYPE_CHECKING:
@@ -187,9 +187,9 @@ def evaluate(
         found = evaluate_samples(
             tables[0], preset, features=wanted, test=tables[1] if test else None, full=full, **roles
         )
-    if json_file is not None:
-        json_file.write_text(json.dumps(found.scores, indent=1))
     _print_scores(found.scores)
+    if json_file is not None:
+        write_text(json_file, json.dumps(found.scores, indent=1))
 
 
 def _evaluate_run(run_file: Path, json_file: Path | None, *, full: bool) -> None:
@@ -198,9 +198,9 @@ def _evaluate_run(run_file: Path, json_file: Path | None, *, full: bool) -> None
 
     _stage("evaluate", run_file, full=full)
     text = read_settings(run_file).table("scores.json").read_text()
-    if json_file is not None:
-        json_file.write_text(text)
     _print_scores(json.loads(text))
+    if json_file is not None:
+        write_text(json_file, text)
 
 
 def _print_scores(scores: dict[str, Any]) -> None:
@@ -258,7 +258,7 @@ def check(
     with told(), bars() as progress:
         report = pipeline.look(read_settings(source), progress=progress)
     if json_file is not None:
-        json_file.write_text(json.dumps(report.to_dict(), indent=1))
+        write_text(json_file, json.dumps(report.to_dict(), indent=1))
     console.print(source_table(report, f"What the run {source} needs"))
     faults = fault_table(report)
     if faults.row_count:

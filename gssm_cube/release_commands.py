@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from gssm_cube.product_commands import Source, beside_product, client_of, product_of
-from gssm_cube.terminal import bars, console, say, told
+from gssm_cube.terminal import bars, console, say, told, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,13 +55,12 @@ def diff(
 ) -> None:
     """Tell what differs between two products, second minus first, by year and tile."""
     from gssm_cube.difference import compare_products
-    from gssm_cube.markers import write_atomically
 
     with told(), bars() as progress:
         stores = product_of(first), product_of(second)
         found = compare_products(*stores, map_path=map_file, progress=progress)
     if json_file is not None:
-        write_atomically(json_file, json.dumps(found.to_dict(), indent=1))
+        write_text(json_file, json.dumps(found.to_dict(), indent=1))
     console.print(_difference_table(found.by_year, found.overall))
     changed = found.by_tile.groupby("tile")["changed"].sum()
     say(f"{int((changed > 0).sum())} of {len(changed)} tiles differ")
@@ -95,12 +94,10 @@ def cite(
     bibtex: Annotated[Path | None, typer.Option(help="All citations as BibTeX.")] = None,
 ) -> None:
     """Tell whom the run cites, all licences, and what follows for its product."""
-    from gssm_cube.markers import write_atomically
-
     with told():
         found = _credits(run_file)
     if bibtex is not None:
-        write_atomically(bibtex, found.bibtex)
+        write_text(bibtex, found.bibtex)
     for source in found.sources:
         lines = [source.text, f"Licence: {source.licence}", source.note]
         console.print("\n    ".join(filter(None, lines)), highlight=False, soft_wrap=True)

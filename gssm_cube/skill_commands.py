@@ -9,7 +9,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from gssm_cube.terminal import bars, console, say, told
+from gssm_cube.terminal import bars, console, say, told, write_text
 
 if TYPE_CHECKING:
     from gssm_cube.ablate import Variant
@@ -85,9 +85,9 @@ def ablate(
                 known, wanted, folder=keep or folder, seeds=range(seeds),
                 reference=reference, progress=progress,
             )  # fmt: skip
-    if json_file is not None:
-        json_file.write_text(json.dumps(rows, indent=1))
     console.print(ablation_table(rows, reference))
+    if json_file is not None:
+        write_text(json_file, json.dumps(rows, indent=1))
 
 
 def _chosen(variants: "list[Variant]", only: str, reference: str) -> "list[Variant]":

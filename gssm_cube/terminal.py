@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import typer
 from rich.console import Console
@@ -11,7 +12,8 @@ from rich.markup import escape
 from gssm_cube.bars import bars as shown_bars
 
 console = Console()
-EXPECTED = (ValueError, FileNotFoundError, PermissionError, RuntimeError, TypeError, ImportError)
+# OSError too: a full disk, a folder of somebody else, a file that is a folder.
+EXPECTED = (ValueError, OSError, RuntimeError, TypeError, ImportError)
 Report = Callable[[str, int, int], None]
 
 
@@ -26,8 +28,25 @@ def told() -> Iterator[None]:
         )
         raise typer.Exit(128 + signal.SIGINT) from stop
     except EXPECTED as error:
-        console.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        console.print(
+            f"[bold red]error:[/] {escape(_sentence(error))}", highlight=False, soft_wrap=True
+        )
         raise typer.Exit(1) from error
+
+
+def _sentence(error: Exception) -> str:
+    """Return what an error says, and what to do where the system only gives a number."""
+    if isinstance(error, PermissionError) and error.filename:
+        return f"{error.filename} may not be read or written by you; give a place of yours"
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file that an option asks for; say so if it cannot be written."""
+    with told():
+        path.write_text(text)
 
 
 @contextmanager

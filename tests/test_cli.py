@@ -237,6 +237,23 @@ def test_impossible_values_are_named_with_their_path(small_world, tmp_path):
     assert "training.trees: " in one_error(invoke("run", path, status=1))
 
 
+@pytest.mark.parametrize("place", ["none/scores.json", "."])
+def test_scores_are_shown_also_where_their_file_cannot_be_written(tables, tmp_path, place):
+    said = invoke(
+        "evaluate", "--samples", tables[0], *COLUMNS, "--json", tmp_path / place, status=1
+    )
+    assert "new stations" in said and f"error: {tmp_path / place}: " in said
+
+
+def test_a_place_of_somebody_else_is_told_in_a_sentence(monkeypatch, small_world, tmp_path):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("gssm_cube.settings.read_settings", refuse)
+    said = one_error(invoke("run", tmp_path / "run.toml", status=1))
+    assert f"{tmp_path / 'run.toml'} may not be read or written by you; give a place" in said
+
+
 def test_missing_files_end_with_one_message(tmp_path, small_world):
     assert "no settings file" in one_error(invoke("run", tmp_path / "none.toml", status=1))
     said = one_error(invoke("stations", tmp_path / "none.zip", status=1))
