@@ -82,7 +82,7 @@ def count_sensor(rows: list[list[str]], frozen: set[tuple[str, str]]) -> Counter
         check_stamp(day, hour)
         if float(value) == -9999:
             counts["missing value"] += 1
-        elif {"D01", "D02", "D03"} & set(flag.split(",")):
+        elif flag != "G" and {"D01", "D02", "D03"} & set(flag.split(",")):
             counts["frozen flag D01-D03"] += 1
         elif flag != "G":
             counts["flag not G"] += 1
