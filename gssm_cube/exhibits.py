@@ -164,8 +164,9 @@ def _intervals(said: Mapping[str, Any]) -> Exhibit:
         f"{elsewhere['width']:.3f} m³ m⁻³ wide on average." if elsewhere else ""
     )  # fmt: skip
     caption = (
-        f"Share of days inside the {said['level']:.0%} interval, calibrated on {said['stations']} "
-        f"stations that their forests had not seen.{covered} The interval carries the unknown "
+        f"Share of days inside the {said['level']:.0%} interval, drawn for the {said['stations']} "
+        "stations that calibrated it, by forests that had not seen them: their mean is near what "
+        f"was wanted.{covered} The interval carries the unknown "
         "level of the place, so stations differ. It holds for places like the stations."
     )
     figure = skill_figures.station_coverage(

@@ -155,7 +155,7 @@ def cell_departures(said: Mapping[str, Any]) -> Figure:
     axes.plot(*pairs.T, "o", color=BLUE, label=f"a station, n {len(pairs)}")
     axes.set(
         xlabel="observed less the cell's mean, m³ m⁻³",
-        ylabel="estimated less the cell's mean",
+        ylabel="estimated less the cell's mean, m³ m⁻³",
         xlim=(-edge, edge),
         ylim=(-edge, edge),
     )
@@ -184,7 +184,7 @@ def station_coverage(shares: Sequence[float], level: float, mean: float) -> Figu
     axes = figure.add_subplot()
     axes.plot(np.linspace(0, 100, len(shares)), shares, ".-", color=BLUE, clip_on=False)
     axes.axhline(level, color=INK, linewidth=0.8, linestyle="--", label=f"wanted {level:.0%}")
-    axes.axhline(mean, color=ORANGE, linewidth=1, label=f"mean {mean:.1%}")
+    axes.axhline(mean, color=ORANGE, linewidth=1, label=f"mean of these stations {mean:.1%}")
     axes.set(
         xlabel="stations, the least covered first, %", ylabel="share of days inside", ylim=(0, 1)
     )

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from gssm_cube.figures import BLACK, BLUE, GREEN, ORANGE, WIDTH
+from gssm_cube.figures import BLACK, BLUE, GREEN, ORANGE, WIDTH, stretch
 from gssm_cube.quality import REASONS
 from gssm_cube.station_summary import STEP, StationSummary
 
@@ -24,6 +24,8 @@ def places_map(summary: StationSummary) -> Figure:
     axes.set(xlabel="longitude, degrees east", ylabel="latitude, degrees north")
     axes.set_title(f"{len(places)} stations; the larger, the more days", fontsize=9)
     axes.margins(0.08)
+    proportions = stretch(places["lat"].min(), places["lat"].max())
+    axes.set_aspect(proportions, adjustable="datalim")
     return figure
 
 

@@ -61,6 +61,13 @@ def test_figures_are_drawn_and_their_bars_are_shares(table: pd.DataFrame) -> Non
         assert png(getattr(station_figures, name)(summary_of(table))).startswith(b"\x89PNG")
 
 
+def test_a_degree_north_is_as_long_on_the_map_as_it_is_on_the_ground(table: pd.DataFrame) -> None:
+    summary = summary_of(table)
+    axes = station_figures.places_map(summary).axes[0]
+    middle = np.deg2rad(summary.places["lat"].agg(["min", "max"]).mean())
+    assert axes.get_aspect() == pytest.approx(1 / np.cos(middle))
+
+
 def test_exhibits_say_what_they_show(table: pd.DataFrame) -> None:
     counts = pd.DataFrame({"network": ["N"], "reason": ["kept"], "rows": [2880]})
     counts.attrs = {"without_a_day": [{"station": "N/d", "reason": "flag not G"}]}
