@@ -20,18 +20,18 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 
-from gssm_cube import figures
 from gssm_cube.evaluate import evaluate
-from gssm_cube.findings import applicability_note, baseline_scores, calibrated, strata_scores
 from gssm_cube.forest import Preset
-from gssm_cube.held_out import judged
-from gssm_cube.judgements import scored
-from gssm_cube.predictions import Predictions, write_predictions
+from gssm_cube.plots import figures
 from gssm_cube.report import skill_of_parts
-from gssm_cube.resolution import within_cells
-from gssm_cube.sample_store import FORMAT, MANIFEST
-from gssm_cube.station_rows import rows_of_store
-from gssm_cube.trials import Recipe
+from gssm_cube.sampling.sample_store import FORMAT, MANIFEST
+from gssm_cube.skill.findings import applicability_note, baseline_scores, calibrated, strata_scores
+from gssm_cube.skill.held_out import judged
+from gssm_cube.skill.judgements import scored
+from gssm_cube.skill.predictions import Predictions, write_predictions
+from gssm_cube.skill.resolution import within_cells
+from gssm_cube.skill.station_rows import rows_of_store
+from gssm_cube.skill.trials import Recipe
 
 DAYS, FEATURES, IN_TILE = 2000, 30, 10
 TRAINED = 40_000  # rows of the forest whose judgement is measured by itself

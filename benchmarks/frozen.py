@@ -16,8 +16,8 @@ from pathlib import Path
 import pandas as pd
 
 from gssm_cube import physics
-from gssm_cube.archive import open_archive
-from gssm_cube.ismn import parse_file_name, read_sensors
+from gssm_cube.insitu.archive import open_archive
+from gssm_cube.insitu.ismn import parse_file_name, read_sensors
 from gssm_cube.station_weather import derive_features
 from gssm_cube.stations import gather_stations
 

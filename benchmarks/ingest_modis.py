@@ -28,7 +28,7 @@ from tile_files import DAYS, FORMS, layout_of, place_of
 from gssm_cube.grid import Layout
 from gssm_cube.ingest import scratch, sensors
 from gssm_cube.sources import modis, viirs
-from gssm_cube.stores import array_of, open_group
+from gssm_cube.storage.stores import array_of, open_group
 
 logger = logging.getLogger("ingest_modis")
 

@@ -43,7 +43,7 @@ from world import (
 from gssm_cube.forest import CompiledForest, compile_forest, find_preset, train_forest
 from gssm_cube.forest.lanes import PATH, predict_codes
 from gssm_cube.lazy import CellReader, CompositeReader, Reader, StoredReader
-from gssm_cube.stores import DIMS, create_array
+from gssm_cube.storage.stores import DIMS, create_array
 from gssm_cube.variables import FILL, PREDICTORS, SSM
 
 logger = logging.getLogger("kernel")

@@ -25,7 +25,7 @@ from gssm_cube.grid import Layout
 from gssm_cube.ingest import scratch, sensors
 from gssm_cube.ingest.inputs import composite_starts
 from gssm_cube.ingest.lst import REACH_PIXELS, DailyBlock
-from gssm_cube.stores import array_of, open_group
+from gssm_cube.storage.stores import array_of, open_group
 
 logger = logging.getLogger("lst_blocks")
 

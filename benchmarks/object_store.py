@@ -28,12 +28,13 @@ from bare_cube import mark_all  # noqa: E402
 from object_proxy import Proxy  # noqa: E402
 from object_server import Server, moto_server  # noqa: E402
 
-from gssm_cube import cube, locations  # noqa: E402
+from gssm_cube import cube  # noqa: E402
 from gssm_cube.clusters import open_client  # noqa: E402
 from gssm_cube.forest import Preset, compile_forest, train_forest  # noqa: E402
 from gssm_cube.grid import Layout, Tile  # noqa: E402
 from gssm_cube.predict import predict_product  # noqa: E402
-from gssm_cube.stores import array_of, open_group, write_region  # noqa: E402
+from gssm_cube.storage import locations  # noqa: E402
+from gssm_cube.storage.stores import array_of, open_group, write_region  # noqa: E402
 
 FEATURES = (
     "apei", "evaporation", "tair", "lst", "lst_diff", "ndvi", "evi", "clay", "sand", "silt",

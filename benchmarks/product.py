@@ -32,9 +32,9 @@ from rasterio.windows import Window
 from zarr.storage import LocalStore, WrapperStore
 
 from gssm_cube.grid import Block, Layout, Tile
-from gssm_cube.overviews import LEVELS, create_levels, group_name, open_overview
 from gssm_cube.product import Layers, create_product, open_product, series, write_block
-from gssm_cube.stores import array_of, codec, open_group
+from gssm_cube.product.overviews import LEVELS, create_levels, group_name, open_overview
+from gssm_cube.storage.stores import array_of, codec, open_group
 from gssm_cube.variables import FILL
 
 TILE = Tile(10, 43)

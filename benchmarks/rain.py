@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 from skill import MODELS, judge, read_table
 
-from gssm_cube.rain_errors import degrade_stations
+from gssm_cube.skill.rain_errors import degrade_stations
 
 logger = logging.getLogger("rain")
 

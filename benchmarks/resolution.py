@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from gssm_cube.forest import Preset, compile_forest, train_forest
-from gssm_cube.resolution import within_cells
+from gssm_cube.skill.resolution import within_cells
 from gssm_cube.splits import place_folds, place_groups
 from gssm_cube.stations import read_stations
 

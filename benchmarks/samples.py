@@ -28,8 +28,8 @@ from sparse_cube import counted, ideal_bytes, station_table, write_sparse_cube
 
 from gssm_cube.cube import open_cube
 from gssm_cube.grid import Layout
-from gssm_cube.sample_store import open_samples
 from gssm_cube.samples import write_samples
+from gssm_cube.sampling.sample_store import open_samples
 from gssm_cube.variables import PREDICTORS
 
 logger = logging.getLogger("samples")

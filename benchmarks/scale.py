@@ -32,7 +32,7 @@ from gssm_cube import blocks, cube, product
 from gssm_cube.block_inputs import check_complete
 from gssm_cube.grid import Block, Grid, Layout, Tile
 from gssm_cube.predict import STAGE, PredictBlock
-from gssm_cube.stores import array_of, open_group
+from gssm_cube.storage.stores import array_of, open_group
 
 TELL = 5000  # blocks between two lines
 

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from gssm_cube.forest import PRESETS, Preset, compile_forest, train_forest
 from gssm_cube.forest.blend import Blend
-from gssm_cube.scores import pearson_r, ubrmse
 from gssm_cube.station_weather import derive_features
+from gssm_cube.statistics.scores import pearson_r, ubrmse
 
 logger = logging.getLogger("skill")
 

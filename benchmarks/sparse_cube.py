@@ -16,9 +16,9 @@ import pandas as pd
 import zarr
 from zarr.storage import LocalStore
 
-from gssm_cube import shards
 from gssm_cube.cube import CELL_CHUNK, COMPOSITES_A_YEAR, create_cube
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Layout
+from gssm_cube.storage import shards
 from gssm_cube.variables import names_of
 
 LEAD = 32  # days from the first composite to the first day

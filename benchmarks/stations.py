@@ -18,7 +18,7 @@ from pathlib import Path
 
 OURS = """
 import sys, time
-from gssm_cube.quality import Rules
+from gssm_cube.insitu.quality import Rules
 from gssm_cube.stations import write_archive
 if __name__ == "__main__":
     start = time.perf_counter()

@@ -18,12 +18,12 @@ import pandas as pd
 
 from gssm_cube import __version__
 from gssm_cube.blocks import Progress, digest, silent
-from gssm_cube.bootstrap import mean_difference, mean_scores
-from gssm_cube.files import replaced
 from gssm_cube.forest.presets import Preset, Weights
-from gssm_cube.scores import station_table
+from gssm_cube.skill.trials import Recipe, Samples, predicted
 from gssm_cube.splits import place_folds, place_groups
-from gssm_cube.trials import Recipe, Samples, predicted
+from gssm_cube.statistics.bootstrap import mean_difference, mean_scores
+from gssm_cube.statistics.scores import station_table
+from gssm_cube.storage.files import replaced
 from gssm_cube.variables import names_of
 
 logger = logging.getLogger(__name__)

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gssm_cube import blocks, cube, locations
+from gssm_cube import blocks, cube
 from gssm_cube.grid import Block, Layout, Tile
-from gssm_cube.locations import Location
-from gssm_cube.stores import array_of, open_group, read_layout
+from gssm_cube.storage import locations
+from gssm_cube.storage.locations import Location
+from gssm_cube.storage.stores import array_of, open_group, read_layout
 
 
 def input_units(

@@ -27,9 +27,9 @@ from distributed import Client, Future, as_completed, futures_of  # others take 
 from distributed.comm import CommClosedError
 
 from gssm_cube.grid import Block, Layout, Tile
-from gssm_cube.locks import locked as locked  # others take both from here
-from gssm_cube.locks import locked_in_part as locked_in_part
-from gssm_cube.markers import (  # noqa: F401 (others take all these from here)
+from gssm_cube.storage.locks import locked as locked  # others take both from here
+from gssm_cube.storage.locks import locked_in_part as locked_in_part
+from gssm_cube.storage.markers import (  # noqa: F401 (others take all these from here)
     Contents,
     ReadContents,
     all_marked,

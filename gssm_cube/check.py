@@ -12,21 +12,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gssm_cube import blocks, locations, plan
-from gssm_cube.archive import open_archive
+from gssm_cube import blocks, plan
 from gssm_cube.blocks import Progress
 from gssm_cube.cube import check_cube
+from gssm_cube.download.remote_sources import local_sources
 from gssm_cube.forest import find_preset, load_forest
-from gssm_cube.harvest import group_members
 from gssm_cube.ingest.findings import Finding
 from gssm_cube.ingest.survey import Look, Workers, survey
-from gssm_cube.ismn import parse_file_name
-from gssm_cube.quality import Rules
-from gssm_cube.remote_sources import local_sources
+from gssm_cube.insitu.archive import open_archive
+from gssm_cube.insitu.harvest import group_members
+from gssm_cube.insitu.ismn import parse_file_name
+from gssm_cube.insitu.quality import Rules
+from gssm_cube.insitu.tables import read_table
 from gssm_cube.settings import Settings
 from gssm_cube.sources.doors import told
-from gssm_cube.stores import exists, read_layout
-from gssm_cube.tables import read_table
+from gssm_cube.storage import locations
+from gssm_cube.storage.stores import exists, read_layout
 
 MEMORY = "checked.json"  # of the run's folder: headers that were sound
 

@@ -14,22 +14,22 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
 
-from gssm_cube.earthengine_commands import (
+from gssm_cube.commands.earthengine import (
     MaxRequests,
     add_earthengine_commands,
     show_requests,
 )
-from gssm_cube.fetch_commands import add_fetch_commands
-from gssm_cube.product_commands import add_product_commands
-from gssm_cube.release_commands import add_release_commands
-from gssm_cube.skill_commands import add_skill_commands
-from gssm_cube.terminal import bars, console, say, told, write_text
-from gssm_cube.validate_command import add_validate_command
+from gssm_cube.commands.fetch import add_fetch_commands
+from gssm_cube.commands.product import add_product_commands
+from gssm_cube.commands.release import add_release_commands
+from gssm_cube.commands.skill import add_skill_commands
+from gssm_cube.commands.terminal import bars, console, say, told, write_text
+from gssm_cube.commands.validate import add_validate_command
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from gssm_cube.quality import Day
+    from gssm_cube.insitu.quality import Day
 
 app = typer.Typer(
     help="Global surface soil moisture at 1 km, daily: from provider files to a Zarr cube.",
@@ -112,7 +112,7 @@ def stations(
     ] = "UTC",
 ) -> None:
     """Read the stations of a run, or of an ISMN archive by itself."""
-    from gssm_cube.station_tables import read_station_counts, summarise
+    from gssm_cube.insitu.station_tables import read_station_counts, summarise
 
     if source.suffix == ".toml":
         from gssm_cube.settings import read_settings
@@ -133,7 +133,7 @@ def _read_archive(
     archive: Path, path: Path, minimum_hours: int | None, day: str
 ) -> "tuple[pd.DataFrame, str]":
     """Write the table of an archive; return its counts and what it holds."""
-    from gssm_cube.quality import MINIMUM_HOURS, Rules
+    from gssm_cube.insitu.quality import MINIMUM_HOURS, Rules
     from gssm_cube.stations import write_archive
 
     hours = MINIMUM_HOURS if minimum_hours is None else minimum_hours
@@ -205,7 +205,7 @@ def _evaluate_run(run_file: Path, json_file: Path | None, *, full: bool) -> None
 
 def _print_scores(scores: dict[str, Any]) -> None:
     """Print the scores, and all splits side by side if they were compared."""
-    from gssm_cube.score_tables import score_table, split_table, within_line
+    from gssm_cube.skill.score_tables import score_table, split_table, within_line
 
     console.print(score_table(scores))
     if line := within_line(scores):
@@ -222,8 +222,8 @@ def _print_scores(scores: dict[str, Any]) -> None:
 @app.command()
 def plan(run_file: RunFile, max_requests: MaxRequests = None) -> None:
     """Print what a run will take, before anything runs."""
-    from gssm_cube.calibration import machine_speed
-    from gssm_cube.forecast import forecast, forecast_table
+    from gssm_cube.costs.calibration import machine_speed
+    from gssm_cube.costs.forecast import forecast, forecast_table
     from gssm_cube.plan import plan_before_download, plan_run, plan_table
     from gssm_cube.settings import read_settings
 
@@ -248,7 +248,7 @@ def check(
     Reads headers only. The exit status is 0 if the run can start.
     """
     from gssm_cube import pipeline
-    from gssm_cube.check_tables import cost_lines, fault_table, source_table
+    from gssm_cube.commands.check_tables import cost_lines, fault_table, source_table
     from gssm_cube.settings import read_settings
 
     if source.suffix != ".toml":
@@ -290,7 +290,7 @@ def predict(
     ] = False,
 ) -> None:
     """Predict all land blocks into the SSM Zarr, or one part of them."""
-    from gssm_cube.detached import parse_part
+    from gssm_cube.commands.detached import parse_part
 
     with told():
         chosen = None if part is None else parse_part(part)
@@ -318,7 +318,7 @@ def status(run_file: RunFile) -> None:
 
 def _detach(command: str, run_file: Path, options: Sequence[str] = ()) -> None:
     """Start a command as a process of its own, which outlives this terminal."""
-    from gssm_cube.detached import start_detached
+    from gssm_cube.commands.detached import start_detached
     from gssm_cube.settings import read_settings
 
     with told():

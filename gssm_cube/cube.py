@@ -22,11 +22,11 @@ from gssm_cube.cube_readers import of_block, readers_of, upsampling_of
 from gssm_cube.cube_readers import reanalysis_of as reanalysis_of
 from gssm_cube.flags import FLAGS, LST_FLAGS, VEGETATION_FLAGS, flag_attrs
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Block, Layout
-from gssm_cube.growth import set_attrs
 from gssm_cube.lazy import PackedArray, QualityReader, Reader, StoredReader
-from gssm_cube.locations import Location
-from gssm_cube.shards import Shards
-from gssm_cube.stores import (
+from gssm_cube.storage.growth import set_attrs
+from gssm_cube.storage.locations import Location
+from gssm_cube.storage.shards import Shards
+from gssm_cube.storage.stores import (
     DIMS,
     LAT_ATTRS,
     LON_ATTRS,

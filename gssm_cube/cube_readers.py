@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from gssm_cube.grid import Block, Layout
 from gssm_cube.lazy import CellReader, CompositeReader, Reader, StoredReader, composites_round
-from gssm_cube.shards import Shards, held
-from gssm_cube.stores import array_of
+from gssm_cube.storage.shards import Shards, held
+from gssm_cube.storage.stores import array_of
 from gssm_cube.variables import PREDICTORS, Group, Upsampling, names_of
 
 

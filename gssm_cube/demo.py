@@ -17,8 +17,8 @@ from rich.table import Table
 
 from gssm_cube import blocks, pipeline, predict
 from gssm_cube.blocks import Progress, digest, silent
-from gssm_cube.calibration import machine_speed
-from gssm_cube.forecast import forecast, outcome, outcome_table
+from gssm_cube.costs.calibration import machine_speed
+from gssm_cube.costs.forecast import forecast, outcome, outcome_table
 from gssm_cube.once import content_hash, done_once
 from gssm_cube.plan import plan_run
 from gssm_cube.product import open_product

@@ -15,9 +15,9 @@ from gssm_cube import cube, physics
 from gssm_cube.flags import PRODUCT_FLAGS, product_flags
 from gssm_cube.forest import CompiledForest, predict_codes
 from gssm_cube.grid import Block, Layout, inner_chunks
-from gssm_cube.locations import Location
 from gssm_cube.product import Layers
-from gssm_cube.stores import DIMS
+from gssm_cube.storage.locations import Location
+from gssm_cube.storage.stores import DIMS
 from gssm_cube.variables import FILL, PREDICTORS, SSM, SSM_SPREAD, STORED
 
 Frozen = Literal["mask", "flag"]

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gssm_cube.applicability import Reference
-from gssm_cube.comparison import Points, compare_splits, learning_curve
 from gssm_cube.forest.presets import Preset, find_preset
 from gssm_cube.forest.rows import check_columns
-from gssm_cube.held_out import HeldOut
 from gssm_cube.intervals import Calibration
-from gssm_cube.judgements import (
+from gssm_cube.skill.applicability import Reference
+from gssm_cube.skill.comparison import Points, compare_splits, learning_curve
+from gssm_cube.skill.held_out import HeldOut
+from gssm_cube.skill.judgements import (
     new_stations,
     new_years,
     random_rows,
@@ -29,9 +29,9 @@ from gssm_cube.judgements import (
     second_table,
     seed_like,
 )
-from gssm_cube.predictions import Predictions, write_predictions
-from gssm_cube.station_rows import StationRows, rows_of_store, rows_of_table
-from gssm_cube.trials import COLUMNS, Recipe, complete_samples
+from gssm_cube.skill.predictions import Predictions, write_predictions
+from gssm_cube.skill.station_rows import StationRows, rows_of_store, rows_of_table
+from gssm_cube.skill.trials import COLUMNS, Recipe, complete_samples
 
 logger = logging.getLogger(__name__)
 

@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from gssm_cube.quantiles import Masses, least_reaching
-from gssm_cube.scores import MIN_STATION_DAYS
-from gssm_cube.station_parts import Parts, parts_of, station_by_station
+from gssm_cube.statistics.quantiles import Masses, least_reaching
+from gssm_cube.statistics.scores import MIN_STATION_DAYS
+from gssm_cube.statistics.station_parts import Parts, parts_of, station_by_station
 
 LEVEL = 0.9
 FLOOR = 0.05  # m3 m-3: where all trees agree, the forest still errs; untuned

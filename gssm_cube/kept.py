@@ -6,7 +6,7 @@ from functools import wraps
 from gssm_cube.blocks import Progress, silent
 from gssm_cube.forest import load_forest
 from gssm_cube.settings import Settings
-from gssm_cube.stores import exists, open_group, read_layout
+from gssm_cube.storage.stores import exists, open_group, read_layout
 
 
 def unless_kept(stage: Callable[..., str]) -> Callable[..., str]:

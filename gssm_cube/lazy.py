@@ -19,7 +19,7 @@ from gssm_cube.interpolate import (
     nearest_window,
     upsample_window,
 )
-from gssm_cube.shards import Shards, read_box
+from gssm_cube.storage.shards import Shards, read_box
 from gssm_cube.variables import FILL, Packing, Upsampling
 
 Region = tuple[slice, ...]

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gssm_cube.baselines import TITLES
 from gssm_cube.blocks import write_atomically
 from gssm_cube.forest import Preset
-from gssm_cube.scores import plain
-from gssm_cube.station_rows import StationRows
+from gssm_cube.skill.baselines import TITLES
+from gssm_cube.skill.station_rows import StationRows
+from gssm_cube.statistics.scores import plain
 from gssm_cube.variables import PREDICTORS
 
 MEASURES = {"rmse": "RMSE", "ubrmse": "ubRMSE", "bias": "bias", "r": "r"}

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from gssm_cube import blocks, locations
-from gssm_cube.locations import Location
+from gssm_cube import blocks
+from gssm_cube.storage import locations
+from gssm_cube.storage.locations import Location
 
 
 def done_once(

@@ -14,21 +14,18 @@ from typing import Any
 
 import pandas as pd
 
-from gssm_cube import __version__, blocks, cube, ingest, locations, predict, product, stores
-from gssm_cube.applicability import overview_layer
+from gssm_cube import __version__, blocks, cube, ingest, predict, product
 from gssm_cube.blocks import Progress, digest, silent
 from gssm_cube.check import Report, check_run
-from gssm_cube.citations import licence_attrs
 from gssm_cube.clusters import Profile, open_client
+from gssm_cube.download.remote_sources import complete, local_sources
 from gssm_cube.evaluate import Evaluation
 from gssm_cube.evaluate import evaluate as evaluate_samples
-from gssm_cube.exhibits import skill_exhibits, station_exhibits
-from gssm_cube.fetched import publish_folder
-from gssm_cube.files import replaced
 from gssm_cube.forest import Preset, check_trainable, find_preset, load_forest
 from gssm_cube.ingest import inputs
+from gssm_cube.insitu.quality import Rules
+from gssm_cube.insitu.station_tables import read_station_counts, remove_station_table
 from gssm_cube.kept import unless_kept
-from gssm_cube.knndm import prediction_points
 from gssm_cube.model_card import model_line, write_cards
 from gssm_cube.once import (
     check_there,
@@ -38,22 +35,26 @@ from gssm_cube.once import (
     key_of,
     scratch_folder,
 )
-from gssm_cube.placing import check_places, describe_unchosen
-from gssm_cube.quality import Rules
-from gssm_cube.remote_sources import complete, local_sources
+from gssm_cube.plots.exhibits import skill_exhibits, station_exhibits
+from gssm_cube.plots.station_summary import station_list, summarise_table
+from gssm_cube.release.citations import licence_attrs
 from gssm_cube.report import write_report
 from gssm_cube.run_facts import flag_line, product_units, run_facts
-from gssm_cube.run_log import LOG_FOLDER, RunLog
-from gssm_cube.sample_store import MANIFEST, count_rows, open_samples, sample_files
 from gssm_cube.samples import write_samples
-from gssm_cube.search import search_forest
+from gssm_cube.sampling.placing import check_places, describe_unchosen
+from gssm_cube.sampling.sample_store import MANIFEST, count_rows, open_samples, sample_files
 from gssm_cube.settings import Settings
-from gssm_cube.station_summary import station_list, summarise_table
-from gssm_cube.station_tables import read_station_counts, remove_station_table
+from gssm_cube.skill.applicability import overview_layer
+from gssm_cube.skill.knndm import prediction_points
+from gssm_cube.skill.search import search_forest
+from gssm_cube.skill.trials import COLUMNS, complete_samples
 from gssm_cube.stations import write_archive
-from gssm_cube.stores import ROOT
+from gssm_cube.storage import locations, stores
+from gssm_cube.storage.fetched import publish_folder
+from gssm_cube.storage.files import replaced
+from gssm_cube.storage.run_log import LOG_FOLDER, RunLog
+from gssm_cube.storage.stores import ROOT
 from gssm_cube.training import train_on_samples
-from gssm_cube.trials import COLUMNS, complete_samples
 from gssm_cube.variables import PREDICTORS
 
 logger = logging.getLogger(__name__)

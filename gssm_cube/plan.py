@@ -12,6 +12,7 @@ from typing import Any
 from rich.table import Table
 
 from gssm_cube import cube
+from gssm_cube.download.remote_sources import local_sources
 from gssm_cube.forest import find_preset
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Layout
 from gssm_cube.ingest import scratch
@@ -22,10 +23,9 @@ from gssm_cube.ingest.inputs import (
     soil_tiles,
     vegetation_starts,
 )
-from gssm_cube.locations import is_url
-from gssm_cube.remote_sources import local_sources
 from gssm_cube.settings import Settings
 from gssm_cube.sources import era5_land, merit_hydro
+from gssm_cube.storage.locations import is_url
 from gssm_cube.variables import PREDICTORS, names_of
 
 # Packed arrays on disk over their plain size: seen on the demo's cube and product.

@@ -19,19 +19,20 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from gssm_cube import blocks, cube, locations, product
+from gssm_cube import blocks, cube, product
 from gssm_cube.block_inputs import block_sizes, check_complete, input_units
 from gssm_cube.blocks import Client, Progress
 from gssm_cube.clusters import ForestPlugin, register
 from gssm_cube.estimate import Frozen, estimate_block
-from gssm_cube.fetched import fetch_folder
 from gssm_cube.forest import CompiledForest, forest_hash, load_forest
 from gssm_cube.forest.folder import CARD_FILE
 from gssm_cube.grid import Block, Layout
-from gssm_cube.growth import end_growth, is_growing
-from gssm_cube.locations import Location
-from gssm_cube.run_log import NO_LOG, RunLog
-from gssm_cube.stores import DIMS, open_group, read_layout
+from gssm_cube.storage import locations
+from gssm_cube.storage.fetched import fetch_folder
+from gssm_cube.storage.growth import end_growth, is_growing
+from gssm_cube.storage.locations import Location
+from gssm_cube.storage.run_log import NO_LOG, RunLog
+from gssm_cube.storage.stores import DIMS, open_group, read_layout
 from gssm_cube.variables import FILL, SSM, SSM_SPREAD
 
 STAGE = product.STAGE

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from gssm_cube import blocks, pipeline
 from gssm_cube.blocks import Progress, silent
+from gssm_cube.costs.routes import ISMN
+from gssm_cube.download.remote_sources import complete
 from gssm_cube.fetch.run import PROVIDERS, check_accounts, fetch, providers_of
-from gssm_cube.remote_sources import complete
-from gssm_cube.routes import ISMN
 from gssm_cube.settings import Settings, read_settings
 from gssm_cube.web_settings import EXAMPLES, HEIGHTS
 

@@ -13,12 +13,12 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from gssm_cube import figures
-from gssm_cube.exhibits import SPLITS as SPLIT_TITLES
-from gssm_cube.exhibits import Exhibit
 from gssm_cube.grid import WINDOW_DAYS, Grid
-from gssm_cube.predictions import COLUMNS, PLACE, Predictions
-from gssm_cube.score_rows import number, score_rows, stratum_rows
+from gssm_cube.plots import figures
+from gssm_cube.plots.exhibits import SPLITS as SPLIT_TITLES
+from gssm_cube.plots.exhibits import Exhibit
+from gssm_cube.skill.predictions import COLUMNS, PLACE, Predictions
+from gssm_cube.skill.score_rows import number, score_rows, stratum_rows
 from gssm_cube.variables import PREDICTORS
 
 logger = logging.getLogger(__name__)

@@ -1,10 +1,10 @@
 """What the stores and tables of a run tell of it: counts and facts for its report."""
 
 from gssm_cube import __version__, blocks, predict
-from gssm_cube.citations import licence_attrs
 from gssm_cube.estimate import COUNTED
 from gssm_cube.forest import load_forest
 from gssm_cube.model_card import model_line
+from gssm_cube.release.citations import licence_attrs
 from gssm_cube.settings import Settings
 
 

@@ -23,8 +23,7 @@ from numpy.typing import NDArray
 from gssm_cube import blocks, cube
 from gssm_cube.blocks import Client, Progress, UnitsFailed, digest, silent
 from gssm_cube.grid import Layout
-from gssm_cube.locations import Location
-from gssm_cube.picks import (
+from gssm_cube.sampling.picks import (
     FLAGS,
     Pick,
     PixelDays,
@@ -35,9 +34,8 @@ from gssm_cube.picks import (
     sample_codes,
     write_request,
 )
-from gssm_cube.placing import OWN, check_day, describe_unchosen, placed_parts, places_of
-from gssm_cube.run_log import NO_LOG, RunLog
-from gssm_cube.sample_store import (
+from gssm_cube.sampling.placing import OWN, check_day, describe_unchosen, placed_parts, places_of
+from gssm_cube.sampling.sample_store import (
     FORMAT,
     STAGE,
     open_samples,
@@ -52,7 +50,9 @@ from gssm_cube.sample_store import (
     write_row_index,
     write_rows,
 )
-from gssm_cube.stores import array_of, open_group, read_layout
+from gssm_cube.storage.locations import Location
+from gssm_cube.storage.run_log import NO_LOG, RunLog
+from gssm_cube.storage.stores import array_of, open_group, read_layout
 from gssm_cube.variables import PREDICTORS
 
 logger = logging.getLogger(__name__)

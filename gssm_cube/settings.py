@@ -21,8 +21,8 @@ from pydantic import (
 from gssm_cube.cluster_settings import Cluster
 from gssm_cube.earthengine_settings import EarthEngine, asset_of, check_asset
 from gssm_cube.grid import Grid, Layout, Tile
-from gssm_cube.locations import Location, is_url, location_of
 from gssm_cube.regions import read_region, touched_tiles
+from gssm_cube.storage.locations import Location, is_url, location_of
 from gssm_cube.toml_tables import checked, read_table
 from gssm_cube.variables import Legend, Upsampling
 from gssm_cube.web_settings import Web, address_of, check_address

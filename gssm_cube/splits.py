@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.cluster.hierarchy import fcluster
 
 from gssm_cube.grid import Grid
-from gssm_cube.sphere import cluster_tree, group_centres
-from gssm_cube.years import HELD_FRACTION, first_held_day
+from gssm_cube.statistics.sphere import cluster_tree, group_centres
+from gssm_cube.statistics.years import HELD_FRACTION, first_held_day
 
 logger = logging.getLogger(__name__)
 

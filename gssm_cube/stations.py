@@ -18,12 +18,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gssm_cube.harvest import DEPTH_OUTSIDE, Piece, Progress, Reading, read_archive
-from gssm_cube.ismn import Sensor
-from gssm_cube.quality import DUPLICATE, KEPT, MINIMUM_HOURS, REASONS, Day, Rules
-from gssm_cube.station_days import Span, Spool, average_sensors, join_frozen
-from gssm_cube.station_tables import COLUMNS, FROZEN_COLUMNS, StationWriter
-from gssm_cube.tables import read_places
+from gssm_cube.insitu.harvest import DEPTH_OUTSIDE, Piece, Progress, Reading, read_archive
+from gssm_cube.insitu.ismn import Sensor
+from gssm_cube.insitu.quality import DUPLICATE, KEPT, MINIMUM_HOURS, REASONS, Day, Rules
+from gssm_cube.insitu.station_days import Span, Spool, average_sensors, join_frozen
+from gssm_cube.insitu.station_tables import COLUMNS, FROZEN_COLUMNS, StationWriter
+from gssm_cube.insitu.tables import read_places
 
 logger = logging.getLogger(__name__)
 

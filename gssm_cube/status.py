@@ -12,8 +12,8 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from gssm_cube.locations import files
-from gssm_cube.run_log import LOG_FOLDER, read_rows
+from gssm_cube.storage.locations import files
+from gssm_cube.storage.run_log import LOG_FOLDER, read_rows
 
 IN_STEPS = "harmonise"  # the stage whose steps are logged under names of their own
 

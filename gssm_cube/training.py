@@ -9,8 +9,8 @@ from gssm_cube.forest import Preset, compile_forest
 from gssm_cube.forest.compiled import CompiledForest
 from gssm_cube.forest.train import fit_forest
 from gssm_cube.model_card import model_facts
-from gssm_cube.sample_store import read_manifest
-from gssm_cube.station_rows import rows_of_store
+from gssm_cube.sampling.sample_store import read_manifest
+from gssm_cube.skill.station_rows import rows_of_store
 
 
 def train_on_samples(

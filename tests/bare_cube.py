@@ -10,8 +10,8 @@ from gssm_cube import blocks, cube
 from gssm_cube.block_inputs import input_units
 from gssm_cube.forest import Preset, compile_forest, train_forest
 from gssm_cube.grid import Block, Layout, Tile
-from gssm_cube.locations import Location
-from gssm_cube.stores import open_group
+from gssm_cube.storage.locations import Location
+from gssm_cube.storage.stores import open_group
 
 LEAD = 32  # days from the first composite to the first day
 FEATURES = ("apei", "evaporation", "clay", "elevation")

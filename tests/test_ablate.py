@@ -11,13 +11,13 @@ from distributed import Client
 from test_cli import invoke
 
 from gssm_cube.ablate import REFERENCE, Variant, ablate, judge, variants
-from gssm_cube.bootstrap import paired_difference
 from gssm_cube.forest import PRESETS, Preset, Weights
-from gssm_cube.held_out import out_of_fold
-from gssm_cube.scores import score_table, station_table
+from gssm_cube.skill.held_out import out_of_fold
+from gssm_cube.skill.station_rows import rows_of_table
+from gssm_cube.skill.trials import COLUMNS, Recipe, Samples, complete_samples
 from gssm_cube.splits import Split, place_folds, place_groups
-from gssm_cube.station_rows import rows_of_table
-from gssm_cube.trials import COLUMNS, Recipe, Samples, complete_samples
+from gssm_cube.statistics.bootstrap import paired_difference
+from gssm_cube.statistics.scores import score_table, station_table
 
 FEATURES = ("apei", "clay")
 PLAIN = Preset(name="plain", features=FEATURES, trees=5)

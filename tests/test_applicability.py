@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from gssm_cube.applicability import (
+from gssm_cube.skill.applicability import (
     Reference,
     constant_in_place,
     dissimilarity_layer,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gssm_cube.at_once import finished
+from gssm_cube.download.at_once import finished
 from gssm_cube.sources.tries import NoAccess, NoAnswer, Stopped, Watch
 
 

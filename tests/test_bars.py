@@ -5,7 +5,7 @@ from io import StringIO
 from rich.console import Console
 from rich.progress import Progress
 
-from gssm_cube.bars import RateColumn, bars
+from gssm_cube.commands.bars import RateColumn, bars
 
 
 def test_each_stage_has_a_line_with_its_counts():

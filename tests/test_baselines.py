@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gssm_cube.baselines import TrainingStations
+from gssm_cube.skill.baselines import TrainingStations
 
 
 def train(**levels: tuple[float, int]) -> pd.DataFrame:

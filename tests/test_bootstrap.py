@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gssm_cube.bootstrap import confidence, paired_difference
-from gssm_cube.scores import score_table, station_table
+from gssm_cube.statistics.bootstrap import confidence, paired_difference
+from gssm_cube.statistics.scores import score_table, station_table
 
 MEASURES = ("rmse", "ubrmse", "bias", "r", "anomaly_r")
 

@@ -6,10 +6,11 @@ from ceph_node import ceph_server, lacking
 from object_proxy import Proxy
 from object_server import Server
 
-from gssm_cube import cube, ingest, locations, open_product
+from gssm_cube import cube, ingest, open_product
 from gssm_cube.forest import Preset, compile_forest, train_forest
-from gssm_cube.locks import locked
 from gssm_cube.predict import predict_product
+from gssm_cube.storage import locations
+from gssm_cube.storage.locks import locked
 
 pytestmark = [
     pytest.mark.ceph,

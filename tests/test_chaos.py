@@ -17,7 +17,7 @@ from gssm_cube import blocks
 from gssm_cube.cluster_settings import Cluster
 from gssm_cube.clusters import open_client
 from gssm_cube.predict import predict_product
-from gssm_cube.run_log import RunLog, read_rows
+from gssm_cube.storage.run_log import RunLog, read_rows
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(1200)]
 

@@ -20,8 +20,8 @@ from rasterio.crs import CRS
 from typer.testing import CliRunner
 
 from gssm_cube import check, ingest
-from gssm_cube.check_tables import duration
 from gssm_cube.cli import app
+from gssm_cube.commands.check_tables import duration
 from gssm_cube.grid import Layout
 from gssm_cube.ingest import inputs, survey
 from gssm_cube.ingest.findings import Fault, Finding, ranges

@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from gssm_cube.citations import (
+from gssm_cube.release.citations import (
     SOURCES,
     cited_as,
     credit,

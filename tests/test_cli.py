@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from gssm_cube.cli import _end, app
 from gssm_cube.forest import load_forest
-from gssm_cube.station_tables import read_station_table
+from gssm_cube.insitu.station_tables import read_station_table
 
 
 def invoke(*words: str | Path, status: int = 0) -> str:

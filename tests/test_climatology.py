@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from product_files import layers_of
 
 from gssm_cube import blocks
-from gssm_cube.climatology import (
+from gssm_cube.grid import Block, Layout
+from gssm_cube.product import create_product, open_product, write_block
+from gssm_cube.product.climatology import (
     DescribeTile,
     anomaly,
     baseline_days,
@@ -22,14 +24,12 @@ from gssm_cube.climatology import (
     open_climatology,
     percentile,
 )
-from gssm_cube.day_statistics import (
+from gssm_cube.product.day_statistics import (
     PERCENTILES,
     day_of_leap_year,
     describe_days,
     rank_values,
 )
-from gssm_cube.grid import Block, Layout
-from gssm_cube.product import create_product, open_product, write_block
 from gssm_cube.variables import FILL
 
 DAYS = pd.date_range("2001-01-01", "2003-12-31")

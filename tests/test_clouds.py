@@ -9,12 +9,12 @@ from google_store import google_store
 from object_proxy import Proxy
 from object_server import Server, moto_server
 
-from gssm_cube import leases, locations, object_stores
-from gssm_cube.growth import consolidate
-from gssm_cube.locks import locked
-from gssm_cube.object_stores import StoreError
-from gssm_cube.shards import held, read_box
-from gssm_cube.stores import array_of, create_array, created_whole, open_group, write_region
+from gssm_cube.storage import leases, locations, object_stores
+from gssm_cube.storage.growth import consolidate
+from gssm_cube.storage.locks import locked
+from gssm_cube.storage.object_stores import StoreError
+from gssm_cube.storage.shards import held, read_box
+from gssm_cube.storage.stores import array_of, create_array, created_whole, open_group, write_region
 
 AZURE = pytest.param(
     "az",

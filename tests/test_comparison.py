@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gssm_cube.comparison import compare_splits
 from gssm_cube.evaluate import evaluate
 from gssm_cube.forest import Preset
-from gssm_cube.station_rows import rows_of_table
-from gssm_cube.trials import Recipe, complete_samples
+from gssm_cube.skill.comparison import compare_splits
+from gssm_cube.skill.station_rows import rows_of_table
+from gssm_cube.skill.trials import Recipe, complete_samples
 
 PRESET = Preset(name="small", features=("wet", "clay"), trees=6, min_samples_leaf=5)
 BY_PLACE = ("new_stations", "blocks_100km", "blocks_300km", "regions", "knndm")

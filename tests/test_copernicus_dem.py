@@ -10,17 +10,17 @@ from rasterio.windows import Window, from_bounds
 from web_server import WebServer
 from web_world import item_of, write_static_catalog
 
+from gssm_cube.download.orders import ARC_SECONDS_3, folder_of
+from gssm_cube.download.web_downloads import complete_from_web
 from gssm_cube.grid import Layout
 from gssm_cube.ingest.padded import Padded
 from gssm_cube.ingest.static import terrain_means
-from gssm_cube.orders import ARC_SECONDS_3, folder_of
 from gssm_cube.settings import Era5Land
 from gssm_cube.sources import merit_hydro
 from gssm_cube.sources.copernicus_dem import corners_of, read_heights, tiles_of
 from gssm_cube.sources.tries import Refused
 from gssm_cube.sources.web import Web
 from gssm_cube.sources.web_tiff import WebTiffs
-from gssm_cube.web_downloads import complete_from_web
 from gssm_cube.web_settings import Web as WebSettings
 
 NAME = "Copernicus_DSM_COG_30_N{lat}_00_W{lon:03d}_00_DEM"

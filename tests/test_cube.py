@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gssm_cube import cube
 from gssm_cube.grid import Block, Layout, Tile
 from gssm_cube.interpolate import interpolate_days
-from gssm_cube.stores import array_of, open_group, write_region
+from gssm_cube.storage.stores import array_of, open_group, write_region
 from gssm_cube.variables import FILL, PREDICTORS, SSM, names_of
 
 # Two tiles side by side; the second window has four days.

@@ -24,9 +24,9 @@ from gssm_cube.demo import RUN, prepare
 from gssm_cube.flags import PRODUCT_FLAGS
 from gssm_cube.forest import compile_forest, forest_hash, train_forest
 from gssm_cube.predict import feature_values
-from gssm_cube.sample_store import open_samples
+from gssm_cube.sampling.sample_store import open_samples
 from gssm_cube.settings import read_settings
-from gssm_cube.stores import array_of, open_group
+from gssm_cube.storage.stores import array_of, open_group
 from gssm_cube.variables import FILL, SSM
 
 pytestmark = [pytest.mark.demo, pytest.mark.timeout(1800)]

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.image import imread
 
-from gssm_cube.difference import compare_products, statistics
 from gssm_cube.grid import Block, Layout, Tile
 from gssm_cube.product import Layers, create_product, write_block
+from gssm_cube.release.difference import compare_products, statistics
 
 # Two tiles; a window of 366 days from 1 March 2018 and four days of the next.
 LAYOUT = Layout(Tile(118, 372), 1, 2, date(2018, 3, 1), date(2019, 3, 5), 48)

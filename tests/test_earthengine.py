@@ -18,8 +18,8 @@ from ee_server import SINUSOIDAL, Catalog, EarthEngineServer, let_anyone_in, wai
 from ee_world import band, image, without_day
 from rasterio.transform import Affine
 
-from gssm_cube import downloads, orders
-from gssm_cube.downloads import RemoteSources, download
+from gssm_cube.download import downloads, orders
+from gssm_cube.download.downloads import RemoteSources, download
 from gssm_cube.grid import Layout, Tile
 from gssm_cube.sources import earthengine, ee_requests, modis, tries
 from gssm_cube.sources.ee_requests import Band, Request
@@ -300,7 +300,7 @@ ee.deprecation._FetchDataCatalogStac = dict
 ee.data.get_persistent_credentials = AnonymousCredentials
 from pathlib import Path
 from test_earthengine import ASSET, LAYOUT
-from gssm_cube.downloads import RemoteSources, download
+from gssm_cube.download.downloads import RemoteSources, download
 from gssm_cube.sources import earthengine, ee_requests
 ee_requests.MOST_BANDS = 4
 earthengine.connect("someone", url={url!r})

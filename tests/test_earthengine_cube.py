@@ -10,10 +10,11 @@ from ee_server import EarthEngineServer, let_anyone_in
 from ee_world import ASSETS, catalog_of, without_soil
 from typer.testing import CliRunner
 
-from gssm_cube import downloads, pipeline
+from gssm_cube import pipeline
 from gssm_cube.cli import app
-from gssm_cube.orders import USUAL
-from gssm_cube.request_costs import costs
+from gssm_cube.costs.request_costs import costs
+from gssm_cube.download import downloads
+from gssm_cube.download.orders import USUAL
 from gssm_cube.settings import read_settings
 
 

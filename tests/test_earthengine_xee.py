@@ -15,8 +15,8 @@ from test_earthengine import (  # noqa: F401
     server,
 )
 
-from gssm_cube import orders
-from gssm_cube.downloads import download
+from gssm_cube.download import orders
+from gssm_cube.download.downloads import download
 
 pytest.importorskip("xee", reason="xee is not installed: it is in the extra 'test'")
 

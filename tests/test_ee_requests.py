@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gssm_cube import earthengine_orders, orders
-from gssm_cube.downloads import RemoteSources
+from gssm_cube.costs.request_costs import cost_of, costs, naive_cost
+from gssm_cube.download import earthengine_orders, orders
+from gssm_cube.download.downloads import RemoteSources
 from gssm_cube.grid import Layout
-from gssm_cube.request_costs import cost_of, costs, naive_cost
 from gssm_cube.sources import earthengine
 from gssm_cube.sources.ee_requests import (
     MOST_BANDS,

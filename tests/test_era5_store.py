@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from web_server import TOKEN, WebServer
 from web_world import ALL_UNITS, UNITS, write_empty_store
 
+from gssm_cube.costs.request_costs import costs
+from gssm_cube.download.web_downloads import Archives, archive_sources, complete_from_web
 from gssm_cube.grid import Layout, Tile
-from gssm_cube.request_costs import costs
 from gssm_cube.settings import Era5Land
 from gssm_cube.sources import era5_cells, era5_land
 from gssm_cube.sources.era5_store import (
@@ -28,7 +29,6 @@ from gssm_cube.sources.era5_store import (
 from gssm_cube.sources.tries import NoAccess, Refused
 from gssm_cube.sources.web import Web
 from gssm_cube.sources.web_zarr import WebStore, open_store
-from gssm_cube.web_downloads import Archives, archive_sources, complete_from_web
 from gssm_cube.web_settings import Web as WebSettings
 
 LAYOUT = Layout(Tile(115, 449), 1, 2, date(2019, 7, 8), date(2019, 7, 9), 48)  # across 0 E

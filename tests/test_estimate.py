@@ -10,7 +10,7 @@ from gssm_cube.forest import Preset, compile_forest, train_forest
 from gssm_cube.grid import Block
 from gssm_cube.physics import residual_water
 from gssm_cube.predict import predict_block
-from gssm_cube.stores import array_of, open_group, read_layout
+from gssm_cube.storage.stores import array_of, open_group, read_layout
 from gssm_cube.variables import FILL, PREDICTORS, SSM
 
 FEATURES = ("surplus_11d", "lst", "ndvi", "clay")

@@ -10,7 +10,7 @@ import pytest
 
 from gssm_cube.evaluate import evaluate, read_samples
 from gssm_cube.forest import Preset
-from gssm_cube.scores import pooled_scores
+from gssm_cube.statistics.scores import pooled_scores
 
 PRESET = Preset(name="small", features=("wet", "warm"), trees=8)
 MEMORISE = Preset(name="memory", features=("number",), trees=1, bootstrap=False)

@@ -15,9 +15,9 @@ import xarray as xr
 from product_files import layers_of
 from rio_cogeo import cog_validate
 
-from gssm_cube.export import Part, export, export_points, read_points
 from gssm_cube.grid import Block, Layout, Tile
 from gssm_cube.product import create_product, open_product, write_block
+from gssm_cube.product.export import Part, export, export_points, read_points
 from gssm_cube.variables import FILL
 
 # Two tiles side by side, 31 December and 1 January within.

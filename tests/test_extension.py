@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from gssm_cube import pipeline
-from gssm_cube.difference import compare_products
 from gssm_cube.flags import PRODUCT_FLAGS
 from gssm_cube.forest import load_forest
-from gssm_cube.growth import is_growing
 from gssm_cube.product import open_product
+from gssm_cube.release.difference import compare_products
 from gssm_cube.settings import read_settings
-from gssm_cube.stores import array_of, open_group, read_layout
+from gssm_cube.storage.growth import is_growing
+from gssm_cube.storage.stores import array_of, open_group, read_layout
 
 # The small world has 370 days: a window of 366 and four more. The run begins with 368 of them.
 FIRST, LAST = date(2019, 3, 3), date(2019, 3, 5)

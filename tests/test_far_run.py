@@ -15,14 +15,15 @@ from object_server import moto_server
 from product_files import layers_of
 from tests_of_commands import invoke
 
-from gssm_cube import blocks, locations, open_product, pipeline
-from gssm_cube.climatology import open_climatology
-from gssm_cube.difference import compare_products
+from gssm_cube import blocks, open_product, pipeline
+from gssm_cube.commands.product import _scratch_of
 from gssm_cube.grid import Block, Layout, Tile
-from gssm_cube.overviews import open_overview, scratch_of, write_overviews
 from gssm_cube.product import create_product, write_block
-from gssm_cube.product_commands import _scratch_of
+from gssm_cube.product.climatology import open_climatology
+from gssm_cube.product.overviews import open_overview, scratch_of, write_overviews
+from gssm_cube.release.difference import compare_products
 from gssm_cube.settings import read_settings
+from gssm_cube.storage import locations
 from gssm_cube.variables import FILL
 
 FORTY_DAYS = Layout(Tile(74, 372), 1, 2, date(2018, 2, 20), date(2018, 3, 31), 48)

@@ -5,8 +5,8 @@ import os
 import fsspec
 import pytest
 
-from gssm_cube import locations
-from gssm_cube.fetched import fetch_folder
+from gssm_cube.storage import locations
+from gssm_cube.storage.fetched import fetch_folder
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from gssm_cube.files import replaced
+from gssm_cube.storage.files import replaced
 
 
 @pytest.fixture

@@ -5,9 +5,15 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from gssm_cube import forecast as module
-from gssm_cube.calibration import machine_speed
-from gssm_cube.forecast import describe_hours, forecast, forecast_table, outcome, outcome_table
+from gssm_cube.costs import forecast as module
+from gssm_cube.costs.calibration import machine_speed
+from gssm_cube.costs.forecast import (
+    describe_hours,
+    forecast,
+    forecast_table,
+    outcome,
+    outcome_table,
+)
 from gssm_cube.plan import core_hours, plan_run
 from gssm_cube.settings import read_settings
 

@@ -12,8 +12,8 @@ from gateway_server import PASSWORD, gateway_server
 from gssm_cube import pipeline, predict
 from gssm_cube.cluster_settings import Cluster
 from gssm_cube.clusters import open_client
-from gssm_cube.run_log import read_rows
 from gssm_cube.settings import read_settings
+from gssm_cube.storage.run_log import read_rows
 
 pytestmark = [pytest.mark.gateway, pytest.mark.timeout(900)]
 

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from object_server import moto_server
 
-from gssm_cube import locations
 from gssm_cube.grid import Block, Layout, Tile
-from gssm_cube.growth import (
+from gssm_cube.product import Layers, create_product, open_product, write_block
+from gssm_cube.storage import locations
+from gssm_cube.storage.growth import (
     begin_growth,
     end_growth,
     forget_growth,
@@ -24,8 +25,7 @@ from gssm_cube.growth import (
     set_attrs,
     whole_document,
 )
-from gssm_cube.product import Layers, create_product, open_product, write_block
-from gssm_cube.stores import array_of, created_whole, open_group, read_layout
+from gssm_cube.storage.stores import array_of, created_whole, open_group, read_layout
 
 # One tile; a window of 366 days and four days of the next.
 LAYOUT = Layout(Tile(118, 372), 1, 1, date(2018, 3, 1), date(2019, 3, 5), 48)

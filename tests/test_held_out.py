@@ -9,19 +9,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gssm_cube import figures, station_rows
 from gssm_cube.evaluate import evaluate
-from gssm_cube.findings import baseline_scores, calibrated, strata_scores
 from gssm_cube.forest import Preset
-from gssm_cube.held_out import HeldOut, judged, out_of_fold
 from gssm_cube.intervals import calibrate, coverage, coverage_over_splits
-from gssm_cube.judgements import scored
-from gssm_cube.predictions import Predictions, write_predictions
-from gssm_cube.resolution import within_cells
-from gssm_cube.scores import Scoring, score_table, station_table
+from gssm_cube.plots import figures
+from gssm_cube.skill import station_rows
+from gssm_cube.skill.findings import baseline_scores, calibrated, strata_scores
+from gssm_cube.skill.held_out import HeldOut, judged, out_of_fold
+from gssm_cube.skill.judgements import scored
+from gssm_cube.skill.predictions import Predictions, write_predictions
+from gssm_cube.skill.resolution import within_cells
+from gssm_cube.skill.station_rows import StationRows, rows_of_table
+from gssm_cube.skill.trials import COLUMNS, Recipe, complete_samples
 from gssm_cube.splits import Split, place_folds, place_groups
-from gssm_cube.station_rows import StationRows, rows_of_table
-from gssm_cube.trials import COLUMNS, Recipe, complete_samples
+from gssm_cube.statistics.scores import Scoring, score_table, station_table
 
 PRESET = Preset(name="small", features=("wet", "clay"), trees=3, min_samples_leaf=5)
 RECIPE = Recipe(PRESET, list(PRESET.features), 0, 1)

@@ -17,7 +17,7 @@ from gssm_cube.grid import Tile
 from gssm_cube.harmonise import memory
 from gssm_cube.harmonise.memory import RECURSIVE
 from gssm_cube.ingest.run import default_climate_years
-from gssm_cube.stores import array_of, open_group
+from gssm_cube.storage.stores import array_of, open_group
 from gssm_cube.variables import PREDICTORS, STORED, names_of
 
 DAYS = (0, 1, 150, 365, 366, 369)  # the second window begins with day 366

@@ -13,7 +13,7 @@ from gssm_cube.grid import Layout
 from gssm_cube.ingest import scratch, sensors
 from gssm_cube.ingest.inputs import modis_tiles, vegetation_starts
 from gssm_cube.sources import modis
-from gssm_cube.stores import array_of, open_group
+from gssm_cube.storage.stores import array_of, open_group
 
 SINUSOIDAL = "+proj=sinu +lon_0=0 +x_0=0 +y_0=0 +R=6371007.181 +units=m +no_defs"
 LEFT, TOP, PIXEL = -20015109.354, 10007554.677, 926.62543305

@@ -14,7 +14,7 @@ from gssm_cube.harmonise.bridge import bridge_from_json
 from gssm_cube.ingest import inputs, scratch, sensors
 from gssm_cube.ingest.composites import read_composites
 from gssm_cube.ingest.run import describe_gaps
-from gssm_cube.stores import array_of, open_group
+from gssm_cube.storage.stores import array_of, open_group
 from gssm_cube.variables import PREDICTORS
 
 AQUA = {"Day": (2.0, 0.95), "Night": (-0.5, 1.0)}  # Terra = a + b x Aqua, degC

@@ -12,7 +12,7 @@ from gssm_cube.flags import FLAGS, LST_FLAGS, VEGETATION_FLAGS
 from gssm_cube.harmonise.vegetation import is_provisional
 from gssm_cube.ingest.inputs import find_inputs
 from gssm_cube.ingest.run import describe_gaps
-from gssm_cube.stores import array_of, open_group
+from gssm_cube.storage.stores import array_of, open_group
 from gssm_cube.variables import FILL
 
 LATER = ("2019097", "2019113")  # composites of 7 and 23 April 2019

@@ -18,7 +18,7 @@ from gssm_cube.blocks import marker_folder
 from gssm_cube.grid import Layout, Tile
 from gssm_cube.ingest.meteo import cell_units
 from gssm_cube.ingest.scratch import zones
-from gssm_cube.stores import open_group, read_layout
+from gssm_cube.storage.stores import open_group, read_layout
 
 FINAL = ("static layers", "meteorology", "LST climatology", "LST blocks", "vegetation")
 

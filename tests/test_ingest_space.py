@@ -14,7 +14,7 @@ from gssm_cube.ingest import scratch
 from gssm_cube.ingest.inputs import composite_starts
 from gssm_cube.ingest.lst import REACH_PIXELS, DailyBlock, rim_pixels, slices_of
 from gssm_cube.sources import synthetic
-from gssm_cube.stores import array_of, open_group
+from gssm_cube.storage.stores import array_of, open_group
 from gssm_cube.variables import PREDICTORS
 
 

@@ -14,7 +14,7 @@ from gssm_cube.flags import LST_FLAGS
 from gssm_cube.harmonise.bridge import bridge_from_json
 from gssm_cube.ingest import inputs
 from gssm_cube.ingest.run import describe_gaps
-from gssm_cube.stores import array_of, open_group
+from gssm_cube.storage.stores import array_of, open_group
 from gssm_cube.variables import PREDICTORS
 
 LINES = {"Day": (3.0, 0.9), "Night": (-1.0, 1.05)}  # MODIS = a + b x VIIRS, degC

@@ -14,7 +14,7 @@ from station_files import (
     tally,
 )
 
-from gssm_cube.ismn import read_static
+from gssm_cube.insitu.ismn import read_static
 from gssm_cube.stations import read_stations
 
 # ---- forms and line ends ---------------------------------------------------------------------

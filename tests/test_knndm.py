@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import wasserstein_distance
 from test_sphere import brute_km, places
 
-from gssm_cube.knndm import matched_folds, prediction_points
+from gssm_cube.skill.knndm import matched_folds, prediction_points
 from gssm_cube.splits import place_folds, place_groups
 
 

@@ -8,8 +8,8 @@ from contextlib import ExitStack, contextmanager
 import pytest
 from object_server import moto_server
 
-from gssm_cube import leases, locations
-from gssm_cube.locks import locked, locked_in_part
+from gssm_cube.storage import leases, locations
+from gssm_cube.storage.locks import locked, locked_in_part
 
 
 @pytest.fixture(scope="module")

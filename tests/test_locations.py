@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gssm_cube import locations
+from gssm_cube.storage import locations
 
 
 def test_a_file_is_there_whole_or_not_at_all(tmp_path, monkeypatch):

@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-from gssm_cube.locks import locked, locked_in_part
+from gssm_cube.storage.locks import locked, locked_in_part
 
 PART = """
 import sys
-from gssm_cube.locks import locked_in_part
+from gssm_cube.storage.locks import locked_in_part
 with locked_in_part(sys.argv[1], lambda: sys.stdout.write("prepared ")):
     sys.stdout.write("held\\n")
     sys.stdout.flush()

@@ -12,14 +12,15 @@ from bare_cube import many_blocks, write_bare_cube
 from object_proxy import Proxy
 from object_server import SECRET, Server, moto_server
 
-from gssm_cube import blocks, locations, object_stores, open_product, pipeline
+from gssm_cube import blocks, open_product, pipeline
 from gssm_cube.forest import Preset, compile_forest, load_forest, train_forest
-from gssm_cube.object_stores import StoreError
 from gssm_cube.predict import predict_product
 from gssm_cube.product import series
 from gssm_cube.settings import read_settings
 from gssm_cube.status import run_status
-from gssm_cube.stores import array_of, open_group
+from gssm_cube.storage import locations, object_stores
+from gssm_cube.storage.object_stores import StoreError
+from gssm_cube.storage.stores import array_of, open_group
 
 LAYOUT = many_blocks(1, 2, date(2019, 3, 5))  # 370 days: a window and a short one
 FEATURES = ("apei", "evaporation", "clay", "elevation", "lst", "ndvi")

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from product_files import layers_of
 
-from gssm_cube import blocks, overviews
-from gssm_cube.coarsen import coarsen, gather_flags
+from gssm_cube import blocks
 from gssm_cube.flags import PRODUCT_FLAGS
 from gssm_cube.grid import Block, Layout, Tile
-from gssm_cube.growth import end_growth, is_growing
-from gssm_cube.overviews import open_overview, write_overviews
-from gssm_cube.product import create_product, open_product, write_block
+from gssm_cube.product import create_product, open_product, overviews, write_block
+from gssm_cube.product.coarsen import coarsen, gather_flags
+from gssm_cube.product.overviews import open_overview, write_overviews
+from gssm_cube.storage.growth import end_growth, is_growing
 from gssm_cube.variables import FILL
 
 # Two tiles side by side at 60 deg north, where rows shrink; the second window has five days.

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gssm_cube.pair_sums import PairSums, exact_products, exact_sum
-from gssm_cube.scores import bias, kge, pearson_r, rmse, ubrmse
+from gssm_cube.statistics.pair_sums import PairSums, exact_products, exact_sum
+from gssm_cube.statistics.scores import bias, kge, pearson_r, rmse, ubrmse
 
 NUMBERS = st.floats(-1e6, 1e6).filter(lambda x: x == 0 or abs(x) > 1e-100)
 

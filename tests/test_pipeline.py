@@ -13,7 +13,7 @@ from gssm_cube import open_product, pipeline
 from gssm_cube.flags import PRODUCT_FLAGS
 from gssm_cube.forest import load_forest
 from gssm_cube.run_facts import flag_counts
-from gssm_cube.sample_store import open_samples
+from gssm_cube.sampling.sample_store import open_samples
 from gssm_cube.settings import read_settings
 from gssm_cube.variables import PREDICTORS
 

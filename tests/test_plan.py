@@ -12,7 +12,7 @@ from gssm_cube import cube, plan
 from gssm_cube.grid import Layout, Tile
 from gssm_cube.ingest import scratch
 from gssm_cube.settings import read_settings
-from gssm_cube.stores import array_of, open_group
+from gssm_cube.storage.stores import array_of, open_group
 
 LAYOUT = Layout(Tile(118, 372), 1, 2, date(2018, 3, 1), date(2018, 3, 10), 48)  # 10 days
 

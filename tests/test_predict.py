@@ -16,7 +16,7 @@ from gssm_cube.flags import PRODUCT_FLAGS
 from gssm_cube.forest import Preset, compile_forest, load_forest, train_forest
 from gssm_cube.ingest.inputs import composite_starts
 from gssm_cube.predict import open_forest, predict, predict_block, predict_product
-from gssm_cube.run_log import RunLog, read_rows
+from gssm_cube.storage.run_log import RunLog, read_rows
 from gssm_cube.variables import FILL, SSM
 
 FEATURES = ("apei", "lst", "ndvi", "clay", "lat")

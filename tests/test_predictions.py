@@ -6,9 +6,10 @@ import pyarrow.parquet
 import pytest
 import xarray as xr
 
-from gssm_cube import figures, predictions
-from gssm_cube.predictions import Predictions, write_predictions
+from gssm_cube.plots import figures
 from gssm_cube.report import coverage_of, skill_of_parts, station_skill
+from gssm_cube.skill import predictions
+from gssm_cube.skill.predictions import Predictions, write_predictions
 
 
 def station(name: str, days: int, lat: float) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import zarr
 from gssm_cube.flags import PRODUCT_FLAGS
 from gssm_cube.grid import Block, Layout, Tile
 from gssm_cube.product import Layers, create_product, open_product, write_block
-from gssm_cube.stores import layout_of
+from gssm_cube.storage.stores import layout_of
 from gssm_cube.variables import FILL
 
 # Two tiles side by side; the second window has four days.

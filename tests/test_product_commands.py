@@ -9,10 +9,10 @@ import xarray as xr
 from typer.testing import CliRunner
 
 from gssm_cube.cli import app
-from gssm_cube.climatology import open_climatology
-from gssm_cube.overviews import open_overview
 from gssm_cube.product import open_product
-from gssm_cube.stores import read_layout
+from gssm_cube.product.climatology import open_climatology
+from gssm_cube.product.overviews import open_overview
+from gssm_cube.storage.stores import read_layout
 
 
 def invoke(*words: str | Path, status: int = 0) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gssm_cube.quantiles import Masses, least_reaching
+from gssm_cube.statistics.quantiles import Masses, least_reaching
 
 VALUES = st.floats(0, 1e300)
 PARTS = st.lists(

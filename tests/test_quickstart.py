@@ -15,11 +15,11 @@ from tests_of_commands import invoke
 
 from gssm_cube import open_product, pipeline, quickstart
 from gssm_cube.check import check_run
-from gssm_cube.citations import SOURCES
 from gssm_cube.cluster_settings import Cluster
+from gssm_cube.costs.routes import run_routes, summary
 from gssm_cube.earthengine_settings import EarthEngine
 from gssm_cube.quickstart import ROUTES, Start, file_sources, prepare
-from gssm_cube.routes import run_routes, summary
+from gssm_cube.release.citations import SOURCES
 from gssm_cube.settings import read_settings
 from gssm_cube.sources import tries
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gssm_cube.rain_errors import degrade_rain, degrade_stations
+from gssm_cube.skill.rain_errors import degrade_rain, degrade_stations
 
 
 def gauge(days: int = 1500, seed: int = 0) -> np.ndarray:

@@ -16,10 +16,10 @@ from gssm_cube.forest import PRESETS, load_forest
 from gssm_cube.grid import Block, Layout
 from gssm_cube.ingest import era5_days
 from gssm_cube.physics import frozen
-from gssm_cube.sample_store import open_samples
+from gssm_cube.sampling.sample_store import open_samples
+from gssm_cube.skill.trials import COLUMNS, complete_samples
 from gssm_cube.sources import era5_land
-from gssm_cube.stores import array_of, open_group
-from gssm_cube.trials import COLUMNS, complete_samples
+from gssm_cube.storage.stores import array_of, open_group
 from gssm_cube.variables import PREDICTORS, REANALYSIS
 
 DAYS = np.arange(np.datetime64("2019-01-01"), np.datetime64("2019-01-04"))

@@ -6,8 +6,8 @@ import shutil
 import rasterio
 from tests_of_commands import invoke
 
-from gssm_cube.citations import SOURCES
 from gssm_cube.quickstart import ROUTES
+from gssm_cube.release.citations import SOURCES
 
 
 def test_two_versions_of_a_product_are_compared(small_run, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from gssm_cube.product import open_product
 from gssm_cube.replay import replayed
 from gssm_cube.settings import read_settings
-from gssm_cube.stores import open_dataset, read_layout
+from gssm_cube.storage.stores import open_dataset, read_layout
 from gssm_cube.validate.seams import WHOLE, seam_rows
 
 

@@ -18,9 +18,8 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 import gssm_cube
-from gssm_cube import figures
 from gssm_cube.grid import Block, Grid, Layout
-from gssm_cube.predictions import Predictions
+from gssm_cube.plots import figures
 from gssm_cube.product import create_product, write_block
 from gssm_cube.report import (
     at_place,
@@ -30,7 +29,8 @@ from gssm_cube.report import (
     station_skill,
     write_report,
 )
-from gssm_cube.score_rows import score_rows, stratum_rows
+from gssm_cube.skill.predictions import Predictions
+from gssm_cube.skill.score_rows import score_rows, stratum_rows
 from gssm_cube.variables import SSM
 
 DAYS = 120

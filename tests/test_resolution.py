@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gssm_cube.resolution import cell_of, departures, downscaling_gain, within_cells
+from gssm_cube.skill.resolution import cell_of, departures, downscaling_gain, within_cells
 
 
 def held_out(rows):

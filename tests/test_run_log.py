@@ -5,8 +5,8 @@ import json
 import pandas as pd
 import pytest
 
-from gssm_cube import run_log
-from gssm_cube.run_log import NO_LOG, RunLog, read_rows, read_stage
+from gssm_cube.storage import run_log
+from gssm_cube.storage.run_log import NO_LOG, RunLog, read_rows, read_stage
 
 
 def row(unit, **facts):

@@ -13,8 +13,10 @@ from distributed import Client, LocalCluster
 from gssm_cube import blocks, predict
 from gssm_cube.cube import composite_starts_of, open_cube
 from gssm_cube.grid import Layout
-from gssm_cube.picks import READERS, Picked, find_needs
-from gssm_cube.sample_store import (
+from gssm_cube.insitu.station_tables import COLUMNS, StationWriter, read_station_parts
+from gssm_cube.samples import sample_cube, write_samples
+from gssm_cube.sampling.picks import READERS, Picked, find_needs
+from gssm_cube.sampling.sample_store import (
     MANIFEST,
     count_rows,
     open_samples,
@@ -26,10 +28,8 @@ from gssm_cube.sample_store import (
     write_row_index,
     write_rows,
 )
-from gssm_cube.samples import sample_cube, write_samples
 from gssm_cube.splits import place_groups
-from gssm_cube.station_tables import COLUMNS, StationWriter, read_station_parts
-from gssm_cube.stores import array_of, open_group
+from gssm_cube.storage.stores import array_of, open_group
 from gssm_cube.variables import PREDICTORS
 
 W, E = (30, 40), (31, 60)  # a pixel in each of the two tiles

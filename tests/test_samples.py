@@ -11,10 +11,10 @@ import pytest
 
 from gssm_cube.cube import open_cube
 from gssm_cube.grid import Grid, Layout, Tile
-from gssm_cube.growth import set_attrs
-from gssm_cube.placing import describe_unchosen, place_stations
 from gssm_cube.samples import sample_cube
-from gssm_cube.stores import open_group
+from gssm_cube.sampling.placing import describe_unchosen, place_stations
+from gssm_cube.storage.growth import set_attrs
+from gssm_cube.storage.stores import open_group
 from gssm_cube.variables import PREDICTORS
 
 # (row, column) in the store: corners of tiles, both sides of the border between them, inside.

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import root_mean_squared_error
 
-from gssm_cube.scores import (
+from gssm_cube.statistics.scores import (
     anomalies,
     bias,
     kge,

@@ -7,9 +7,9 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 
 from gssm_cube.forest import PRESETS, Preset
 from gssm_cube.forest.train import new_forest
-from gssm_cube.search import search_forest
+from gssm_cube.skill.search import search_forest
+from gssm_cube.skill.trials import COLUMNS, Samples, complete_samples
 from gssm_cube.splits import place_groups
-from gssm_cube.trials import COLUMNS, Samples, complete_samples
 
 FEATURES = ("wet", "soil")
 BASE = Preset(name="base", features=FEATURES, trees=8, kind="extremely_randomised", bootstrap=False)

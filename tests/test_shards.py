@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from zarr.codecs import GzipCodec
 from zarr.storage import MemoryStore
 
-from gssm_cube.shards import read_box, read_points, shards_of
-from gssm_cube.stores import create_array
+from gssm_cube.storage.shards import read_box, read_points, shards_of
+from gssm_cube.storage.stores import create_array
 
 SHAPE, CHUNK, SHARD = (13, 10, 9), (5, 3, 2), (5, 6, 4)
 FILL = -7

@@ -3,8 +3,8 @@
 import pytest
 import xarray as xr
 
-from gssm_cube import skill_figures
-from gssm_cube.exhibits import skill_exhibits
+from gssm_cube.plots import skill_figures
+from gssm_cube.plots.exhibits import skill_exhibits
 
 TITLES = {"new_stations": "new stations", "random_rows": "random rows"}
 BARE = {"rmse": 0.05}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gssm_cube.spectrum import LOW, NOTHING, PLATEAU, SPIKE, find_artefacts
+from gssm_cube.insitu.spectrum import LOW, NOTHING, PLATEAU, SPIKE, find_artefacts
 
 
 def kinds_of(percent: list[float] | np.ndarray, step: int = 1) -> list[int]:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from gssm_cube.sphere import EARTH_KM, cluster_tree, group_centres, nearest_km
+from gssm_cube.statistics.sphere import EARTH_KM, cluster_tree, group_centres, nearest_km
 
 
 def places(count: int) -> st.SearchStrategy:

@@ -9,10 +9,10 @@ import pytest
 from pystac.stac_object import STACObjectType
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 
-from gssm_cube.citations import licence_attrs
 from gssm_cube.grid import Layout, Tile
 from gssm_cube.product import create_product
-from gssm_cube.stac import product_item, write_item
+from gssm_cube.release.citations import licence_attrs
+from gssm_cube.release.stac import product_item, write_item
 from gssm_cube.web_settings import HEIGHTS
 
 LAYOUT = Layout(Tile(118, 372), 1, 2, date(2018, 3, 1), date(2019, 3, 5), 48)

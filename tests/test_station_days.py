@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from station_files import HEADER, hours, member, station_file, write_zip
 
-from gssm_cube import station_days, stations
-from gssm_cube.quality import DAYS, FROZEN_DAYS, Rules
-from gssm_cube.station_days import Spool, average_sensors, join_frozen
-from gssm_cube.station_tables import (
+from gssm_cube import stations
+from gssm_cube.insitu import station_days
+from gssm_cube.insitu.quality import DAYS, FROZEN_DAYS, Rules
+from gssm_cube.insitu.station_days import Spool, average_sensors, join_frozen
+from gssm_cube.insitu.station_tables import (
     read_frozen_days,
     read_station_counts,
     read_station_parts,

@@ -4,16 +4,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gssm_cube import station_figures
-from gssm_cube.exhibits import station_exhibits
-from gssm_cube.figures import png
-from gssm_cube.station_summary import (
+from gssm_cube.insitu.station_tables import COLUMNS, StationWriter
+from gssm_cube.plots import station_figures
+from gssm_cube.plots.exhibits import station_exhibits
+from gssm_cube.plots.figures import png
+from gssm_cube.plots.station_summary import (
     StationSummary,
     station_list,
     summarise_parts,
     summarise_table,
 )
-from gssm_cube.station_tables import COLUMNS, StationWriter
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gssm_cube import station_rows
-from gssm_cube.sample_store import FORMAT, MANIFEST, open_samples, read_sample_parts
-from gssm_cube.station_rows import StationRows, rows_of_store, rows_of_table
-from gssm_cube.trials import COLUMNS, complete_samples
+from gssm_cube.sampling.sample_store import FORMAT, MANIFEST, open_samples, read_sample_parts
+from gssm_cube.skill import station_rows
+from gssm_cube.skill.station_rows import StationRows, rows_of_store, rows_of_table
+from gssm_cube.skill.trials import COLUMNS, complete_samples
 
 FEATURES = ("wet", "clay")
 

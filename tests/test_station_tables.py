@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gssm_cube.quality import Rules
+from gssm_cube.insitu.quality import Rules
+from gssm_cube.insitu.tables import read_table
 from gssm_cube.settings import StationRules
 from gssm_cube.stations import StationData, gather_stations
-from gssm_cube.tables import read_table
 
 ROW = {
     "network": "OWN", "station": "Dike", "lat": 52.1, "lon": 6.5, "time": "2020-01-01",

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from station_files import HEADER, STATIC, Reader, hours, member, station_file, tally, write_zip
 
-from gssm_cube.ismn import parse_file_name, read_sensors
-from gssm_cube.quality import REASONS
-from gssm_cube.station_tables import (
+from gssm_cube.insitu.ismn import parse_file_name, read_sensors
+from gssm_cube.insitu.quality import REASONS
+from gssm_cube.insitu.station_tables import (
     COLUMNS,
     read_station_counts,
     read_station_table,

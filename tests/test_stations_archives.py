@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gssm_cube import archive as archives
-from gssm_cube.archive import open_archive
-from gssm_cube.lines import read_lines
-from gssm_cube.quality import Rules, day_shift
-from gssm_cube.station_tables import read_frozen_days, summarise, write_stations
+from gssm_cube.insitu import archive as archives
+from gssm_cube.insitu.archive import open_archive
+from gssm_cube.insitu.lines import read_lines
+from gssm_cube.insitu.quality import Rules, day_shift
+from gssm_cube.insitu.station_tables import read_frozen_days, summarise, write_stations
 from gssm_cube.stations import StationData, gather_stations
 
 HEADER = "NET NET One {lat} {lon} 10.0 0.05 0.05 Probe"

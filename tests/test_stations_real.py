@@ -13,9 +13,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from gssm_cube.quality import Rules
-from gssm_cube.scores import MIN_STATION_DAYS, score_table, station_table
+from gssm_cube.insitu.quality import Rules
 from gssm_cube.stations import gather_stations, read_stations
+from gssm_cube.statistics.scores import MIN_STATION_DAYS, score_table, station_table
 
 pytestmark = pytest.mark.real_data
 

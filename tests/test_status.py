@@ -10,8 +10,8 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from gssm_cube.run_log import COLUMNS, RunLog
 from gssm_cube.status import describe_seconds, is_alive, run_status, status_table
+from gssm_cube.storage.run_log import COLUMNS, RunLog
 
 BEGUN = 1_000_000.0  # seconds since 1970
 ALIVE = os.getpid()

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import zarr
 
-from gssm_cube import stores
 from gssm_cube.grid import Layout, Tile
+from gssm_cube.storage import stores
 from gssm_cube.variables import FILL, PREDICTORS
 
 LAYOUT = Layout(Tile(60, 370), 1, 2, date(2018, 3, 1), date(2019, 4, 1), 96)  # 397 days

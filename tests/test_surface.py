@@ -10,12 +10,12 @@ from rasterio.transform import from_origin
 from tests_of_commands import invoke
 
 from gssm_cube import cube
-from gssm_cube.growth import begin_growth
 from gssm_cube.product import open_product
+from gssm_cube.release.surface import Origins, SurfaceTile, edges_of, steep_share, write_surface
 from gssm_cube.settings import read_settings
 from gssm_cube.sources import merit_hydro
-from gssm_cube.stores import read_layout
-from gssm_cube.surface import Origins, SurfaceTile, edges_of, steep_share, write_surface
+from gssm_cube.storage.growth import begin_growth
+from gssm_cube.storage.stores import read_layout
 
 
 @pytest.fixture(scope="module")

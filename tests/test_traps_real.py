@@ -8,11 +8,11 @@ import pytest
 import xarray as xr
 from era5_files import write_new
 
-from gssm_cube.archive import open_archive
 from gssm_cube.grid import Layout
-from gssm_cube.harvest import group_members
 from gssm_cube.ingest.era5_days import daily_values
-from gssm_cube.ismn import read_static
+from gssm_cube.insitu.archive import open_archive
+from gssm_cube.insitu.harvest import group_members
+from gssm_cube.insitu.ismn import read_static
 from gssm_cube.sources import era5_land
 
 pytestmark = pytest.mark.real_data

@@ -6,8 +6,8 @@ import pytest
 from pytesmo import metrics as pytesmo
 from pytesmo.time_series.anomaly import calc_anomaly, calc_climatology
 
-from gssm_cube.bootstrap import confidence, mean_scores, paired_difference
-from gssm_cube.scores import anomalies, station_table
+from gssm_cube.statistics.bootstrap import confidence, mean_scores, paired_difference
+from gssm_cube.statistics.scores import anomalies, station_table
 from gssm_cube.validate.metrics import (
     climatology_anomalies,
     grouped_tables,

@@ -9,9 +9,9 @@ import pytest
 import rasterio
 import xarray as xr
 
-from gssm_cube.bootstrap import mean_scores
-from gssm_cube.resolution import cell_of
+from gssm_cube.skill.resolution import cell_of
 from gssm_cube.stations import read_stations
+from gssm_cube.statistics.bootstrap import mean_scores
 from gssm_cube.validate.compare import difference_rows, winner
 from gssm_cube.validate.metrics import published_table
 from gssm_cube.validate.run import compare

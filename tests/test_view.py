@@ -19,8 +19,8 @@ from view_product import EAST, LAYOUT, NORTH, SOUTH, WEST, write_view_product
 from gssm_cube.cli import app
 from gssm_cube.flags import PRODUCT_FLAGS
 from gssm_cube.grid import Layout, Tile
-from gssm_cube.overviews import open_overview
 from gssm_cube.product import create_product, open_product
+from gssm_cube.product.overviews import open_overview
 from gssm_cube.variables import FILL
 from gssm_cube.view import maps
 from gssm_cube.view.downloads import answer

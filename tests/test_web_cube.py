@@ -8,12 +8,13 @@ import web_world
 from cube_codes import check_same_codes
 from web_server import API, SIGNER, TOKEN, Page, WebServer
 
-from gssm_cube import orders, pipeline
+from gssm_cube import pipeline
+from gssm_cube.costs.request_costs import costs
+from gssm_cube.download import orders
+from gssm_cube.download.web_downloads import archive_sources
 from gssm_cube.ingest.inputs import vegetation_starts
-from gssm_cube.request_costs import costs
 from gssm_cube.settings import read_settings
 from gssm_cube.sources import modis
-from gssm_cube.web_downloads import archive_sources
 
 
 @pytest.fixture(scope="module")

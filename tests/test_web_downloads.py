@@ -16,20 +16,20 @@ from typer.testing import CliRunner
 from web_server import API, SIGNER, Page, WebServer, wait_until
 from web_world import item_of
 
-from gssm_cube import orders
 from gssm_cube.cli import app
-from gssm_cube.downloads import RemoteSources, open_requests
+from gssm_cube.costs.request_costs import costs
+from gssm_cube.download import orders
+from gssm_cube.download.downloads import RemoteSources, open_requests
+from gssm_cube.download.orders import Catalog
+from gssm_cube.download.web_downloads import WHOM, archive_sources, complete_from_web
+from gssm_cube.download.web_orders import asks_whole_files, sends, web_deliveries
 from gssm_cube.grid import Layout, Tile
-from gssm_cube.orders import Catalog
-from gssm_cube.request_costs import costs
 from gssm_cube.settings import Era5Land
 from gssm_cube.sources import modis, soilgrids, tries
 from gssm_cube.sources.ee_files import SINUSOIDAL
 from gssm_cube.sources.sinusoidal import KILOMETRE
 from gssm_cube.sources.tries import NoAccess, Refused
 from gssm_cube.sources.web_tiff import blocks_of
-from gssm_cube.web_downloads import WHOM, archive_sources, complete_from_web
-from gssm_cube.web_orders import asks_whole_files, sends, web_deliveries
 from gssm_cube.web_settings import EXAMPLES
 from gssm_cube.web_settings import Web as WebSettings
 
@@ -238,7 +238,7 @@ import sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from test_web_downloads import Run
-from gssm_cube.web_downloads import complete_from_web
+from gssm_cube.download.web_downloads import complete_from_web
 complete_from_web(Run({url!r}, Path({folder!r}), 2))
 """
 

@@ -9,9 +9,9 @@ import pandas as pd
 
 from gssm_cube.flags import PRODUCT_FLAGS
 from gssm_cube.grid import Block, Layout, Tile
-from gssm_cube.overviews import write_overviews
+from gssm_cube.insitu.station_tables import write_stations
 from gssm_cube.product import Layers, create_product, write_block
-from gssm_cube.station_tables import write_stations
+from gssm_cube.product.overviews import write_overviews
 from gssm_cube.variables import FILL
 
 # Two tiles side by side in the Atlantic, two months.

@@ -19,12 +19,12 @@ from urllib.parse import urlsplit
 import netCDF4
 import requests
 
+from gssm_cube.download.orders import modis_boxes
 from gssm_cube.fetch.needs import NOTHING, Need, Order, order_of
 from gssm_cube.fetch.transfer import RemoteFile
 from gssm_cube.grid import Layout
 from gssm_cube.ingest.inputs import vegetation_starts
 from gssm_cube.ingest.sensors import own_start
-from gssm_cube.orders import modis_boxes
 from gssm_cube.sources import modis, viirs, whole
 from gssm_cube.sources.tries import NoAccess, NoAnswer, Watch
 

@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from gssm_cube import blocks
-from gssm_cube.at_once import finished
 from gssm_cube.blocks import Progress
+from gssm_cube.download.at_once import finished
 from gssm_cube.fetch import cds, earthdata, web
 from gssm_cube.fetch.needs import Order, Provider
 from gssm_cube.grid import Layout

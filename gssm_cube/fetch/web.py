@@ -13,18 +13,18 @@ from xml.etree import ElementTree
 
 import requests
 
-from gssm_cube.fetch import tars, transfer
-from gssm_cube.fetch.needs import NOTHING, Need, Order, order_of
-from gssm_cube.fetch.transfer import NoRanges, RemoteFile
-from gssm_cube.grid import Layout
-from gssm_cube.ingest import keys
-from gssm_cube.orders import (
+from gssm_cube.download.orders import (
     SOIL_TILE_BYTES,
     list_of_tiles,
     listed_tiles,
     padded_bounds,
     usual_tiles,
 )
+from gssm_cube.fetch import tars, transfer
+from gssm_cube.fetch.needs import NOTHING, Need, Order, order_of
+from gssm_cube.fetch.transfer import NoRanges, RemoteFile
+from gssm_cube.grid import Layout
+from gssm_cube.ingest import keys
 from gssm_cube.sources import bedrock, groundwater, merit_hydro, soilgrids, whole
 from gssm_cube.sources.raster import Bounds, open_raster
 from gssm_cube.sources.tries import NoAccess, NotThere, Watch

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gssm_cube.files import replaced
+from gssm_cube.storage.files import replaced
 
 FORMAT = "gssm_cube forest"
 VERSION = 4

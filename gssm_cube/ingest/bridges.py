@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from gssm_cube.blocks import parse_block, parse_tile, write_marker
 from gssm_cube.flags import LST_FLAGS
 from gssm_cube.grid import Layout
-from gssm_cube.growth import set_attrs
 from gssm_cube.harmonise import bridge
 from gssm_cube.ingest.composites import Composites, read_composites
 from gssm_cube.ingest.scratch import lst_degrees
 from gssm_cube.ingest.sensors import OVERPASSES, lst_array
-from gssm_cube.locations import Location
-from gssm_cube.stores import array_of, open_group
+from gssm_cube.storage.growth import set_attrs
+from gssm_cube.storage.locations import Location
+from gssm_cube.storage.stores import array_of, open_group
 from gssm_cube.variables import names_of
 
 LST_TABLES = {"lst_day": "day", "lst_night": "night"}  # of a bridge, as it is kept

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from gssm_cube.harmonise import vegetation
 from gssm_cube.ingest.sensors import own_start, vegetation_array
-from gssm_cube.stores import array_of
+from gssm_cube.storage.stores import array_of
 
 
 @dataclass(frozen=True)

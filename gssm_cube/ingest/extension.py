@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from gssm_cube.cube import reanalysis_of
 from gssm_cube.grid import Layout
-from gssm_cube.growth import set_attrs
 from gssm_cube.harmonise.memory import MemoryState
 from gssm_cube.ingest.inputs import LEAD_DAYS
-from gssm_cube.locations import Location
-from gssm_cube.stores import day_numbers, lengthen, open_group
+from gssm_cube.storage.growth import set_attrs
+from gssm_cube.storage.locations import Location
+from gssm_cube.storage.stores import day_numbers, lengthen, open_group
 
 logger = logging.getLogger(__name__)
 

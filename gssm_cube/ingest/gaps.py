@@ -1,7 +1,7 @@
 """What the markers of a cube tell of it: what was filled, what is missing."""
 
 from gssm_cube import blocks
-from gssm_cube.locations import Location
+from gssm_cube.storage.locations import Location
 
 
 def describe_gaps(store: Location) -> str:

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from gssm_cube import blocks, cube
 from gssm_cube.blocks import digest
 from gssm_cube.grid import Layout, Tile, Window
-from gssm_cube.growth import set_attrs
 from gssm_cube.harmonise import water
 from gssm_cube.ingest import scratch
 from gssm_cube.ingest.inputs import (
@@ -32,10 +31,11 @@ from gssm_cube.ingest.inputs import (
 )
 from gssm_cube.ingest.padded import Padded
 from gssm_cube.ingest.sensors import lst_stage, vegetation_stage
-from gssm_cube.locations import Location
 from gssm_cube.sources import groundwater, merit_hydro
 from gssm_cube.sources.raster import Bounds
-from gssm_cube.stores import open_group
+from gssm_cube.storage.growth import set_attrs
+from gssm_cube.storage.locations import Location
+from gssm_cube.storage.stores import open_group
 from gssm_cube.variables import PREDICTORS, Upsampling
 
 METEO_BACK_DAYS = water.WINDOW_DAYS - 1  # that a window of meteorology reads before its first

@@ -23,8 +23,8 @@ from gssm_cube.ingest.padded import HOLE_PIXELS, Padded, pack
 from gssm_cube.ingest.scratch import LST_RUN_DAYS, lst_degrees
 from gssm_cube.ingest.sensors import OVERPASSES
 from gssm_cube.interpolate import upsample_window
-from gssm_cube.locations import Location
-from gssm_cube.stores import array_of, open_group, write_region
+from gssm_cube.storage.locations import Location
+from gssm_cube.storage.stores import array_of, open_group, write_region
 from gssm_cube.variables import PREDICTORS, names_of
 
 Filling = Literal["temporal", "temporal_spatial"]

@@ -22,8 +22,8 @@ from gssm_cube.ingest.inputs import LEAD_DAYS, meteo_days
 from gssm_cube.ingest.keys import METEO_BACK_DAYS, in_years
 from gssm_cube.ingest.padded import pack
 from gssm_cube.ingest.scratch import METEO
-from gssm_cube.locations import Location
-from gssm_cube.stores import DIMS, array_of, open_group, write_region
+from gssm_cube.storage.locations import Location
+from gssm_cube.storage.stores import DIMS, array_of, open_group, write_region
 from gssm_cube.variables import PREDICTORS
 
 WEATHER = ("precipitation", "tair", "tmin", "tmax")

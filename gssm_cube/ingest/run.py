@@ -9,21 +9,22 @@ from typing import Any
 
 import pandas as pd
 
-from gssm_cube import blocks, cube, locations
+from gssm_cube import blocks, cube
 from gssm_cube.blocks import Client, Progress, Work
 from gssm_cube.grid import Layout
-from gssm_cube.growth import end_growth
 from gssm_cube.ingest import bridges, extension, keys, lst, meteo, scratch, sensors, static
 from gssm_cube.ingest import inputs as files
 from gssm_cube.ingest import vegetation as composites
 from gssm_cube.ingest.gaps import describe_gaps, floored_share
 from gssm_cube.ingest.keys import FileKeys
-from gssm_cube.locations import Location
-from gssm_cube.run_log import NO_LOG, RunLog
 from gssm_cube.sources import era5_land
-from gssm_cube.stores import open_group
+from gssm_cube.statistics.years import first_held_day
+from gssm_cube.storage import locations
+from gssm_cube.storage.growth import end_growth
+from gssm_cube.storage.locations import Location
+from gssm_cube.storage.run_log import NO_LOG, RunLog
+from gssm_cube.storage.stores import open_group
 from gssm_cube.variables import Upsampling
-from gssm_cube.years import first_held_day
 
 logger = logging.getLogger(__name__)
 

@@ -34,7 +34,7 @@ from gssm_cube.ingest.sensors import (
 )
 from gssm_cube.sources import era5_land, modis
 from gssm_cube.sources.sinusoidal import span
-from gssm_cube.stores import array_of, codec, created_whole, open_group
+from gssm_cube.storage.stores import array_of, codec, created_whole, open_group
 from gssm_cube.variables import FILL
 
 METEO_RUN_DAYS = 32  # days a task reads

@@ -16,10 +16,10 @@ from gssm_cube.harmonise.lobes import lobe_sums, mean_of_sums
 from gssm_cube.harmonise.regrid import fill_from_nearest
 from gssm_cube.ingest.inputs import Inputs
 from gssm_cube.ingest.padded import HOLE_PIXELS, Padded, pack
-from gssm_cube.locations import Location
 from gssm_cube.sources import bedrock, groundwater, merit_hydro, soilgrids
 from gssm_cube.sources.raster import Raster
-from gssm_cube.stores import array_of, open_group, write_region
+from gssm_cube.storage.locations import Location
+from gssm_cube.storage.stores import array_of, open_group, write_region
 from gssm_cube.variables import names_of
 
 # Half of the cells. Within a pixel rows differ in area by less than 0.1 %, a cell is 1 %: so a tie

@@ -23,8 +23,8 @@ from gssm_cube.ingest.bridges import (
 from gssm_cube.ingest.composites import read_composites
 from gssm_cube.ingest.inputs import COMPOSITE_REACH, vegetation_starts
 from gssm_cube.ingest.padded import HOLE_PIXELS, Padded, pack
-from gssm_cube.locations import Location
-from gssm_cube.stores import array_of, open_group, write_region
+from gssm_cube.storage.locations import Location
+from gssm_cube.storage.stores import array_of, open_group, write_region
 from gssm_cube.variables import names_of
 
 INDICES = names_of("composite")

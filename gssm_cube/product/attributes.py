@@ -11,7 +11,7 @@ import zarr
 from numpy.typing import NDArray
 
 from gssm_cube.grid import Layout
-from gssm_cube.stores import codec
+from gssm_cube.storage.stores import codec
 
 CONVENTIONS = "CF-1.11, ACDD-1.3"
 TITLE = "Surface soil moisture, daily, 1 km"

@@ -18,8 +18,8 @@ from xarray.core import indexing
 from gssm_cube.flags import RECOMMENDED, RECOMMENDED_BITS
 from gssm_cube.lazy import PackedArray, Reader, Region, StoredReader
 from gssm_cube.product.static_layers import mostly_no_soil, no_soil_arrays, no_soil_rule
-from gssm_cube.shards import read_box
-from gssm_cube.stores import DIMS, array_of
+from gssm_cube.storage.shards import read_box
+from gssm_cube.storage.stores import DIMS, array_of
 from gssm_cube.variables import FILL, SSM, SSM_SPREAD
 
 Mask = Literal["recommended"]

@@ -11,10 +11,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Layout
-from gssm_cube.locations import Location
 from gssm_cube.product.store import check_product
-from gssm_cube.shards import read_box
-from gssm_cube.stores import array_of, open_group, read_layout
+from gssm_cube.storage.locations import Location
+from gssm_cube.storage.shards import read_box
+from gssm_cube.storage.stores import array_of, open_group, read_layout
 from gssm_cube.variables import FILL, SSM
 
 

@@ -8,10 +8,10 @@ import zarr
 from numpy.typing import NDArray
 
 from gssm_cube.grid import CHUNK_PIXELS, Layout, Tile
-from gssm_cube.growth import consolidate, is_growing, set_attrs
-from gssm_cube.locations import Location, join
-from gssm_cube.shards import read_box
-from gssm_cube.stores import (
+from gssm_cube.storage.growth import consolidate, is_growing, set_attrs
+from gssm_cube.storage.locations import Location, join
+from gssm_cube.storage.shards import read_box
+from gssm_cube.storage.stores import (
     DIMS,
     array_of,
     create_array,

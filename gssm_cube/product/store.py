@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from gssm_cube.flags import PRODUCT_FLAGS, flag_attrs
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Block, Layout
-from gssm_cube.growth import is_growing, open_growing, set_attrs
-from gssm_cube.locations import Location
 from gssm_cube.product.attributes import (
     coverage_attrs,
     day_edges,
@@ -20,7 +18,9 @@ from gssm_cube.product.attributes import (
     write_bounds,
 )
 from gssm_cube.product.derived import Mask, with_derived_layers
-from gssm_cube.stores import (
+from gssm_cube.storage.growth import is_growing, open_growing, set_attrs
+from gssm_cube.storage.locations import Location
+from gssm_cube.storage.stores import (
     DIMS,
     array_of,
     codec,

@@ -19,11 +19,11 @@ from rasterio.crs import CRS
 from rasterio.transform import Affine
 from rasterio.windows import Window
 
-from gssm_cube.files import replaced
 from gssm_cube.sources.ee_requests import Box, PixelGrid, Request, hull
 from gssm_cube.sources.homolosine import PROJECTION, is_homolosine
 from gssm_cube.sources.modis_files import COLLECTION
 from gssm_cube.sources.sinusoidal import RADIUS
+from gssm_cube.storage.files import replaced
 
 Answers = Sequence[tuple[Request, NDArray[np.void]]]
 SINUSOIDAL = f"+proj=sinu +lon_0=0 +x_0=0 +y_0=0 +R={RADIUS} +units=m +no_defs"

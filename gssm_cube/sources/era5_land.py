@@ -20,9 +20,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gssm_cube.grid import Layout
-from gssm_cube.locations import Location, is_url
 from gssm_cube.sources import whole
 from gssm_cube.sources.doors import Tell, stop, told
+from gssm_cube.storage.locations import Location, is_url
 
 # Units as CDS and Earth Data Hub write them.
 UNITS = {"t2m": ("K",), "tp": ("m",), "e": ("m of water equivalent", "m")}

@@ -16,7 +16,6 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from gssm_cube.files import replaced
 from gssm_cube.grid import Layout
 from gssm_cube.sources import era5_land
 from gssm_cube.sources.ee_files import (
@@ -27,6 +26,7 @@ from gssm_cube.sources.ee_files import (
 )
 from gssm_cube.sources.ee_requests import Box, PixelGrid, common
 from gssm_cube.sources.tries import Refused
+from gssm_cube.storage.files import replaced
 
 TURN = 3600  # cells round the globe
 

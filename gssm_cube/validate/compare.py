@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gssm_cube.bootstrap import confidence, mean_scores, paired_difference
+from gssm_cube.statistics.bootstrap import confidence, mean_scores, paired_difference
 from gssm_cube.validate.matching import Matched
 from gssm_cube.validate.metrics import SCORES, Tables, grouped_tables
 from gssm_cube.validate.strata import day_groups, station_groups

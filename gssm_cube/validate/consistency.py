@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from gssm_cube.bootstrap import LEAST_STATIONS, LEVEL
+from gssm_cube.statistics.bootstrap import LEAST_STATIONS, LEVEL
 from gssm_cube.validate.matching import Matched
 from gssm_cube.validate.steps import LIMIT, outcome_of
 

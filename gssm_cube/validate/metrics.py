@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from gssm_cube.scores import (
+from gssm_cube.statistics.scores import (
     MIN_STATION_DAYS,
     MORE_SCORES,
     STATION_SCORES,

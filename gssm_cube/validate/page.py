@@ -8,9 +8,9 @@ import jinja2
 import numpy as np
 import pandas as pd
 
-from gssm_cube.bootstrap import LEAST_STATIONS
-from gssm_cube.exhibits import Exhibit
-from gssm_cube.score_rows import number
+from gssm_cube.plots.exhibits import Exhibit
+from gssm_cube.skill.score_rows import number
+from gssm_cube.statistics.bootstrap import LEAST_STATIONS
 from gssm_cube.validate import plots
 from gssm_cube.validate.compare import best_products
 from gssm_cube.validate.findings import Findings

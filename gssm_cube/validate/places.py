@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gssm_cube.blocks import Progress, silent
-from gssm_cube.sphere import nearest
+from gssm_cube.statistics.sphere import nearest
 from gssm_cube.validate.products import Part, files_of, open_part, stored_values
 from gssm_cube.validate.series import Series, is_series, open_series
 from gssm_cube.validate.settings import Source

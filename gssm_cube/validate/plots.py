@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from gssm_cube.figures import BLACK, INK, WIDTH, stretch
+from gssm_cube.plots.figures import BLACK, INK, WIDTH, stretch
 
 # Okabe and Ito (2008); the stations are black.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#F0E442", "#999999")

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from gssm_cube.blocks import Progress, silent
-from gssm_cube.resolution import cell_of, within_cells
+from gssm_cube.skill.resolution import cell_of, within_cells
 from gssm_cube.validate.compare import (
     difference_rows,
     score_rows,

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from gssm_cube.blocks import Progress, silent
 from gssm_cube.grid import CHUNK_PIXELS, WINDOW_DAYS, Layout
-from gssm_cube.stores import open_dataset, read_layout
+from gssm_cube.storage.stores import open_dataset, read_layout
 from gssm_cube.validate.consistency import COLUMNS
 from gssm_cube.validate.steps import LIMIT, judge_steps
 

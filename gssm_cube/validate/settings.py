@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from gssm_cube.scores import MIN_STATION_DAYS
+from gssm_cube.statistics.scores import MIN_STATION_DAYS
 from gssm_cube.toml_tables import checked, read_table
 from gssm_cube.validate.missions import mission_changes
 

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from gssm_cube.bootstrap import LEAST_STATIONS, LEVEL
-from gssm_cube.scores import MIN_STATION_DAYS
+from gssm_cube.statistics.bootstrap import LEAST_STATIONS, LEVEL
+from gssm_cube.statistics.scores import MIN_STATION_DAYS
 
 Values = NDArray[np.float64]
 

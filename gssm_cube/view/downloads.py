@@ -10,8 +10,8 @@ from rasterio.io import MemoryFile
 from rasterio.transform import from_bounds
 from tornado.web import HTTPError, RequestHandler
 
-from gssm_cube import figures
-from gssm_cube.export import NODATA
+from gssm_cube.plots import figures
+from gssm_cube.product.export import NODATA
 from gssm_cube.product.point_series import find_days
 from gssm_cube.variables import FILL, SSM
 from gssm_cube.view.layers import CLASSES, QUALITY, STYLES, TITLES

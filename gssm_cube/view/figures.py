@@ -19,8 +19,8 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
-from gssm_cube.figures import stretch
 from gssm_cube.grid import Layout
+from gssm_cube.plots.figures import stretch
 from gssm_cube.view.layers import CLASSES, STYLES, words_of
 from gssm_cube.view.maps import Box, DayMap
 from gssm_cube.view.places import MOST, Neighbour, PixelSeries

@@ -9,11 +9,11 @@ import zarr
 from numpy.typing import NDArray
 
 from gssm_cube.grid import CHUNK_PIXELS, Layout
-from gssm_cube.locations import Location
-from gssm_cube.overviews import LAYERS, factors, group_name
+from gssm_cube.product.overviews import LAYERS, factors, group_name
 from gssm_cube.product.store import check_product
-from gssm_cube.shards import read_box
-from gssm_cube.stores import array_of, open_group, read_layout
+from gssm_cube.storage.locations import Location
+from gssm_cube.storage.shards import read_box
+from gssm_cube.storage.stores import array_of, open_group, read_layout
 from gssm_cube.view.layers import QUALITY, STYLES, classify
 
 Box = tuple[float, float, float, float]  # west, south, east, north; degrees

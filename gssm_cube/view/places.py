@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from gssm_cube.insitu.station_tables import read_days_of
+from gssm_cube.plots.station_summary import station_list
 from gssm_cube.product.derived import ENDS, interval_ends, interval_of
 from gssm_cube.product.point_series import find_pixels
-from gssm_cube.shards import read_box
-from gssm_cube.sphere import nearest_km
-from gssm_cube.station_summary import station_list
-from gssm_cube.station_tables import read_days_of
+from gssm_cube.statistics.sphere import nearest_km
+from gssm_cube.storage.shards import read_box
 from gssm_cube.variables import SSM, SSM_SPREAD
 from gssm_cube.view.maps import Atlas
 

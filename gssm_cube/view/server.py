@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader
 
-from gssm_cube.locations import Location
+from gssm_cube.storage.locations import Location
 
 if TYPE_CHECKING:
     from bokeh.server.server import Server

@@ -1,0 +1,1 @@
+"""What a run gets from elsewhere: orders, requests, and files that are fetched at most once."""

@@ -1,0 +1,1 @@
+"""Soil moisture as stations measured it: ISMN archives and other tables, judged row by row."""

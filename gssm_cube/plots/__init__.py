@@ -1,0 +1,1 @@
+"""Figures of stations, skill and maps: data in, a matplotlib Figure out."""

@@ -1,0 +1,1 @@
+"""From station-days to the cube's codes at their pixels, and to Parquet."""

@@ -1,0 +1,1 @@
+"""Statistics that know nothing of soil: scores, intervals over stations, places on a sphere."""
