@@ -115,7 +115,7 @@ def check_cube(store: Location, layout: Layout, upsampling: Upsampling | None = 
         raise ValueError(f"{store} is not a feature cube ({FORMAT}); give another path")
     if found != layout and not layout.continues(found):
         raise ValueError(
-            f"{store} spans {found.to_dict()}, the settings ask for {layout.to_dict()}; give "
+            f"{store} spans {found}; the settings ask for {layout}; give "
             "another folder, or remove the store to build it anew"
         )
     kept = upsampling_of(open_group(store))

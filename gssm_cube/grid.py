@@ -129,6 +129,16 @@ class Block:
         return f"{self.tile}_{self.window}"
 
 
+def box_in_words(bounds: tuple[float, float, float, float]) -> str:
+    """Return west, south, east, north (deg) as people say them: ``32W to 30.4W, 42N to 43.6N``."""
+    west, south, east, north = bounds
+    lon, lat = (
+        " to ".join(f"{abs(value):g}{signs[value < 0] if value else ''}" for value in pair)
+        for pair, signs in (((west, east), "EW"), ((south, north), "NS"))
+    )
+    return f"{lon}, {lat}"
+
+
 @dataclass(frozen=True)
 class Layout:
     """The box of whole tiles and the days that a store spans.
@@ -229,6 +239,14 @@ class Layout:
     def continues(self, other: "Layout") -> bool:
         """Tell whether this is the other layout with days added at its end."""
         return self.last_day > other.last_day and replace(self, last_day=other.last_day) == other
+
+    def __str__(self) -> str:
+        tiles = self.tile_rows * self.tile_cols
+        part = "" if self.chosen is None else f"{len(self.chosen)} of "
+        return (
+            f"{box_in_words(self.bounds)}, {self.first_day} to {self.last_day}, "
+            f"{part}{tiles} tiles of {self.tile_size} pixels of 1/{self.grid.pixels_per_degree} deg"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for a store's attributes; ``chosen`` only where not all are."""

@@ -3,6 +3,7 @@
 from gssm_cube import __version__, blocks, predict
 from gssm_cube.estimate import COUNTED
 from gssm_cube.forest import load_forest
+from gssm_cube.grid import box_in_words
 from gssm_cube.model_card import model_line
 from gssm_cube.release.citations import licence_attrs
 from gssm_cube.settings import Settings
@@ -30,11 +31,10 @@ def product_units(settings: Settings) -> list[str]:
 def run_facts(settings: Settings) -> dict[str, str]:
     """Return what the reader of a report must know of a run."""
     layout, forest = settings.layout, load_forest(settings.forest)
-    west, south, east, north = layout.bounds
     size = layout.tile_size
     return {
         "Period": f"{layout.first_day} to {layout.last_day}, days are {settings.day}",
-        "Area": f"{west:.2f} to {east:.2f} E, {south:.2f} to {north:.2f} N",
+        "Area": box_in_words(layout.bounds),
         "Blocks": f"{len(product_units(settings))} of {size} x {size} pixels x 366 days",
         "Frozen ground": {"mask": "left out", "flag": "only flagged"}[settings.frozen],
         "Product": flag_line(settings),

@@ -1,5 +1,6 @@
 """The grid, tiles and windows: places worked by hand, and round trips over the globe."""
 
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gssm_cube.grid import Block, Grid, Layout, Tile, Window, inner_chunks
+from gssm_cube.grid import Block, Grid, Layout, Tile, Window, box_in_words, inner_chunks
 
 GRID = Grid()
 DAY = date(2018, 3, 1)
@@ -98,6 +99,15 @@ def test_bounds_in_tenths_are_covered_by_the_fewest_tiles(west, width, south, he
     assert layout.first_tile == Tile((900 - north) // 40, (west + 1800) // 40)
     assert layout.tile_rows == -(-(900 - south) // 40) - layout.first_tile.row
     assert layout.tile_cols == -(-(east + 1800) // 40) - layout.first_tile.col
+
+
+def test_a_layout_says_what_it_spans_in_words():
+    layout = Layout.covering((-0.3, -5, 3.9, 2), date(2019, 1, 1), date(2019, 3, 1), 480)
+    span = "2019-01-01 to 2019-03-01, 4 tiles of 480 pixels of 1/120 deg"
+    assert str(layout) == f"4W to 4E, 6S to 2N, {span}"
+    some = replace(layout, chosen=(layout.first_tile,))
+    assert str(some) == f"4W to 4E, 6S to 2N, {span.replace('4 tiles', '1 of 4 tiles')}"
+    assert box_in_words((-117.35, 0.0, -117.0, 0.05)) == "117.35W to 117W, 0 to 0.05N"
 
 
 def test_bounds_within_a_tile_grow_to_it():

@@ -91,8 +91,8 @@ ALLOWED = {
     | {"cube", "download", "estimate", "fetch", "forest", "plan", "product"}
     | {"release", "settings", "sources", "storage"},
     "run_facts": {
-        *("blocks", "estimate", "forest", "model_card", "predict", "release"),
-        *("settings",),
+        *("blocks", "estimate", "forest", "grid", "model_card", "predict"),
+        *("release", "settings"),
     },
 }
 # These compose: they import what they like, but of one another only this.

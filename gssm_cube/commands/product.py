@@ -1,12 +1,11 @@
 """The commands on a product that is there: export it, describe its climatology."""
 
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from gssm_cube.commands.terminal import bars, say, told
+from gssm_cube.commands.terminal import FirstDay, LastDay, bars, say, told
 from gssm_cube.storage.locations import Location
 
 TABLE = "stations.parquet"
@@ -29,8 +28,8 @@ def export(
     points: Annotated[
         Path | None, typer.Option(help="CSV with columns lat, lon and perhaps point or station.")
     ] = None,
-    first_day: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])] = None,
-    last_day: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])] = None,
+    first_day: FirstDay = None,
+    last_day: LastDay = None,
 ) -> None:
     """Write a part of a product as NetCDF, GeoTIFF, plain Zarr, or series as a table."""
     from gssm_cube.product.export import Part, export_points, read_points

@@ -3,7 +3,9 @@
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -15,6 +17,11 @@ console = Console()
 # OSError too: a full disk, a folder of somebody else, a file that is a folder.
 EXPECTED = (ValueError, OSError, RuntimeError, TypeError, ImportError)
 Report = Callable[[str, int, int], None]
+_DAY = ["%Y-%m-%d"]
+FirstDay = Annotated[
+    datetime | None, typer.Option(formats=_DAY, help="UTC; else the first of all.")
+]
+LastDay = Annotated[datetime | None, typer.Option(formats=_DAY, help="Included; else the last.")]
 
 
 @contextmanager

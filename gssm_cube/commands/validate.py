@@ -1,13 +1,12 @@
 """The command that judges products beside each other at stations."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gssm_cube.commands.terminal import bars, say, told
+from gssm_cube.commands.terminal import FirstDay, LastDay, bars, say, told
 
 if TYPE_CHECKING:
     from gssm_cube.validate.settings import Comparison
@@ -36,8 +35,8 @@ def validate(
         float, typer.Option(help="Edge of the common cells, degrees; 0: none.")
     ] = 0.25,
     min_days: Annotated[int, typer.Option(help="Days that a station needs.")] = 100,
-    first_day: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])] = None,
-    last_day: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])] = None,
+    first_day: FirstDay = None,
+    last_day: LastDay = None,
 ) -> None:
     """Judge soil moisture products beside each other, on the same station-days."""
     from gssm_cube.validate.run import compare, write_findings

@@ -44,10 +44,12 @@ def complete(
     before. ``max_requests`` holds for Earth Engine and for the open archives each.
     """
     ways: list[Callable[..., str]] = []
-    if settings.sources.assets or not settings.sources.addresses:
+    if settings.sources.assets:
         ways.append(downloads.complete)
     if settings.sources.addresses:
         ways.append(complete_from_web)
+    if not ways:
+        return "download: all sources are folders; gssm fetch gets what comes as files"
     return "\n".join(
         way(settings, progress=progress, max_requests=max_requests, absent_too=absent_too)
         for way in ways

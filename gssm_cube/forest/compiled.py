@@ -276,7 +276,7 @@ def load_forest(folder: str | Path, *, check: bool = False) -> CompiledForest:
         _check_structure(forest, folder)
         if "packed" in record and not packed_as_derived(forest):
             raise ValueError(f"{folder / 'nodes.npy'} holds other trees; save the forest again")
-    logger.info("forest of %d trees opened from %s", forest.trees, folder)
+    logger.debug("forest of %d trees opened from %s", forest.trees, folder)
     return forest
 
 

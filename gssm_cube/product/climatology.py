@@ -304,8 +304,8 @@ def create_climatology(store: Location, layout: Layout, years: tuple[int, int]) 
         same = layout == found[1] or layout.continues(found[1])
         if found[0] != list(years) or not same:
             raise ValueError(
-                f"{store} describes the years {found[0]} of {found[1].to_dict()}, asked for are "
-                f"{list(years)} of {layout.to_dict()}; give another place, or remove it"
+                f"{store} describes the years {found[0]} of {found[1]}; asked for are "
+                f"{list(years)} of {layout}; give another place, or remove it"
             )
         return
     with created_whole(store) as root:

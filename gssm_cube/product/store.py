@@ -91,7 +91,7 @@ def create_product(store: Location, layout: Layout, attrs: Mapping[str, Any]) ->
         found = read_layout(store)
         if found != layout and not layout.continues(found):
             raise ValueError(
-                f"{store} spans {found.to_dict()}, the cube spans {layout.to_dict()}; give "
+                f"{store} spans {found}; the cube spans {layout}; give "
                 "another folder, or remove the product to write it anew"
             )
         lengthen_product(store, layout, attrs)
