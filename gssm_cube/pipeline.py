@@ -256,6 +256,7 @@ def predict_all(
     folder = predict.local_forest(settings.forest, settings.stores.forest)
     check_there(folder / "forest.json", "train")
     check_there(locations.join(settings.cube, ROOT), "harmonise")
+    cube.check_cube(settings.cube, settings.layout)
     locations.check_writable(settings.product)
     forest = load_forest(folder)
     attrs = {

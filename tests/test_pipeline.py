@@ -140,6 +140,15 @@ def test_a_product_of_another_layout_is_refused_and_kept(small_run, small_world,
         pipeline.predict_all(read_settings(path))
 
 
+def test_settings_of_another_period_do_not_predict_from_the_cube(small_run, tmp_path):
+    path = small_run.copy(tmp_path / "run")
+    text = path.read_text()
+    assert "first_day = 2018-03-01" in text
+    path.write_text(text.replace("first_day = 2018-03-01", "first_day = 2018-03-02"))
+    with pytest.raises(ValueError, match="settings ask for .*2018-03-02 to .*give another folder"):
+        pipeline.predict_all(read_settings(path))
+
+
 def test_stations_outside_the_bounds_stop_the_run_before_the_cube(small_world, tmp_path):
     path = small_world.write_settings(tmp_path)
     text = path.read_text().replace("bounds = [-32.0,", "bounds = [-31.6,")
