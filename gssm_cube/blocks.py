@@ -18,6 +18,7 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 from concurrent.futures import as_completed as as_they_end
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import dask.array as da
@@ -65,6 +66,16 @@ Rows = Generator[dict[str, Any], None, None]  # of status; closed when no one as
 
 def silent(stage: str, done: int, total: int) -> None:
     """Show nothing: the default progress."""
+
+
+def as_one(progress: Progress, stage: str, total: int) -> Progress:
+    """Return a progress for the parts of a stage: each step that a part tells is one of all."""
+    steps = count(1)
+
+    def show(part: str, done: int, of: int) -> None:
+        progress(stage, next(steps), total)
+
+    return show
 
 
 def ignore(row: Mapping[str, Any]) -> None:

@@ -179,14 +179,14 @@ def evaluate(
     from gssm_cube.station_weather import derive_lacking
 
     places = dict(observed=observed, station=station, lat=lat, lon=lon, time=time)
-    with told(), console.status("training and scoring"):
-        wanted = [name.strip() for name in features.split(",")] if features else None
+    with told(), bars() as progress:
+        names = [*map(str.strip, features.split(","))] if features else find_preset(preset).features
         tables = [read_samples(path) for path in (samples, test) if path]
-        names = wanted or find_preset(preset).features
         tables, roles = derive_lacking(tables, names, places, columns)
         found = evaluate_samples(
-            tables[0], preset, features=wanted, test=tables[1] if test else None, full=full, **roles
-        )
+            tables[0], preset, features=names, test=tables[1] if test else None, full=full,
+            progress=progress, **roles,
+        )  # fmt: skip
     _print_scores(found.scores)
     if json_file is not None:
         write_text(json_file, json.dumps(found.scores, indent=1))

@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gssm_cube.blocks import Progress, as_one, silent
 from gssm_cube.forest.presets import Preset, find_preset
 from gssm_cube.forest.rows import check_columns
 from gssm_cube.intervals import Calibration
+from gssm_cube.skill import comparison, judgements
 from gssm_cube.skill.applicability import Reference
 from gssm_cube.skill.comparison import Points, compare_splits, learning_curve
 from gssm_cube.skill.held_out import HeldOut
@@ -100,6 +102,7 @@ def evaluate(
     points: Points | None = None,
     predictions: Path | None = None,
     scratch: Path | None = None,
+    progress: Progress = silent,
 ) -> Evaluation:
     """Score a recipe at random rows, in new years, at new stations and on a test table.
 
@@ -138,6 +141,9 @@ def evaluate(
     scratch : Path, optional
         Folder for what is on disk meanwhile, some 300 bytes a row and 4 a feature; the system's if
         not given.
+    progress : callable
+        Called as ``progress("evaluate", done, total)`` after each fit, and before the first: with
+        the total 1 as long as rows are read, for the number of fits depends on them.
 
     Returns
     -------
@@ -153,17 +159,16 @@ def evaluate(
     names = list(whole.features if features is None else features)
     columns = {"station": station, "lat": lat, "lon": lon, "time": time, "observed": observed}
     recipe = Recipe(_with_trees(whole, trees), names, seed, n_jobs)
+    progress("evaluate", 0, 1)
     with TemporaryDirectory(dir=scratch, prefix="evaluate_") as place, ExitStack() as files:
         known = _laid_down(samples, names, columns, Path(place) / "known", least=2)
         logger.info("evaluation of %s: %d of %d rows", whole.name, len(known), known.read)
-        unseen = None
-        if test is not None:
-            unseen = _laid_down(test, names, columns, Path(place) / "unseen", least=1)
-        found, held = _usual(known, unseen, recipe, files)
-        scores = found.scores
-        if full:
-            _compare(scores, held, known, recipe, points or _points(unseen))
-        scores |= {"rows": row_counts(known), "forest": _forest_note(whole, recipe)}
+        beside = Path(place) / "unseen"
+        unseen = None if test is None else _laid_down(test, names, columns, beside, least=1)
+        found, held = _judge(
+            known, unseen, recipe, files, full=full, points=points, progress=progress
+        )
+        found.scores.update(rows=row_counts(known), forest=_forest_note(whole, recipe))
         target = predictions or Path(place) / "predictions.parquet"
         write_predictions(target, held)
         told = None if predictions else pd.concat(Predictions(target), ignore_index=True)
@@ -232,17 +237,50 @@ def read_samples(path: str | Path, *, columns: Sequence[str] = ()) -> pd.DataFra
     return table
 
 
+def _judge(
+    known: StationRows,
+    unseen: StationRows | None,
+    recipe: Recipe,
+    files: ExitStack,
+    *,
+    full: bool,
+    points: Points | None,
+    progress: Progress,
+) -> tuple[Evaluation, dict[str, HeldOut]]:
+    """Judge in all ways that are wanted; every fit is a step, and all are counted before."""
+    seeds = range(recipe.seed, recipe.seed + SEEDS)
+    places = points or _points(unseen) if full else None
+    by_row, folds = judgements.count_fits(known)
+    total = by_row + folds + (unseen is not None)
+    if full:
+        total += folds + comparison.count_fits(known, points=places, seeds=seeds)
+    progress("evaluate", 0, total)
+    steps = as_one(progress, "evaluate", total)
+    found, held = _usual(known, unseen, recipe, files, steps)
+    if full:
+        _compare(found.scores, held, known, recipe, places, seeds, steps)
+    return found, held
+
+
 def _usual(
-    known: StationRows, unseen: StationRows | None, recipe: Recipe, files: ExitStack
+    known: StationRows,
+    unseen: StationRows | None,
+    recipe: Recipe,
+    files: ExitStack,
+    progress: Progress,
 ) -> tuple[Evaluation, dict[str, HeldOut]]:
     """Judge by random rows, new years, new stations and a second table, if there is one."""
-    random, held_rows, importance = random_rows(known, recipe)
-    years, held_years = new_years(known, recipe)
-    stations, held_stations, calibration, reference = new_stations(known, recipe, importance)
+    random, held_rows, importance = random_rows(known, recipe, progress=progress)
+    years, held_years = new_years(known, recipe, progress=progress)
+    stations, held_stations, calibration, reference = new_stations(
+        known, recipe, importance, progress=progress
+    )
     scores = {"random_rows": random, "new_years": years, "new_stations": stations}
     held = {"random_rows": held_rows, "new_years": held_years, "new_stations": held_stations}
     if unseen is not None:
-        scores["test"], held["test"] = second_table(known, unseen, recipe, calibration)
+        scores["test"], held["test"] = second_table(
+            known, unseen, recipe, calibration, progress=progress
+        )
     there = {name: files.enter_context(found) for name, found in held.items() if found is not None}
     ranked = importance.sort_values(ascending=False)
     return Evaluation(scores, None, ranked, calibration, reference), there
@@ -254,13 +292,14 @@ def _compare(
     known: StationRows,
     recipe: Recipe,
     points: Points | None,
+    seeds: Sequence[int],
+    progress: Progress,
 ) -> None:
     """Compare all splits, forests of fewer stations, and the forest set out from."""
-    seeds = range(recipe.seed, recipe.seed + SEEDS)
-    scores["splits"] = compare_splits(known, recipe, points=points, seeds=seeds)
-    scores["learning_curve"] = learning_curve(known, recipe, seeds=seeds)
+    scores["splits"] = compare_splits(known, recipe, points=points, seeds=seeds, progress=progress)
+    scores["learning_curve"] = learning_curve(known, recipe, seeds=seeds, progress=progress)
     if "new_stations" in held:
-        like = seed_like(held["new_stations"], known, recipe)
+        like = seed_like(held["new_stations"], known, recipe, progress=progress)
         scores["new_stations"]["baseline"]["seed_like"] = like
 
 

@@ -9,10 +9,17 @@ from pathlib import Path
 from gssm_cube import blocks
 from gssm_cube.storage import locations
 from gssm_cube.storage.locations import Location
+from gssm_cube.storage.run_log import NO_LOG, RunLog
 
 
 def done_once(
-    folder: Path, stage: str, key: str, outputs: Sequence[Path], work: Callable[[], str]
+    folder: Path,
+    stage: str,
+    key: str,
+    outputs: Sequence[Path],
+    work: Callable[[], str],
+    *,
+    log: RunLog = NO_LOG,
 ) -> str:
     """Run a stage unless its outputs stem from the same key; then note the key.
 
@@ -26,18 +33,22 @@ def done_once(
     outputs : sequence of Path
     work : callable
         Does the stage and returns what to say of it.
+    log : RunLog
+        Where it is noted that the stage runs.
 
     Returns
     -------
     str
         What was done, or that nothing had to be.
     """
-    marker = blocks.read_marker(folder / "run", "stages", stage)
+    run = folder / "run"
+    marker = blocks.read_marker(run, "stages", stage)
     if marker and marker["key"] == key and all(path.exists() for path in outputs):
         return f"{stage}: skipped, up to date ({marker['line']})"
     folder.mkdir(parents=True, exist_ok=True)
-    line = work()
-    blocks.write_marker(folder / "run", "stages", stage, key, line=line)
+    with log.while_it_runs(stage, blocks.marker_folder(run, "stages")):
+        line = work()
+        blocks.write_marker(run, "stages", stage, key, line=line)
     return f"{stage}: {line}"
 
 

@@ -146,7 +146,7 @@ def stations(settings: Settings, *, progress: Progress = silent) -> str:
             raise
         return f"{counts.attrs['days']} station days of {counts.attrs['stations']} stations"
 
-    return done_once(settings.home, "stations", key, [target], work)
+    return done_once(settings.home, "stations", key, [target], work, log=run_log(settings))
 
 
 @unless_kept
@@ -168,7 +168,8 @@ def samples(settings: Settings, *, progress: Progress = silent) -> str:
         lines = [f"{found['rows'].sum()} samples of {found['station'].nunique()} stations"]
         return "; ".join(filter(None, [*lines, describe_unchosen(found, settings.layout)]))
 
-    return done_once(settings.home, "samples", key, sample_files(target), work)
+    outputs = sample_files(target)
+    return done_once(settings.home, "samples", key, outputs, work, log=run_log(settings))
 
 
 @unless_kept
@@ -189,7 +190,7 @@ def train(settings: Settings, *, progress: Progress = silent) -> str:
         }
         about["last_day"] = settings.last_day.isoformat()
         with scratch_folder(settings.table("train.scratch")) as scratch:
-            forest, facts = train_on_samples(source, chosen, scratch, seed=seed)
+            forest, facts = train_on_samples(source, chosen, scratch, seed=seed, progress=progress)
         card = facts | about | said
         parts = [part.to_dict() for part in forest.parts]
         replace(forest, card=card | {"parts": parts}).save(settings.forest)
@@ -198,10 +199,8 @@ def train(settings: Settings, *, progress: Progress = silent) -> str:
         blocks.remove_marker(settings.home / "run", "stages", "evaluate")
         return f"{model_line(parts)} on {card['rows']} rows of {card['stations']} stations"
 
-    progress("train", 0, 1)
-    line = done_once(settings.home, "train", key, [settings.forest / "forest.json"], work)
-    progress("train", 1, 1)
-    return line
+    outputs = [settings.forest / "forest.json"]
+    return done_once(settings.home, "train", key, outputs, work, log=run_log(settings))
 
 
 def evaluate(settings: Settings, *, progress: Progress = silent) -> str:
@@ -227,6 +226,7 @@ def evaluate(settings: Settings, *, progress: Progress = silent) -> str:
                 points=prediction_points(cube.open_cube(settings.cube)["land"]),
                 predictions=predictions,
                 scratch=scratch,
+                progress=progress,
             )
         with replaced(importance) as partial:
             found.importance.to_csv(partial)
@@ -236,12 +236,8 @@ def evaluate(settings: Settings, *, progress: Progress = silent) -> str:
         publish_folder(settings.forest, settings.stores.forest, "forest.json")
         return "new stations: " + _score_line(found.scores["new_stations"])
 
-    progress("evaluate", 0, 1)
-    line = done_once(
-        settings.home, "evaluate", key, [scores, predictions, importance, reference], work
-    )
-    progress("evaluate", 1, 1)
-    return line
+    outputs = [scores, predictions, importance, reference]
+    return done_once(settings.home, "evaluate", key, outputs, work, log=run_log(settings))
 
 
 def predict_all(
@@ -302,7 +298,10 @@ def report(settings: Settings, *, progress: Progress = silent) -> str:
         blocks.stage_digest(settings.product, predict.STAGE, product_units(settings)),
         blocks.store_digest(settings.cube),
     )
-    line = done_once(settings.home, "report", key, [page], lambda: _write_page(settings, page))
+    line = done_once(
+        settings.home, "report", key, [page], lambda: _write_page(settings, page),
+        log=run_log(settings),
+    )  # fmt: skip
     progress("report", 1, 1)
     return line
 

@@ -51,6 +51,11 @@ class Split:
             if train.any() and test.any():
                 yield train, test
 
+    @property
+    def count(self) -> int:
+        """Number of folds that have both, of as many forests."""
+        return sum(1 for _ in self.parts())
+
 
 def split_random_rows(
     rows: int, *, held_fraction: float = HELD_FRACTION, seed: int = 0

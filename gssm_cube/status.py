@@ -57,7 +57,8 @@ def run_status(
         Seconds since 1970.
     """
     now = time.time() if now is None else now
-    logged = [_logged(place, now) for place in _newest_begins(folder / LOG_FOLDER)]
+    begins = _newest_begins(folder / LOG_FOLDER)
+    logged = [stage for begin in begins if (stage := _logged(*begin, now)) is not None]
     markers = folder / "run.markers" / "stages"
     steps = [
         StageStatus(name, "", *(("done", 1, 0) if there else ("not begun", 0, 1)))
@@ -74,19 +75,24 @@ def run_status(
     return sorted(told, key=lambda stage: places.get(stage.stage, places.get(IN_STEPS, 0)))
 
 
-def _newest_begins(folder: Path) -> Iterator[Path]:
+def _newest_begins(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yield the newest record of each stage and part, in the order of their begins."""
-    newest: dict[tuple[str, str], Path] = {}
+    newest: dict[tuple[str, str], tuple[Path, dict[str, Any]]] = {}
     for path in sorted(folder.glob("*.json")):
-        about = json.loads(path.read_text())
+        try:
+            about = json.loads(path.read_text())
+        except FileNotFoundError:  # a stage of one step has ended meanwhile
+            continue
         newest.pop(key := (about["stage"], about["part"]), None)
-        newest[key] = path
+        newest[key] = path, about
     yield from newest.values()
 
 
-def _logged(place: Path, now: float) -> StageStatus:
-    """Return the state of a stage that one client began."""
-    about = json.loads(place.read_text())
+def _logged(place: Path, about: Mapping[str, Any], now: float) -> StageStatus | None:
+    """Return the state of a stage that one client began.
+
+    None for one of one step that was killed: only its marker tells whether it has to be done.
+    """
     units, begun = about["units"], about["begun"]
     rows = read_rows(place)
     good = rows[rows["error"] == ""]
@@ -96,6 +102,8 @@ def _logged(place: Path, now: float) -> StageStatus:
     bad = rows[(rows["error"] != "") & ~rows["unit"].isin(ended)].drop_duplicates("unit")
     left = len(units) - len(ended) - len(bad)
     running = left > 0 and is_alive(about["host"], about["pid"])
+    if [*units] == [about["stage"]] and not running:
+        return None
     last = now if running else max([begun, *ended.values()])
     weights = units if any(units.values()) else dict.fromkeys(units, 1)
     amount = sum(weights[unit] for unit in ended)

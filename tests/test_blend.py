@@ -24,7 +24,7 @@ from gssm_cube.forest import (
 )
 from gssm_cube.forest.blend import Member, fixed_features, place_members
 from gssm_cube.forest.parts import Part
-from gssm_cube.forest.train import usable_weights
+from gssm_cube.forest.train import fit_forest, usable_weights
 from gssm_cube.variables import FILL, PREDICTORS
 
 NAMES = ("tair", "apei", "clay", "sand")
@@ -242,6 +242,16 @@ def test_what_is_said_to_be_fixed_and_changes_with_the_days_is_named(samples):
 def test_soil_terrain_and_climate_are_fixed_and_the_position_is_no_property_of_a_place():
     names = ("clay", "apei", "climate_tair", "climate_lst_diff", "lat", "lon", "other")
     assert fixed_features(names) == ("clay", "climate_tair", "climate_lst_diff")
+
+
+def test_each_member_is_told_as_it_is_fitted_and_all_are_counted_before(samples):
+    for features, members in ((list(NAMES), 3), (["tair", "apei"], 2)):  # with a place, without
+        told = []
+        fit_forest(
+            samples[features].astype("float32"), samples["observed"].to_numpy("float64"), BLENDED,
+            told=lambda *step, told=told: told.append(step),
+        )  # fmt: skip
+        assert told == [(done, members) for done in range(members + 1)]
 
 
 def test_without_a_fixed_feature_the_other_members_share_the_weight(samples):

@@ -55,8 +55,28 @@ def splits_of(table, trees=6, points=None, seeds=(0,)):
 
 
 @pytest.fixture(scope="module")
-def scores():
-    return evaluate(world(), PRESET, full=True, points=points()).scores
+def full():
+    """Scores of a full evaluation, the steps that it told, and the fits that it made."""
+    told, fits, fit = [], [], Recipe.fit
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Recipe, "fit", lambda *given: fits.append(given[0]) or fit(*given))
+        found = evaluate(
+            world(), PRESET, full=True, points=points(), progress=lambda *step: told.append(step)
+        )
+    return found.scores, told, len(fits)
+
+
+@pytest.fixture(scope="module")
+def scores(full):
+    return full[0]
+
+
+def test_every_fit_is_a_step_and_all_are_counted_before_the_first(full):
+    _, told, fits = full
+    # Random rows, new years, 5 folds. Three seeds of six ways with 5 folds, of 3 regions, of new
+    # years, and of four shares with 5 folds. The forest set out from, on 5 folds.
+    assert fits == 1 + 1 + 5 + 3 * (6 * 5 + 3 + 1 + 4 * 5) + 5
+    assert told == [("evaluate", 0, 1), *(("evaluate", step, fits) for step in range(fits + 1))]
 
 
 def test_all_splits_stand_side_by_side_and_are_json(scores):

@@ -170,6 +170,16 @@ def test_one_year_and_one_station_are_skipped_with_a_reason():
     assert scores["random_rows"]["n"] == 5
 
 
+def test_the_steps_told_are_the_fits_of_what_is_not_skipped():
+    told = []
+    evaluate(
+        station_days(1, 20, "2020-01-01"), PRESET, trees=1, test=station_days(2, 10),
+        progress=lambda *step: told.append(step),
+    )  # fmt: skip
+    # Random rows and the second table: there is one year, and one station.
+    assert told[1:] == [("evaluate", step, 2) for step in range(3)]
+
+
 def test_stations_of_one_block_are_skipped_with_a_reason():
     crowded = station_days(3, 20).assign(station_lat=10.0)
     scores = evaluate(crowded, PRESET).scores

@@ -64,7 +64,7 @@ ALLOWED = {
     | {"block_inputs", "blocks", "clusters", "cube", "estimate", "forest"}
     | {"product", "storage"},
     "fetch": GROUND | {"blocks", "download", "ingest", "sources", "web_settings"},
-    "skill": {"forest", "intervals", "sampling", "splits", "statistics", "storage"},
+    "skill": {"blocks", "forest", "intervals", "sampling", "splits", "statistics", "storage"},
     "samples": GROUND | {"blocks", "cube", "sampling", "storage"},
     "replay": {"cube", "estimate", "physics", "predict", "variables"},
     "plan": GROUND | {"cube", "download", "forest", "ingest", "settings", "sources", "storage"},
@@ -73,7 +73,7 @@ ALLOWED = {
         *("blocks", "forest", "skill", "splits", "statistics", "storage"),
         *("variables",),
     },
-    "evaluate": {"forest", "intervals", "skill", "splits", "statistics", "variables"},
+    "evaluate": {"blocks", "forest", "intervals", "skill", "splits", "statistics", "variables"},
     "release": GROUND
     | {"block_inputs", "blocks", "cube", "harmonise", "insitu", "product"}
     | {"skill", "sources", "storage", "web_settings"},
@@ -86,7 +86,7 @@ ALLOWED = {
         *("blocks", "grid", "plots", "replay", "skill", "stations", "statistics"),
         *("storage", "toml_tables"),
     },
-    "training": {"forest", "model_card", "sampling", "skill"},
+    "training": {"blocks", "forest", "model_card", "sampling", "skill"},
     "costs": GROUND
     | {"cube", "download", "estimate", "fetch", "forest", "plan", "product"}
     | {"release", "settings", "sources", "storage"},

@@ -10,6 +10,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
+from gssm_cube.once import done_once
 from gssm_cube.status import describe_seconds, is_alive, run_status, status_table
 from gssm_cube.storage.run_log import COLUMNS, RunLog
 
@@ -121,6 +122,38 @@ def test_stages_done_in_one_step_are_told_by_their_markers(tmp_path):
     assert [(stage.stage, stage.state) for stage in found] == [
         ("stations", "not begun"), ("train", "done"),
     ]  # fmt: skip
+
+
+def test_a_stage_of_one_step_is_running_while_its_work_is_done(tmp_path):
+    log, output, states = RunLog(tmp_path / "log"), tmp_path / "forest", []
+
+    def state():
+        (train,) = run_status(tmp_path, ("train",))
+        return train.state, train.done, train.left
+
+    def work():
+        states.append(state())
+        output.touch()
+        return "done"
+
+    def fail():
+        raise ValueError("no row is complete")
+
+    for key in ("a", "b"):  # the second time there is a marker of the first, of long ago
+        states.append(state())
+        done_once(tmp_path, "train", key, [output], work, log=log)
+        os.utime(tmp_path / "run.markers" / "stages" / "train.json", (BEGUN, BEGUN))
+    with pytest.raises(ValueError, match="no row"):
+        done_once(tmp_path, "train", "c", [output], fail, log=log)
+    states.append(state())
+    not_begun, running, done = ("not begun", 0, 1), ("running", 0, 1), ("done", 1, 0)
+    assert states == [not_begun, running, done, running, done]
+
+
+def test_a_stage_of_one_step_that_was_killed_has_not_begun(tmp_path):
+    begin(tmp_path, {"train": 0}, stage="train", pid=DEAD.pid)
+    (found,) = run_status(tmp_path, ("train",))
+    assert found.state == "not begun"
 
 
 def test_reading_a_run_changes_nothing(tmp_path):

@@ -4,7 +4,7 @@ scikit-learn and LightGBM train and stay the oracles; `flatten` turns their tree
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -20,9 +20,14 @@ from gssm_cube.forest.rows import check_columns, table_values
 logger = logging.getLogger(__name__)
 
 Forest: TypeAlias = RandomForestRegressor | ExtraTreesRegressor | Blend
+Told = Callable[[int, int], None]  # members fitted, and of how many
 KINDS = MappingProxyType(
     {"random": RandomForestRegressor, "extremely_randomised": ExtraTreesRegressor}
 )
+
+
+def unheard(done: int, total: int) -> None:
+    """Tell no one how many members of a forest are fitted: the default."""
 
 
 def train_forest(
@@ -70,7 +75,13 @@ def train_forest(
 
 
 def fit_forest(
-    table: pd.DataFrame, target: np.ndarray, preset: Preset, *, seed: int = 0, n_jobs: int = 2
+    table: pd.DataFrame,
+    target: np.ndarray,
+    preset: Preset,
+    *,
+    seed: int = 0,
+    n_jobs: int = 2,
+    told: Told = unheard,
 ) -> Forest:
     """Fit a forest on rows that are complete, without a copy of them.
 
@@ -81,10 +92,16 @@ def fit_forest(
     target : ndarray (row), float64, m3 m-3
     preset, seed, n_jobs
         As for `train_forest`, whose errors of the recipe it raises.
+    told : callable
+        Called as ``told(done, total)`` before the first member of a blend is fitted and after
+        each; a forest by itself is one.
     """
-    if preset.weights == Weights():
-        return _fit_forest(table, target, preset, seed, n_jobs)
-    return _fit_blend(table, target, preset, seed, n_jobs)
+    if preset.weights != Weights():
+        return _fit_blend(table, target, preset, seed, n_jobs, told)
+    told(0, 1)
+    forest = _fit_forest(table, target, preset, seed, n_jobs)
+    told(1, 1)
+    return forest
 
 
 def usable_weights(preset: Preset, names: Sequence[str]) -> dict[str, float]:
@@ -111,7 +128,7 @@ def usable_weights(preset: Preset, names: Sequence[str]) -> dict[str, float]:
 
 
 def _fit_blend(
-    table: pd.DataFrame, target: np.ndarray, preset: Preset, seed: int, n_jobs: int
+    table: pd.DataFrame, target: np.ndarray, preset: Preset, seed: int, n_jobs: int, told: Told
 ) -> Blend:
     """Fit every member of a blend; their order is that of their sum."""
     names = tuple(map(str, table))
@@ -122,17 +139,22 @@ def _fit_blend(
     def fit_booster(features: pd.DataFrame, values: np.ndarray, how: Boosting) -> Any:
         return _fit_booster(features, values, how, preset, seed)
 
-    members = []
+    members: list[Member] = []
+    total = len(weights)  # place and departures, which go together, are one
+    told(0, total)
     if "forest" in weights:
         forest = _fit_forest(table, target, preset, seed, n_jobs)
         members.append(Member("forest", weights["forest"], forest, names))
+        told(len(members), total)
     if "booster" in weights:
         seen = tuple(name for name in names if name not in preset.unseen_by_booster) or names
         booster = fit_booster(table[list(seen)], target, preset.boosting)
         members.append(Member("booster", weights["booster"], booster, seen))
+        told(len(members), total)
     if "place" in weights:
         fit_departures = partial(fit_booster, how=preset.departures)
         members += place_members(table, target, weights["place"], fit_departures, seed)
+        told(total, total)
     return Blend(names, tuple(members))
 
 

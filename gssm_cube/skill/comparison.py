@@ -12,7 +12,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from gssm_cube.skill.held_out import FOLDS, baseline_names, held_years, out_of_fold, place_split
+from gssm_cube.blocks import Progress, silent
+from gssm_cube.skill.held_out import (
+    FOLDS,
+    baseline_names,
+    fold_count,
+    held_years,
+    out_of_fold,
+    place_split,
+)
 from gssm_cube.skill.knndm import MatchedFolds, matched_folds
 from gssm_cube.skill.station_rows import StationRows
 from gssm_cube.skill.trials import Recipe
@@ -35,6 +43,7 @@ WAYS = (
     "random_rows", "new_years", "new_stations", "blocks_100km", "blocks_300km", "regions", "knndm",
     "new_stations_and_years",
 )  # fmt: skip
+BY_ROW = {"random_rows", "new_years", "new_stations_and_years"}  # the others hold out whole sites
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of the training stations, for the learning curve
 QUANTILES = np.linspace(0, 1, 41)
 Points = tuple[ArrayLike, ArrayLike]  # latitudes and longitudes, degrees
@@ -42,8 +51,33 @@ Points = tuple[ArrayLike, ArrayLike]  # latitudes and longitudes, degrees
 _ONE_FOLD = "all stations lie in one group"
 
 
+def count_fits(known: StationRows, *, points: Points | None = None, seeds: Sequence[int]) -> int:
+    """Count the forests of `compare_splits` and `learning_curve` together, before any is fitted.
+
+    Parameters
+    ----------
+    known, points, seeds
+        As `compare_splits` takes them.
+    """
+    groups, fits = _groups(known), 0
+    for name in set(WAYS) - BY_ROW - ({"knndm"} if points is None else set()):
+        fits += len(seeds) * fold_count(_together(name, known, groups))
+    for seed in seeds:
+        ways = (_way(name, known, groups, points, seed) for name in BY_ROW)
+        fits += sum(way.count for way in ways if isinstance(way, Split))
+        dealt, rank = _ranked(groups, seed)
+        if dealt is not None:
+            fits += sum(Split(dealt, trained=rank < share).count for share in SHARES)
+    return fits
+
+
 def compare_splits(
-    known: StationRows, recipe: Recipe, *, points: Points | None = None, seeds: Sequence[int]
+    known: StationRows,
+    recipe: Recipe,
+    *,
+    points: Points | None = None,
+    seeds: Sequence[int],
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Score a recipe by every split, with each seed dealing folds and growing forests anew.
 
@@ -55,6 +89,8 @@ def compare_splits(
         Latitudes and longitudes of prediction points for nearest-neighbour distance matching,
         which is skipped without.
     seeds : sequence of int
+    progress : callable
+        Told of the folds of one split after another.
 
     Returns
     -------
@@ -64,7 +100,7 @@ def compare_splits(
         None for one seed), ``interval`` (95 % over stations, first seed), ``baseline`` (RMSE),
         ``folds``, ``seeds``, ``n``; or a reason under ``skipped``. ``knndm`` has ``distances``.
     """
-    groups = place_groups(known.sites["lat"], known.sites["lon"], block_km=BLOCK_KM)
+    groups = _groups(known)
     table: dict[str, Any] = {}
     for name in WAYS:
         first = _way(name, known, groups, points, seeds[0])
@@ -75,7 +111,8 @@ def compare_splits(
         for seed in seeds:
             way = first if seed == seeds[0] else _way(name, known, groups, points, seed)
             if not isinstance(way, str):
-                found.append(_judged(known, recipe.with_seed(seed), _split_of(way, known)))
+                split = _split_of(way, known)
+                found.append(_judged(known, recipe.with_seed(seed), split, progress))
         if any(one is None for one in found):
             table[name] = {"skipped": "no fold has rows on both sides"}
             continue
@@ -93,6 +130,7 @@ def learning_curve(
     *,
     shares: Sequence[float] = SHARES,
     seeds: Sequence[int] = (0,),
+    progress: Progress = silent,
 ) -> list[dict[str, Any]]:
     """Score new stations by forests of ever more training stations.
 
@@ -104,6 +142,8 @@ def learning_curve(
         Of the groups of places outside a fold.
     seeds : sequence of int
         Each deals folds, chooses the groups and grows forests anew.
+    progress : callable
+        Told of the folds of one share after another.
 
     Returns
     -------
@@ -112,7 +152,7 @@ def learning_curve(
         ``station_r``, and ``scatter``, the standard deviation of the RMSE over the seeds (None for
         one); empty if the stations cannot be split.
     """
-    points = [_curve(known, recipe.with_seed(seed), shares) for seed in seeds]
+    points = [_curve(known, recipe.with_seed(seed), shares, progress) for seed in seeds]
     curve = []
     for share in shares:
         found = pd.DataFrame([point[share] for point in points if share in point])
@@ -124,20 +164,32 @@ def learning_curve(
     return curve
 
 
+def _groups(known: StationRows) -> NDArray[np.int64]:
+    """Return the block of 25 km of each site."""
+    return place_groups(known.sites["lat"], known.sites["lon"], block_km=BLOCK_KM)
+
+
+def _ranked(
+    groups: NDArray[np.int64], seed: int
+) -> tuple[NDArray[np.int64] | None, NDArray[np.float64]]:
+    """Deal sites to folds, if there are two groups, and rank their groups at random from 0 to 1."""
+    names, index = np.unique(groups, return_inverse=True)
+    rank = np.random.default_rng(seed).permutation(names.size)[index] / names.size
+    return place_folds(groups, k=FOLDS, seed=seed), rank
+
+
 def _curve(
-    known: StationRows, recipe: Recipe, shares: Sequence[float]
+    known: StationRows, recipe: Recipe, shares: Sequence[float], progress: Progress
 ) -> dict[float, dict[str, float | None]]:
     """Score forests of each share of the training stations, with one seed."""
-    groups = place_groups(known.sites["lat"], known.sites["lon"], block_km=BLOCK_KM)
-    dealt = place_folds(groups, k=FOLDS, seed=recipe.seed)
+    dealt, rank = _ranked(_groups(known), recipe.seed)
     if dealt is None:
         return {}
-    names, index = np.unique(groups, return_inverse=True)
-    rank = np.random.default_rng(recipe.seed).permutation(names.size)[index] / names.size
     folds = known.spread(_narrow(dealt))
     curve = {}
     for share in shares:
-        found = _judged(known, recipe, Split(folds, trained=known.spread(rank < share)))
+        split = Split(folds, trained=known.spread(rank < share))
+        found = _judged(known, recipe, split, progress)
         if found is None:
             continue
         sites = Split(dealt, trained=rank < share).parts()
@@ -154,28 +206,32 @@ def _way(
     name: str, known: StationRows, groups: NDArray[np.int64], points: Points | None, seed: int
 ) -> Split | MatchedFolds | str:
     """Return one of the splits, or the reason why there is none; what is by place is by site."""
-    lat, lon = known.sites["lat"].to_numpy(), known.sites["lon"].to_numpy()
     if name == "random_rows":
         return Split(random_folds(len(known), k=FOLDS, seed=seed))
     if name == "knndm":
         if points is None:
             return "no prediction points are given"
+        lat, lon = known.sites["lat"], known.sites["lon"]
         return matched_folds(groups, lat, lon, *points, k=FOLDS, seed=seed) or _ONE_FOLD
-    if name.startswith("blocks_"):
-        km = float(name.removeprefix("blocks_").removesuffix("km"))
-        return place_split(known, coarser_groups(groups, lat, lon, block_km=km), seed) or _ONE_FOLD
-    if name == "regions":
-        return place_split(known, region_groups(groups, lat, lon), seed) or _ONE_FOLD
     if name == "new_years":
         held = held_years(known)
         return "one calendar year" if held is None else Split(_narrow(held), judged=held)
-    by_station = place_split(known, groups, seed)
-    if name == "new_stations" or by_station is None:
-        return by_station or _ONE_FOLD
+    by_place = place_split(known, _together(name, known, groups), seed)
+    if name not in BY_ROW or by_place is None:
+        return by_place or _ONE_FOLD
     held = held_years(known)
     if held is None:
         return "one calendar year"
-    return Split(by_station.folds, judged=held, trained=~held)
+    return Split(by_place.folds, judged=held, trained=~held)
+
+
+def _together(name: str, known: StationRows, groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the group of each site that one of the splits keeps whole."""
+    lat, lon = known.sites["lat"].to_numpy(), known.sites["lon"].to_numpy()
+    if name.startswith("blocks_"):
+        km = float(name.removeprefix("blocks_").removesuffix("km"))
+        return coarser_groups(groups, lat, lon, block_km=km)
+    return region_groups(groups, lat, lon) if name == "regions" else groups
 
 
 def _split_of(found: Split | MatchedFolds, known: StationRows) -> Split:
@@ -197,11 +253,11 @@ class _Judged(NamedTuple):
     folds: int
 
 
-def _judged(known: StationRows, recipe: Recipe, split: Split) -> _Judged | None:
+def _judged(known: StationRows, recipe: Recipe, split: Split, progress: Progress) -> _Judged | None:
     """Score a recipe by one split; None if no fold has rows on both sides."""
     folds: set[int] = set()
     scoring = Scoring()
-    with out_of_fold(known, recipe, split) as held:
+    with out_of_fold(known, recipe, split, progress=progress) as held:
         names = baseline_names(held.baselines)
         sums = {name: PairSums() for name in names}
         for days in held:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from gssm_cube.blocks import Progress, silent
 from gssm_cube.forest.compiled import CompiledForest
 from gssm_cube.forest.flatten import compile_forest
 from gssm_cube.skill.baselines import TITLES, TrainingStations
@@ -139,13 +140,16 @@ def judged(
     return held
 
 
-def out_of_fold(rows: StationRows, recipe: Recipe, split: Split) -> HeldOut:
+def out_of_fold(
+    rows: StationRows, recipe: Recipe, split: Split, *, progress: Progress = silent
+) -> HeldOut:
     """Estimate every judged row by a forest, and by baselines, that have not seen its fold."""
-    held = HeldOut(rows, _baselines(rows, rows))
-    for train, test in split.parts():
+    held, total = HeldOut(rows, _baselines(rows, rows)), split.count
+    for done, (train, test) in enumerate(split.parts(), start=1):
         fold, beside = int(split.folds[np.argmax(test)]), training_stations(rows, train)
         # No name for the forest: it would live until the next one is fitted.
         judge(held, _fitted(rows, recipe, train), test, fold, beside)
+        progress("folds", done, total)
     return held
 
 
@@ -184,6 +188,12 @@ def place_split(rows: StationRows, groups: NDArray[np.int64], seed: int) -> Spli
     """Return folds of whole groups of sites; None if there are fewer than two groups."""
     folds = place_folds(groups, k=FOLDS, seed=seed)
     return None if folds is None else Split(rows.spread(folds.astype("int8")))
+
+
+def fold_count(groups: NDArray[np.int64]) -> int:
+    """Count the folds of `place_split`, and so its fits; 0 if there is no such split."""
+    found = np.unique(groups).size
+    return min(FOLDS, found) if found > 1 else 0
 
 
 def held_years(rows: StationRows) -> NDArray[np.bool_] | None:

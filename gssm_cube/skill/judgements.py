@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gssm_cube.blocks import Progress, silent
 from gssm_cube.forest.flatten import compile_forest
 from gssm_cube.forest.presets import find_preset
 from gssm_cube.intervals import Calibration, coverage
@@ -20,7 +21,15 @@ from gssm_cube.skill.findings import (
     strata_scores,
     versus,
 )
-from gssm_cube.skill.held_out import HeldOut, held_years, judge, judged, out_of_fold, place_split
+from gssm_cube.skill.held_out import (
+    HeldOut,
+    fold_count,
+    held_years,
+    judge,
+    judged,
+    out_of_fold,
+    place_split,
+)
 from gssm_cube.skill.resolution import within_cells
 from gssm_cube.skill.station_rows import StationRows
 from gssm_cube.skill.trials import Recipe
@@ -34,7 +43,15 @@ BLOCK_KM = 25.0
 SEED_LIKE = "gssm1km"  # the recipe that the project set out from, as a baseline
 
 
-def random_rows(known: StationRows, recipe: Recipe) -> tuple[dict[str, Any], HeldOut, pd.Series]:
+def count_fits(known: StationRows) -> tuple[int, int]:
+    """Count the forests of random rows and new years, and those of new stations."""
+    by_row = 1 if held_years(known) is None else 2
+    return by_row, 0 if len(known.stations) < 2 else fold_count(_blocks_of(known.sites))
+
+
+def random_rows(
+    known: StationRows, recipe: Recipe, *, progress: Progress = silent
+) -> tuple[dict[str, Any], HeldOut, pd.Series]:
     """Score a quarter of the rows, whatever their station: for comparison only."""
     rows = split_random_rows(len(known), seed=recipe.seed)
     forest = recipe.fit(*known.training(~rows, recipe.features))
@@ -42,15 +59,19 @@ def random_rows(known: StationRows, recipe: Recipe) -> tuple[dict[str, Any], Hel
     held, compiled = HeldOut(known), compile_forest(forest)
     del forest  # five times as large as the compiled one
     judge(held, compiled, rows)
+    progress("random rows", 1, 1)
     return {"label": "comparison only"} | scored(held).scores(), held, importance
 
 
-def new_years(known: StationRows, recipe: Recipe) -> tuple[dict[str, Any], HeldOut | None]:
+def new_years(
+    known: StationRows, recipe: Recipe, *, progress: Progress = silent
+) -> tuple[dict[str, Any], HeldOut | None]:
     """Score the last quarter of the years."""
     rows = held_years(known)
     if rows is None:
         return {"skipped": "one calendar year"}, None
     held = judged(known, recipe, ~rows, rows)
+    progress("new years", 1, 1)
     days = known.days[split_years(known.days)]
     scoring = scored(held)
     return scoring.scores() | {
@@ -61,7 +82,7 @@ def new_years(known: StationRows, recipe: Recipe) -> tuple[dict[str, Any], HeldO
 
 
 def new_stations(
-    known: StationRows, recipe: Recipe, importance: pd.Series
+    known: StationRows, recipe: Recipe, importance: pd.Series, *, progress: Progress = silent
 ) -> tuple[dict[str, Any], HeldOut | None, Calibration | None, Reference | None]:
     """Score every row by a forest that has seen no station of its place."""
     if len(known.stations) < 2:
@@ -71,7 +92,7 @@ def new_stations(
     if split is None:
         reason = f"all stations lie in one block of {BLOCK_KM:g} km"
         return {"skipped": reason}, None, None, None
-    held = out_of_fold(known, recipe, split)
+    held = out_of_fold(known, recipe, split, progress=progress)
     calibration, said = calibrated(_Grouped(held))
     reference = reference_of(known.parts(recipe.features), importance)
     scoring = scored(held)
@@ -89,7 +110,9 @@ def new_stations(
     return score, held, calibration, reference
 
 
-def seed_like(held: HeldOut, known: StationRows, recipe: Recipe) -> dict[str, Any]:
+def seed_like(
+    held: HeldOut, known: StationRows, recipe: Recipe, *, progress: Progress = silent
+) -> dict[str, Any]:
     """Judge the forest that the project set out from on the folds of new stations, as a baseline.
 
     It gets the predictors of its own that the recipe has, or all of the recipe's where APEI is not
@@ -101,7 +124,8 @@ def seed_like(held: HeldOut, known: StationRows, recipe: Recipe) -> dict[str, An
         own = recipe.features
     names = list(dict.fromkeys([*own, "lat", "lon"]))
     like = replace(recipe, preset=preset, features=names)
-    with out_of_fold(known.with_position(), like, Split(held.folds())) as found:
+    split = Split(held.folds())
+    with out_of_fold(known.with_position(), like, split, progress=progress) as found:
         both = (
             days.assign(seed_like=other["predicted"])
             for days, other in zip(held, found, strict=True)
@@ -110,11 +134,17 @@ def seed_like(held: HeldOut, known: StationRows, recipe: Recipe) -> dict[str, An
 
 
 def second_table(
-    known: StationRows, unseen: StationRows, recipe: Recipe, calibration: Calibration | None
+    known: StationRows,
+    unseen: StationRows,
+    recipe: Recipe,
+    calibration: Calibration | None,
+    *,
+    progress: Progress = silent,
 ) -> tuple[dict[str, Any], HeldOut]:
     """Score a second table by a forest that was trained on all of the first."""
     train, test = (np.ones(len(rows), dtype=bool) for rows in (known, unseen))
     held = judged(known, recipe, train, test, unseen)
+    progress("test", 1, 1)
     common = set(known.stations["station"]) & set(unseen.stations["station"])
     if common:
         logger.warning("test: %d stations are in the training table too", len(common))

@@ -123,6 +123,16 @@ class RunLog:
         finally:
             log.close()
 
+    @contextmanager
+    def while_it_runs(self, stage: str, markers: Location) -> Iterator[None]:
+        """Note that a stage of one step has begun, until it ends: its marker tells the rest."""
+        with self.stage(stage, {stage: 0}, 0, markers) as log:
+            try:
+                yield
+            finally:
+                if log.place is not None:
+                    log.place.unlink(missing_ok=True)
+
 
 NO_LOG = RunLog()
 
