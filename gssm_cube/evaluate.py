@@ -142,8 +142,7 @@ def evaluate(
         Folder for what is on disk meanwhile, some 300 bytes a row and 4 a feature; the system's if
         not given.
     progress : callable
-        Called as ``progress("evaluate", done, total)`` after each fit, and before the first: with
-        the total 1 as long as rows are read, for the number of fits depends on them.
+        Called as ``progress("evaluate", done, total)`` after each fit, and before the first.
 
     Returns
     -------
@@ -159,7 +158,6 @@ def evaluate(
     names = list(whole.features if features is None else features)
     columns = {"station": station, "lat": lat, "lon": lon, "time": time, "observed": observed}
     recipe = Recipe(_with_trees(whole, trees), names, seed, n_jobs)
-    progress("evaluate", 0, 1)
     with TemporaryDirectory(dir=scratch, prefix="evaluate_") as place, ExitStack() as files:
         known = _laid_down(samples, names, columns, Path(place) / "known", least=2)
         logger.info("evaluation of %s: %d of %d rows", whole.name, len(known), known.read)

@@ -215,6 +215,7 @@ def evaluate(settings: Settings, *, progress: Progress = silent) -> str:
     scores, predictions, importance, reference = (settings.table(name) for name in EVALUATED)
 
     def work() -> str:
+        progress("evaluate", 0, 1)  # until its rows are read, on which the number of fits depends
         preset = Preset.model_validate(load_forest(settings.forest).card["preset"])
         with scratch_folder(settings.table("evaluate.scratch")) as scratch:
             found = evaluate_samples(

@@ -76,7 +76,7 @@ def test_every_fit_is_a_step_and_all_are_counted_before_the_first(full):
     # Random rows, new years, 5 folds. Three seeds of six ways with 5 folds, of 3 regions, of new
     # years, and of four shares with 5 folds. The forest set out from, on 5 folds.
     assert fits == 1 + 1 + 5 + 3 * (6 * 5 + 3 + 1 + 4 * 5) + 5
-    assert told == [("evaluate", 0, 1), *(("evaluate", step, fits) for step in range(fits + 1))]
+    assert told == [("evaluate", step, fits) for step in range(fits + 1)]
 
 
 def test_all_splits_stand_side_by_side_and_are_json(scores):

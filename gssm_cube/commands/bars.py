@@ -39,12 +39,18 @@ def bars(console: Console) -> Iterator[Callable[[str, int, int], None]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, speed_estimate_period=SPEED_SECONDS) as shown:
-        tasks: dict[str, Any] = {}
+    shown = Progress(*columns, console=console, speed_estimate_period=SPEED_SECONDS)
+    tasks: dict[str, Any] = {}
 
-        def show(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = shown.add_task(stage, total=total)
-            shown.update(tasks[stage], completed=done, total=total)
+    def show(stage: str, done: int, total: int) -> None:
+        if not tasks:  # not before: an end without a bar would leave an empty line
+            shown.start()
+        if stage not in tasks:
+            tasks[stage] = shown.add_task(stage, total=total)
+        shown.update(tasks[stage], completed=done, total=total)
 
+    try:
         yield show
+    finally:
+        if tasks:
+            shown.stop()
