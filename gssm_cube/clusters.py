@@ -238,15 +238,14 @@ def _kept(cluster: Any) -> Iterator[None]:
 class ReplaceLost:
     """Start a worker for each that Dask has given up; called within the cluster's loop.
 
-    Some seconds after the death of a worker (``distributed.deploy.lost-worker-timeout``) Dask looks
-    whether its successor is there. If that is still starting, or has died as well, both worker
-    and the nanny or job that would start another are closed, and nothing comes in their place. A
-    job of several workers it does not even miss.
+    Seconds after a death (``distributed.deploy.lost-worker-timeout``) Dask looks whether another
+    is there. If that is still starting, or has died as well, worker and nanny or job are
+    closed, and nothing comes in their place. A job of several workers it does not even miss.
     """
 
     def __init__(self, cluster: Any) -> None:
         self.cluster = cluster
-        self.started = set(cluster.workers)
+        self.started, self.asked = set(cluster.workers), set[Any]()
         self.at_work: dict[Any, float] = {}  # when a job of several workers last had one
 
     def __call__(self) -> None:
@@ -258,10 +257,11 @@ class ReplaceLost:
         for name in ended:
             del workers[name]
         lost = (self.started | ended) & (wanted.keys() - workers.keys())
-        self.started = set(workers)
-        if lost:
+        if lost - self.asked:
             logger.warning("%d workers are lost for good: others are started", len(lost))
-            # Not the cluster's own, which may count jobs of several workers each.
+        # Asked for until it is there: Dask may forget one that fails to start before the next look.
+        self.started, self.asked = {*workers, *lost}, lost
+        if lost:  # not the cluster's own, which may count jobs of several workers each
             SpecCluster.scale(self.cluster, len(wanted))
 
     def _jobs_without_workers(self) -> list[Any]:

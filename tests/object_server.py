@@ -2,6 +2,7 @@
 
 import json
 import logging
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,12 +55,24 @@ class Server:
         )  # fmt: skip
 
 
+def _one_at_a_time(app: Any) -> Any:
+    """Answer one request after the other: conditional writes of moto are not atomic."""
+    lock = threading.Lock()
+
+    def answer(environ: Any, start_response: Any) -> Any:
+        with lock:
+            return app(environ, start_response)
+
+    return answer
+
+
 @contextmanager
 def moto_server() -> Iterator[Server]:
     """Run moto's S3 server in threads of this process."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
+    server._server.app = _one_at_a_time(server._server.app)
     try:
         host, port = server.get_host_and_port()
         yield Server(f"http://{host}:{port}")

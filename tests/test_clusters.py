@@ -213,6 +213,26 @@ def test_workers_that_dask_has_given_up_are_replaced(monkeypatch):
         assert client.submit(sum, [1, 2]).result(timeout=120) == 3
 
 
+def test_a_worker_is_asked_for_until_it_is_there(monkeypatch):
+    """Between two looks its successor may fail to start, and Dask forget that as well."""
+    asked = []
+    monkeypatch.setattr(clusters.SpecCluster, "scale", lambda cluster, n: asked.append(n))
+    there = {0: SimpleNamespace(status=Status.running), 1: SimpleNamespace(status=Status.running)}
+    cluster = SimpleNamespace(
+        workers=dict(there), worker_spec={0: {}, 1: {}}, scheduler_info={"workers": {}}
+    )
+    look = clusters.ReplaceLost(cluster)
+    look()
+    assert asked == []
+    del cluster.workers[0]
+    look()
+    look()
+    assert asked == [2, 2]
+    cluster.workers[0] = there[0]
+    look()
+    assert asked == [2, 2]
+
+
 def test_ingest_may_grow_with_the_work():
     with open_client(Cluster(workers=1, max_workers=2), "ingest") as client:
         client.wait_for_workers(1, timeout=120)
