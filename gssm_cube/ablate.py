@@ -20,7 +20,7 @@ from gssm_cube import __version__
 from gssm_cube.blocks import Progress, digest, silent
 from gssm_cube.forest.presets import Preset, Weights
 from gssm_cube.skill.trials import Recipe, Samples, predicted
-from gssm_cube.splits import place_folds, place_groups
+from gssm_cube.splits import BLOCK_KM, blocks_of, place_folds
 from gssm_cube.statistics.bootstrap import mean_difference, mean_scores
 from gssm_cube.statistics.scores import station_table
 from gssm_cube.storage.files import replaced
@@ -29,7 +29,6 @@ from gssm_cube.variables import names_of
 logger = logging.getLogger(__name__)
 
 FOLDS, SEEDS = 5, 3
-BLOCK_KM = 25.0
 POSITION = ("lat", "lon")
 SOIL = ("clay", "sand", "silt", "porosity", "omc")
 # What remembers water beyond the one index of rain less evaporation that Han et al. (2023) have.
@@ -189,7 +188,7 @@ def ablate(
 def judge(known: Samples, preset: Preset, seeds: Sequence[int]) -> pd.DataFrame:
     """Return the `scores.station_table` of each seed under one another, with a column ``seed``."""
     known = _with_position(known, preset)
-    groups = place_groups(known.places["lat"], known.places["lon"], block_km=BLOCK_KM)
+    groups = blocks_of(known.places)
     shared = dask.delayed(known, pure=True)
     tasks = []
     for seed in seeds:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.cluster.hierarchy import fcluster
 
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 # A degree of latitude at the equator, where it is shortest on WGS 84: blocks are never smaller.
 KM_PER_DEGREE = 110.574
+BLOCK_KM = 25.0  # edge of the blocks that are held out whole
 REGION_KM = 1500.0  # across at most: a large country, or a quarter of a continent
 
 
@@ -121,7 +123,7 @@ def split_years(time: ArrayLike) -> NDArray[np.bool_] | None:
 
 
 def place_groups(
-    lat: ArrayLike, lon: ArrayLike, *, block_km: float = 25.0, grid: Grid | None = None
+    lat: ArrayLike, lon: ArrayLike, *, block_km: float = BLOCK_KM, grid: Grid | None = None
 ) -> NDArray[np.int64]:
     """Return the number of the block that holds each place.
 
@@ -185,6 +187,11 @@ def place_folds(groups: ArrayLike, *, k: int = 5, seed: int = 0) -> NDArray[np.i
         logger.warning("only %d groups of places: %d folds, not %d", names.size, names.size, k)
     folds = np.arange(names.size) % min(k, names.size)
     return np.random.default_rng(seed).permutation(folds)[group].astype("int64")
+
+
+def blocks_of(places: pd.DataFrame) -> NDArray[np.int64]:
+    """Return the block of 25 km (see `place_groups`) of rows with ``lat`` and ``lon``, degrees."""
+    return place_groups(places["lat"], places["lon"])
 
 
 def coarser_groups(

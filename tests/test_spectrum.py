@@ -2,8 +2,13 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.lib.stride_tricks import sliding_window_view
 
-from gssm_cube.insitu.spectrum import LOW, NOTHING, PLATEAU, SPIKE, find_artefacts
+from gssm_cube.insitu.spectrum import LOW, NOTHING, PLATEAU, SPIKE, _moments, find_artefacts
+
+PERCENT = st.integers(0, 10_000).map(lambda hundredths: hundredths / 100)
 
 
 def kinds_of(percent: list[float] | np.ndarray, step: int = 1) -> list[int]:
@@ -91,3 +96,16 @@ def test_stamps_thousands_of_years_apart_cost_no_memory() -> None:
 @pytest.mark.parametrize("size", [0, 1, 2, 12, 13])
 def test_short_series_work(size: int) -> None:
     assert kinds_of([20.0] * size) == [NOTHING] * size
+
+
+@given(
+    series=st.lists(PERCENT | st.just(np.nan), max_size=60),
+    hours=st.integers(2, 25),
+)
+def test_the_moments_of_windows_are_numpy_s_own(series, hours):
+    variance, mean = _moments(np.array(series), hours)
+    windows = np.zeros((0, hours))
+    if len(series) >= hours:
+        windows = sliding_window_view(np.array(series), hours)
+    np.testing.assert_allclose(mean, windows.mean(axis=1), rtol=1e-12)
+    np.testing.assert_allclose(variance, windows.var(axis=1, ddof=1), rtol=0, atol=1e-9)

@@ -26,9 +26,9 @@ from gssm_cube.skill.station_rows import StationRows
 from gssm_cube.skill.trials import Recipe
 from gssm_cube.splits import (
     Split,
+    blocks_of,
     coarser_groups,
     place_folds,
-    place_groups,
     random_folds,
     region_groups,
 )
@@ -38,7 +38,6 @@ from gssm_cube.statistics.scores import STATION_SCORES, Scoring, plain
 
 logger = logging.getLogger(__name__)
 
-BLOCK_KM = 25.0
 WAYS = (
     "random_rows", "new_years", "new_stations", "blocks_100km", "blocks_300km", "regions", "knndm",
     "new_stations_and_years",
@@ -59,7 +58,7 @@ def count_fits(known: StationRows, *, points: Points | None = None, seeds: Seque
     known, points, seeds
         As `compare_splits` takes them.
     """
-    groups, fits = _groups(known), 0
+    groups, fits = blocks_of(known.sites), 0
     for name in set(WAYS) - BY_ROW - ({"knndm"} if points is None else set()):
         fits += len(seeds) * fold_count(_together(name, known, groups))
     for seed in seeds:
@@ -100,7 +99,7 @@ def compare_splits(
         None for one seed), ``interval`` (95 % over stations, first seed), ``baseline`` (RMSE),
         ``folds``, ``seeds``, ``n``; or a reason under ``skipped``. ``knndm`` has ``distances``.
     """
-    groups = _groups(known)
+    groups = blocks_of(known.sites)
     table: dict[str, Any] = {}
     for name in WAYS:
         first = _way(name, known, groups, points, seeds[0])
@@ -164,11 +163,6 @@ def learning_curve(
     return curve
 
 
-def _groups(known: StationRows) -> NDArray[np.int64]:
-    """Return the block of 25 km of each site."""
-    return place_groups(known.sites["lat"], known.sites["lon"], block_km=BLOCK_KM)
-
-
 def _ranked(
     groups: NDArray[np.int64], seed: int
 ) -> tuple[NDArray[np.int64] | None, NDArray[np.float64]]:
@@ -182,7 +176,7 @@ def _curve(
     known: StationRows, recipe: Recipe, shares: Sequence[float], progress: Progress
 ) -> dict[float, dict[str, float | None]]:
     """Score forests of each share of the training stations, with one seed."""
-    dealt, rank = _ranked(_groups(known), recipe.seed)
+    dealt, rank = _ranked(blocks_of(known.sites), recipe.seed)
     if dealt is None:
         return {}
     folds = known.spread(_narrow(dealt))

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from gssm_cube.blocks import Progress, silent
 from gssm_cube.forest.flatten import compile_forest
@@ -33,20 +32,19 @@ from gssm_cube.skill.held_out import (
 from gssm_cube.skill.resolution import within_cells
 from gssm_cube.skill.station_rows import StationRows
 from gssm_cube.skill.trials import Recipe
-from gssm_cube.splits import Split, place_groups, split_random_rows, split_years
+from gssm_cube.splits import BLOCK_KM, Split, blocks_of, split_random_rows, split_years
 from gssm_cube.statistics.bootstrap import confidence
 from gssm_cube.statistics.scores import Scoring
 
 logger = logging.getLogger(__name__)
 
-BLOCK_KM = 25.0
 SEED_LIKE = "gssm1km"  # the recipe that the project set out from, as a baseline
 
 
 def count_fits(known: StationRows) -> tuple[int, int]:
     """Count the forests of random rows and new years, and those of new stations."""
     by_row = 1 if held_years(known) is None else 2
-    return by_row, 0 if len(known.stations) < 2 else fold_count(_blocks_of(known.sites))
+    return by_row, 0 if len(known.stations) < 2 else fold_count(blocks_of(known.sites))
 
 
 def random_rows(
@@ -87,7 +85,7 @@ def new_stations(
     """Score every row by a forest that has seen no station of its place."""
     if len(known.stations) < 2:
         return {"skipped": f"{len(known.stations)} station, two are needed"}, None, None, None
-    groups = _blocks_of(known.sites)
+    groups = blocks_of(known.sites)
     split = place_split(known, groups, recipe.seed)
     if split is None:
         reason = f"all stations lie in one block of {BLOCK_KM:g} km"
@@ -182,12 +180,7 @@ class _Grouped:
 
     def __iter__(self) -> Iterator[pd.DataFrame]:
         for days in self.held:
-            yield days.assign(group=_blocks_of(days))
-
-
-def _blocks_of(places: pd.DataFrame) -> NDArray[np.int64]:
-    """Return the block of 25 km of each place."""
-    return place_groups(places["lat"], places["lon"], block_km=BLOCK_KM)
+            yield days.assign(group=blocks_of(days))
 
 
 def _stations_near(known: StationRows, unseen: StationRows) -> int:
@@ -195,7 +188,7 @@ def _stations_near(known: StationRows, unseen: StationRows) -> int:
 
     Under another name, or next door, a station is hardly unseen.
     """
-    blocks, others = (_blocks_of(rows.sites) for rows in (known, unseen))
+    blocks, others = (blocks_of(rows.sites) for rows in (known, unseen))
     near = int(unseen.sites["station"][np.isin(others, blocks)].nunique())
     if near:
         logger.warning("test: %d stations are within a block of the training stations", near)

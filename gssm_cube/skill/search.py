@@ -16,7 +16,7 @@ from sklearn.model_selection import GroupKFold
 from gssm_cube.forest.presets import Preset
 from gssm_cube.forest.train import new_forest
 from gssm_cube.skill.trials import Samples
-from gssm_cube.splits import place_groups
+from gssm_cube.splits import BLOCK_KM, blocks_of
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,6 @@ GRID: Mapping[str, Sequence[float]] = MappingProxyType(
     {"min_samples_leaf": (1, 3, 5, 10), "max_features": (0.2, 0.33, 0.6)}
 )
 FOLDS = 5
-BLOCK_KM = 25.0
 
 
 def search_forest(
@@ -65,7 +64,7 @@ def search_forest(
     """
     from dask_ml.model_selection import GridSearchCV  # takes seconds to import
 
-    groups = place_groups(known.places["lat"], known.places["lon"], block_km=BLOCK_KM)
+    groups = blocks_of(known.places)
     places = pd.unique(pd.Series(groups)).size
     if places < FOLDS:
         raise ValueError(
